@@ -1,0 +1,105 @@
+/* base.h: what every folder of the library stands on. Prototypes are grouped by the file that defines them.
+ *
+ * Lifetimes in the library: (1) an arena, freed at once with its owner; (2) reference-counted handles; (3) the caller's arrays,
+ * borrowed for the length of a call and never freed. */
+#ifndef BBI_BASE_H
+#define BBI_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "benben.h"
+
+#if defined(__GNUC__)
+#define BBI_PRINTF(a, b) __attribute__((format(printf, a, b)))
+#else
+#define BBI_PRINTF(a, b)
+#endif
+
+/* ---- memory.c: the only place that allocates --------------------------------------------------------------------------- */
+/* NULL when out of memory (the caller reports BB_OUT_OF_MEMORY). bbi_alloc and bbi_realloc leave new bytes undefined. */
+void *bbi_alloc(size_t size);
+void *bbi_calloc(size_t count, size_t size);
+void *bbi_realloc(void *pointer, size_t size);
+void bbi_free(void *pointer);
+void *bbi_alloc_aligned(size_t size); /* 64-byte aligned; released with bbi_free_aligned */
+void bbi_free_aligned(void *pointer);
+char *bbi_strdup(const char *string);
+/* Fault injection and leak counting for tests: after `count` more successful allocations every further one fails (-1: never). */
+void bbi_fail_allocations_after(int64_t count);
+int64_t bbi_live_allocations(void);
+
+/* Bump allocator: memory is zeroed, 16-byte aligned, freed all at once. A zero-initialised arena is empty and valid. */
+typedef struct bbi_arena {
+    struct bbi_arena_chunk *chunk;
+    size_t total;
+} bbi_arena;
+void *bbi_arena_alloc(bbi_arena *arena, size_t size);
+char *bbi_arena_strndup(bbi_arena *arena, const char *string, size_t length);
+void bbi_arena_free(bbi_arena *arena);
+
+/* ---- text.c: growing text; a zero-initialised buffer is empty and valid ------------------------------------------------- */
+typedef struct bbi_text {
+    char *data; /* NUL-terminated whenever not NULL */
+    size_t length, capacity;
+    bool failed; /* out of memory happened: the text is incomplete */
+} bbi_text;
+void bbi_text_add(bbi_text *text, const char *format, ...) BBI_PRINTF(2, 3);
+void bbi_text_vadd(bbi_text *text, const char *format, va_list arguments);
+void bbi_text_append(bbi_text *text, const char *bytes, size_t length);
+void bbi_text_free(bbi_text *text);
+
+/* ---- sha256.c ------------------------------------------------------------------------------------------------------------ */
+typedef struct bbi_sha256 {
+    uint32_t state[8];
+    uint64_t length;
+    uint8_t block[64];
+} bbi_sha256;
+void bbi_sha256_init(bbi_sha256 *hash);
+void bbi_sha256_add(bbi_sha256 *hash, const void *bytes, size_t length);
+void bbi_sha256_field(bbi_sha256 *hash, const void *bytes, size_t length); /* length-prefixed: fields cannot run together */
+void bbi_sha256_finish(bbi_sha256 *hash, uint8_t digest[32]);
+
+/* ---- error.c: one message per thread; codes and their one-line meaning stand in error.def --------------------------------- */
+bb_status bbi_fail(bb_status code, const char *format, ...) BBI_PRINTF(2, 3); /* stores the message, returns code */
+bb_status bbi_fail_append(const char *format, ...) BBI_PRINTF(1, 2);          /* adds to the stored message, returns its code */
+#define BBI_FORWARD(expression)                                                                                                \
+    do {                                                                                                                       \
+        bb_status bbi_status_ = (expression);                                                                                  \
+        if (bbi_status_ != BB_OK) return bbi_status_;                                                                          \
+    } while (0)
+
+/* ---- debug.c: BENBEN_DEBUG letters; output goes to the caller's log callback, else stderr only when the variable is set ---- */
+bool bbi_debug(char letter);
+void bbi_log(char letter, const char *format, ...) BBI_PRINTF(2, 3);
+
+/* ---- os.c: the only file that knows POSIX (or Windows) --------------------------------------------------------------------- */
+typedef struct bbi_mutex bbi_mutex; /* not recursive */
+bbi_mutex *bbi_mutex_new(void);
+void bbi_mutex_free(bbi_mutex *mutex);
+void bbi_mutex_lock(bbi_mutex *mutex);
+void bbi_mutex_unlock(bbi_mutex *mutex);
+typedef struct bbi_thread bbi_thread;
+bbi_thread *bbi_thread_start(void (*function)(void *), void *argument); /* NULL when it cannot be started */
+void bbi_thread_join(bbi_thread *thread);
+void bbi_thread_detach(bbi_thread *thread);
+int bbi_cpu_count(void);          /* cores this process may use */
+int64_t bbi_process_id(void);     /* changes in a forked child */
+double bbi_seconds(void);         /* monotonic clock */
+void bbi_sleep(double seconds);
+int64_t bbi_peak_memory(void);    /* bytes resident at most so far, 0 where unknown */
+/* 0 baseline, 1 AVX2+FMA(+F16C), 2 AVX-512 F+DQ+BW+VL (+FMA): what CPU and operating system allow. Other machines: 0. */
+int bbi_cpu_level(void);
+int64_t bbi_cache_size(int level);             /* data cache of level 1, 2 or 3 in bytes; a sane guess where unknown */
+const char *bbi_cpu_identity(void);            /* text naming what -march=native depends on (model, feature flags): cache key */
+/* Starts a program without a shell (argv[0] is a path), captures stdout+stderr together in log (at most 64 KiB kept), waits.
+ * *exit_code is the status or 128+signal. Works with SIGCHLD ignored. */
+bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_text *log, int *exit_code);
+bool bbi_find_program(const char *name, char *path, size_t size); /* PATH look-up; a name with a slash is checked as is */
+void *bbi_library_open(const char *path, const char **error);
+void *bbi_library_symbol(void *library, const char *name);
+void bbi_library_close(void *library);
+
+#endif
