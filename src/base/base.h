@@ -74,32 +74,87 @@ bb_status bbi_fail_append(const char *format, ...) BBI_PRINTF(1, 2);          /*
 /* ---- debug.c: BENBEN_DEBUG letters; output goes to the caller's log callback, else stderr only when the variable is set ---- */
 bool bbi_debug(char letter);
 void bbi_log(char letter, const char *format, ...) BBI_PRINTF(2, 3);
+typedef void (*bbi_log_callback)(void *user, char letter, const char *line);
+/* Letters asked for besides BENBEN_DEBUG's (NULL: none) and who receives the lines (NULL: stderr). */
+void bbi_set_log(const char *letters, bbi_log_callback callback, void *user);
 
-/* ---- os.c: the only file that knows POSIX (or Windows) --------------------------------------------------------------------- */
+/* ---- os_posix.c, os_windows.c: threads, clock, dynamic loading ----------------------------------------------- */
 typedef struct bbi_mutex bbi_mutex; /* not recursive */
 bbi_mutex *bbi_mutex_new(void);
 void bbi_mutex_free(bbi_mutex *mutex);
 void bbi_mutex_lock(bbi_mutex *mutex);
 void bbi_mutex_unlock(bbi_mutex *mutex);
+typedef struct bbi_condition bbi_condition;
+bbi_condition *bbi_condition_new(void);
+void bbi_condition_free(bbi_condition *condition);
+void bbi_condition_wait(bbi_condition *condition, bbi_mutex *mutex); /* spurious wake-ups happen */
+void bbi_condition_wake_all(bbi_condition *condition);
+/* Process-wide monitors: a static lock with its condition each, needing no set-up. They stay usable in a forked child
+ * (a fork waits for them, so hold one only briefly: no compile, no I/O, no callback while it is held). */
+typedef enum bbi_global { BBI_GLOBAL_JIT, BBI_GLOBAL_POOL, BBI_GLOBAL_SETUP, BBI_GLOBAL_COUNT } bbi_global;
+void bbi_global_lock(bbi_global monitor);
+void bbi_global_unlock(bbi_global monitor);
+void bbi_global_wait(bbi_global monitor); /* spurious wake-ups happen */
+void bbi_global_wake_all(bbi_global monitor);
+/* Threads block every signal (the host's handlers run on the host's threads) and pin the library in memory. */
 typedef struct bbi_thread bbi_thread;
 bbi_thread *bbi_thread_start(void (*function)(void *), void *argument); /* NULL when it cannot be started */
 void bbi_thread_join(bbi_thread *thread);
 void bbi_thread_detach(bbi_thread *thread);
-int bbi_cpu_count(void);          /* cores this process may use */
-int64_t bbi_process_id(void);     /* changes in a forked child */
-double bbi_seconds(void);         /* monotonic clock */
+int bbi_cpu_count(void);       /* cores this process may use */
+int64_t bbi_process_id(void);  /* changes in a forked child */
+double bbi_seconds(void);      /* monotonic clock */
+int64_t bbi_wall_seconds(void); /* since 1970: to compare with times of files */
 void bbi_sleep(double seconds);
-int64_t bbi_peak_memory(void);    /* bytes resident at most so far, 0 where unknown */
-/* 0 baseline, 1 AVX2+FMA(+F16C), 2 AVX-512 F+DQ+BW+VL (+FMA): what CPU and operating system allow. Other machines: 0. */
-int bbi_cpu_level(void);
-int64_t bbi_cache_size(int level);             /* data cache of level 1, 2 or 3 in bytes; a sane guess where unknown */
-const char *bbi_cpu_identity(void);            /* text naming what -march=native depends on (model, feature flags): cache key */
-/* Starts a program without a shell (argv[0] is a path), captures stdout+stderr together in log (at most 64 KiB kept), waits.
- * *exit_code is the status or 128+signal. Works with SIGCHLD ignored. */
-bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_text *log, int *exit_code);
-bool bbi_find_program(const char *name, char *path, size_t size); /* PATH look-up; a name with a slash is checked as is */
+int64_t bbi_peak_memory(void); /* bytes resident at most so far, 0 where unknown */
+const char *bbi_environment(const char *name); /* NULL when unset, or in a set-user-id program */
 void *bbi_library_open(const char *path, const char **error);
+/* Loads a shared object from memory: the very bytes that were checked, whatever happens to files meanwhile. */
+void *bbi_library_open_bytes(const void *bytes, size_t length, const char **error);
 void *bbi_library_symbol(void *library, const char *name);
 void bbi_library_close(void *library);
+
+/* ---- cpu.c: the processor, asked only when needed -------------------------------------------------------------- */
+/* 0 baseline, 1 AVX2+FMA+F16C, 2 AVX-512 F+DQ+BW+VL as well: what CPU and operating system allow. Other machines: 0. */
+int bbi_cpu_level(void);
+int64_t bbi_cache_size(int level);  /* data cache of level 1, 2 or 3 in bytes; a sane guess where unknown */
+const char *bbi_cpu_identity(void); /* text naming what -march=native depends on (model, feature flags): cache key */
+void bbi_cpu_describe(bbi_text *text); /* what the operating system says of a processor without cpuid */
+
+/* ---- os_posix_process.c, os_windows.c: programs ---------------------------------------------------------------- */
+/* Starts a program without a shell (argv[0] is a path), captures stdout+stderr together in log (at most the first
+ * 64 KiB kept; log may be NULL), waits. *exit_code is the status, 128+signal, or BBI_EXIT_UNKNOWN where the host
+ * ignores SIGCHLD or reaps our child itself: judge success by what the program was to produce. */
+enum { BBI_EXIT_UNKNOWN = -1 };
+bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_text *log, int *exit_code);
+bool bbi_find_program(const char *name, char *path, size_t size); /* PATH look-up; a name with a slash: checked as is */
+
+/* ---- os_posix_file.c, os_windows.c: files; int results are 0 or an errno value --------------------------------- */
+enum { BBI_PATH_SIZE = 4096 };
+typedef struct bbi_file_status {
+    int64_t size, modified; /* bytes, seconds since 1970 */
+    uint64_t device, inode; /* 0 where unknown */
+} bbi_file_status;
+int bbi_file_look(const char *path, bbi_file_status *status); /* regular files; follows links */
+/* Reads a whole regular file of at most `limit` bytes (EFBIG). `ours`: it must belong to this user, be writable by
+ * nobody else and be no symbolic link (EPERM). *bytes is released with bbi_free. */
+int bbi_file_read(const char *path, size_t limit, bool ours, char **bytes, size_t *length);
+/* Writes a temporary file in the same folder, flushes it to disk, renames it: readers see all of it or nothing. */
+int bbi_file_write(const char *path, const void *bytes, size_t length);
+int bbi_file_touch(const char *path); /* modified now */
+int bbi_file_remove(const char *path);
+int bbi_folder_make(const char *path);    /* with its parents, for this user only; existing ones are fine */
+int bbi_folder_private(const char *path); /* 0: ours, no symbolic link, writable by us and by nobody else */
+/* Calls visit for every regular file of a folder; a non-zero answer stops. */
+int bbi_folder_list(const char *path, int (*visit)(void *user, const char *name, const bbi_file_status *status),
+                    void *user);
+int bbi_folder_temporary(char *path, size_t size); /* new, private, under TMPDIR (else /tmp, ...) */
+int bbi_folder_remove(const char *path);           /* with the files in it; folders in it stop this */
+/* Lock between processes on a file that is created when missing. NULL after `timeout` seconds or where locks do not
+ * work. Releasing removes the file. */
+typedef struct bbi_file_lock bbi_file_lock;
+bbi_file_lock *bbi_file_lock_take(const char *path, double timeout);
+void bbi_file_lock_release(bbi_file_lock *lock);
+void bbi_system_error(int code, char *text, size_t size); /* words for an errno value, thread-safe */
 
 #endif
