@@ -1,16 +1,279 @@
-/* benben.h: the public C interface of Benben (in the making). */
+/* benben.h: symbolic matrices that are never stored.
+ *
+ * A tutorial (tests/unit/test_tutorial.c runs it):
+ *
+ *   #include <benben.h>
+ *
+ *   // 1. A formula. x is indexed by i, y and b by j, s is a parameter; the number is the dimension. sum_j folds j.
+ *   bb_context *context;
+ *   bb_program *program;
+ *   bb_context_new(&context);
+ *   bb_program_parse(context, "sum_j(exp(-sqdist(x:i3, y:j3) / s:p1) * b:j1)", NULL, 0, &program);
+ *
+ *   // 2. Something that can run. Nothing is compiled yet: the first small call is interpreted, a large one compiled.
+ *   bb_kernel *kernel;
+ *   bb_compile(program, NULL, &kernel);
+ *
+ *   // 3. Arrays: the caller's memory, in the order in which the variables were declared (x, y, s, b).
+ *   float x[2 * 3] = {0, 0, 0, 1, 0, 0}, y[3 * 3] = {0, 0, 0, 1, 0, 0, 0, 1, 0}, s[1] = {2}, b[3] = {1, 2, 3}, a[2];
+ *   int64_t x_shape[2] = {2, 3}, y_shape[2] = {3, 3}, s_shape[1] = {1}, b_shape[2] = {3, 1}, a_shape[2] = {2, 1};
+ *   bb_array inputs[4] = {bb_array_of(x, BB_FLOAT32, 2, x_shape), bb_array_of(y, BB_FLOAT32, 2, y_shape),
+ *                         bb_array_of(s, BB_FLOAT32, 1, s_shape), bb_array_of(b, BB_FLOAT32, 2, b_shape)};
+ *   bb_array output = bb_array_of(a, BB_FLOAT32, 2, a_shape);
+ *   if (bb_run(kernel, inputs, 4, &output, 1, NULL) != BB_OK) puts(bb_last_error());
+ *   // a = {1 + 5 exp(-1/2), 2 + exp(-1/2) + 3 exp(-1)}
+ *
+ *   // 4. Derivatives are programs: the gradient with respect to x has the inputs x, y, s, b and the cotangent of a.
+ *   bb_program *gradient;
+ *   int wanted[1] = {0};
+ *   bb_grad(program, wanted, 1, NULL, 0, &gradient);
+ *
+ *   bb_program_release(gradient);
+ *   bb_kernel_release(kernel);
+ *   bb_program_release(program);
+ *   bb_context_release(context);
+ *
+ * Conventions. Every fallible function returns a bb_status (BB_OK is 0); bb_last_error() gives this thread's last message. Handles are
+ * reference-counted and safe to share between threads; what a function gives out through a ** belongs to the caller, who releases it. Programs and
+ * kernels keep what they need of their context alive. Arrays are borrowed for the length of a call. The library never prints, exits,
+ * or writes outside its cache folder. Structures that may grow begin with their own size: set it with sizeof. */
 #ifndef BENBEN_H
 #define BENBEN_H
+
 #include <stddef.h>
 #include <stdint.h>
+
+#define BB_VERSION_MAJOR 0
+#define BB_VERSION_MINOR 1
+#define BB_VERSION_PATCH 0
+
+#if defined(BB_STATIC)
+#define BB_API
+#elif defined(_WIN32)
+#ifdef BB_BUILD
+#define BB_API __declspec(dllexport)
+#else
+#define BB_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define BB_API __attribute__((visibility("default")))
+#else
+#define BB_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- status ---------------------------------------------------------------------------------------------------------------- */
 typedef enum bb_status {
-    BB_OK = 0, BB_OUT_OF_MEMORY = 1, BB_BAD_ARGUMENT = 2, BB_BAD_SYNTAX = 3, BB_UNKNOWN_NAME = 4, BB_BAD_SHAPE = 5,
-    BB_BAD_DTYPE = 6, BB_BAD_RANGES = 7, BB_NOT_DIFFERENTIABLE = 8, BB_COMPILER = 9, BB_CACHE = 10, BB_DEVICE = 11,
-    BB_CANCELLED = 12, BB_NO_CONVERGENCE = 13, BB_INDEFINITE = 14, BB_SYSTEM = 15, BB_INTERNAL = 16
+    BB_OK = 0,
+    BB_OUT_OF_MEMORY = 1,
+    BB_BAD_ARGUMENT = 2,
+    BB_BAD_SYNTAX = 3,
+    BB_UNKNOWN_NAME = 4,
+    BB_BAD_SHAPE = 5,
+    BB_BAD_DTYPE = 6,
+    BB_BAD_RANGES = 7,
+    BB_NOT_DIFFERENTIABLE = 8,
+    BB_COMPILER = 9,
+    BB_CACHE = 10,
+    BB_DEVICE = 11,
+    BB_CANCELLED = 12,
+    BB_NO_CONVERGENCE = 13,
+    BB_INDEFINITE = 14,
+    BB_SYSTEM = 15,
+    BB_INTERNAL = 16
 } bb_status;
+BB_API const char *bb_last_error(void);              /* this thread's last message, "" when there was none; valid until its next failing call */
+BB_API const char *bb_status_text(bb_status status); /* the meaning of a code in one line */
+BB_API void bb_clear_error(void);
+BB_API const char *bb_version(void);                 /* "0.1.0" */
+
+/* ---- arrays: DLPack's fields --------------------------------------------------------------------------------------------------- */
+typedef enum bb_dtype { BB_FLOAT32 = 0, BB_FLOAT64 = 1, BB_FLOAT16 = 2, BB_BFLOAT16 = 3, BB_INT64 = 4 } bb_dtype;
+typedef struct bb_array {
+    void *data;             /* pointer to device memory; element (0, ..., 0) is at data + byte_offset */
+    int32_t device_type;    /* as in DLPack: 1 CPU, 2 CUDA, 4 OpenCL */
+    int32_t device_id;
+    int32_t ndim;
+    uint8_t dtype_code;     /* as in DLPack: 0 int, 2 float, 4 bfloat */
+    uint8_t dtype_bits;
+    uint16_t dtype_lanes;   /* 1 */
+    const int64_t *shape;   /* (..., rows, dim) for i- and j-variables, (..., dim) for parameters; dimensions in front are batches */
+    const int64_t *strides; /* in elements; NULL: row-major and compact */
+    uint64_t byte_offset;
+} bb_array;
+/* A compact row-major array on the CPU. */
+BB_API bb_array bb_array_of(void *data, bb_dtype dtype, int ndim, const int64_t *shape);
+
+/* ---- expressions ------------------------------------------------------------------------------------------------------------------ */
+/* A context owns expressions and serialises their construction (any thread may call). */
+typedef struct bbi_context bb_context;
+typedef const struct bbi_node *bb_expr; /* owned by its context; NULL stands for an error, and every builder passes NULL on */
+typedef enum bb_axis { BB_NONE = 0, BB_I = 1, BB_J = 2, BB_IJ = 3 } bb_axis; /* placement of a variable or axis of a reduction; BB_NONE: parameter */
+BB_API bb_status bb_context_new(bb_context **context);
+BB_API void bb_context_release(bb_context *context);
+
+/* The variable at a position of the signature. place: BB_I, BB_J or BB_NONE; dim >= 1. */
+BB_API bb_expr bb_variable(bb_context *context, int position, bb_axis place, int64_t dim);
+BB_API bb_expr bb_number(bb_context *context, double value);
+/* Any operation of the table by name or alias: operands, then its integer parameters (`benben ops` lists them). */
+BB_API bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers, int integer_count);
+/* Any reduction of the table over an axis. weight: second formula or NULL. k: for the K smallest, else 0. */
+BB_API bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr formula, bb_expr weight, int64_t k);
+/* Sum over listed pairs: for each i the j's of an index output (K smallest, argmin; axis BB_J), in their order; axis BB_I is its transpose. */
+BB_API bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_expr list);
+/* A reduction of the caller's own. State, value and other are variables of the formulas by position: 0 .. the old state s (dim state_dim), 1: f (dim of
+ * formula), 2: the other state t (merge). init has no variable; step(s, f), merge(s, t), finish(s) are expressions over bb_variable(.., BB_NONE, ..). */
+typedef struct bb_reduction_definition {
+    size_t size;
+    int64_t state_dim;
+    bb_expr init, step, merge, finish; /* finish NULL: the state itself */
+} bb_reduction_definition;
+BB_API bb_expr bb_reduce_custom(bb_context *context, const bb_reduction_definition *definition, bb_axis axis, bb_expr formula);
+BB_API int64_t bb_expr_dim(bb_expr expression);
+BB_API bb_axis bb_expr_place(bb_expr expression);
+
+/* ---- programs --------------------------------------------------------------------------------------------------------------------------- */
+typedef struct bb_program bb_program;
+typedef struct bb_variable_info {
+    const char *name; /* owned by the program; "" when it has none */
+    bb_axis place;
+    int64_t dim;
+} bb_variable_info;
+typedef struct bb_output_info {
+    bb_axis place; /* BB_I: (..., M, dim), BB_J: (..., N, dim), BB_NONE: (..., dim) */
+    int64_t dim;
+    int is_index;  /* int64 */
+} bb_output_info;
+/* From text (either spelling). declarations: "x = Vi(3)", "x:i3" ... in order; variables written in place follow. */
+BB_API bb_status bb_program_parse(bb_context *context, const char *formula, const char *const *declarations, int count, bb_program **program);
+/* From expressions. signature: the variables in order of position, also those that no expression mentions. */
+BB_API bb_status bb_program_new(bb_context *context, const bb_variable_info *signature, int variable_count, const bb_expr *outputs, int output_count,
+                                bb_program **program);
+BB_API void bb_program_retain(bb_program *program);
+BB_API void bb_program_release(bb_program *program);
+BB_API int bb_program_variable_count(const bb_program *program);
+BB_API int bb_program_output_count(const bb_program *program);
+BB_API bb_status bb_program_variable(const bb_program *program, int position, bb_variable_info *info);
+BB_API bb_status bb_program_output(const bb_program *program, int position, bb_output_info *info);
+BB_API bb_expr bb_program_expr(const bb_program *program, int position);
+BB_API double bb_program_cost(const bb_program *program); /* operations per pair, weighted by the table's cost column */
+/* The gradient program. Inputs: the program's own, one cotangent per floating-point output (shaped as it), then the forward outputs named by `forward`,
+ * whose values it may use instead of computing them again. Outputs: one per variable, shaped as it (summed over the axes that it lacks).
+ * Method: reverse accumulation; see Griewank and Walther, Evaluating Derivatives, 2008. */
+BB_API bb_status bb_grad(const bb_program *program, const int *variables, int count, const int *forward, int forward_count, bb_program **gradient);
+/* The tangent program. Inputs: the program's own, one tangent per variable in `variables`, then forward outputs. Outputs: one tangent per floating-point output. */
+BB_API bb_status bb_diff(const bb_program *program, const int *variables, int count, const int *forward, int forward_count, bb_program **tangent);
+/* Text, to be released with bb_free: what = "parsed", "dag", "plan" or "source" (of the CPU kernels, float32 unless dtype says else). */
+BB_API bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **text);
+BB_API void bb_free(void *pointer);
+
+/* ---- kernels ------------------------------------------------------------------------------------------------------------------------------ */
+typedef struct bb_kernel bb_kernel;
+typedef enum bb_target { BB_TARGET_AUTO = 0, BB_TARGET_INTERP = 1, BB_TARGET_CPU = 2 } bb_target;
+typedef enum bb_policy {
+    BB_POLICY_AUTO = 0,       /* small problems are interpreted while the compiler works in the background, large ones wait for it */
+    BB_POLICY_WAIT = 1,       /* compile before the first result */
+    BB_POLICY_BACKGROUND = 2  /* never wait */
+} bb_policy;
+typedef enum bb_sum_scheme { BB_SUM_AUTO = 0, BB_SUM_BLOCK = 1, BB_SUM_KAHAN = 2, BB_SUM_DIRECT = 3 } bb_sum_scheme;
+typedef struct bb_compile_options {
+    size_t size;
+    bb_target target;
+    bb_policy policy;
+    bb_sum_scheme sum_scheme;
+    int accumulate_double; /* second-level accumulators of float32 sums in float64 */
+} bb_compile_options;
+BB_API bb_status bb_compile(const bb_program *program, const bb_compile_options *options, bb_kernel **kernel);
+BB_API void bb_kernel_retain(bb_kernel *kernel);
+BB_API void bb_kernel_release(bb_kernel *kernel);
+BB_API const bb_program *bb_kernel_program(const bb_kernel *kernel); /* borrowed */
+
+/* Block-sparse ranges, one structure per batch element or one for all (KeOps's six arrays). Rows [ranges[2c], ranges[2c+1]) of cluster c meet the columns of
+ * the intervals slices[c-1] .. slices[c] - 1 (slices[-1] = 0) of reduced. For a reduction over i the roles swap, with the second three arrays. */
+typedef struct bb_ranges {
+    size_t size;
+    int64_t count_i, count_j;                          /* clusters */
+    const int64_t *ranges_i, *slices_i, *reduced_j;    /* (count_i, 2), (count_i), (slices_i[count_i - 1], 2) */
+    const int64_t *ranges_j, *slices_j, *reduced_i;
+} bb_ranges;
+typedef struct bb_run_options {
+    size_t size;
+    int threads;                 /* 0: all cores */
+    const bb_ranges *ranges;     /* NULL: all pairs */
+    int64_t ranges_count;        /* 1, or the number of batch elements */
+    int32_t device_type, device_id;
+    void *stream;
+    void *(*workspace)(void *data, size_t bytes); /* device memory from the caller; NULL: our own */
+    void *workspace_data;
+    int (*progress)(void *data, double done);     /* done in [0, 1], from one thread at a time; non-zero return cancels */
+    void *progress_data;
+    const volatile int *cancel;                   /* non-zero: stop soon with BB_CANCELLED */
+    int64_t rows_i, rows_j;                       /* M and N where no input says them; 0: from the inputs */
+} bb_run_options;
+/* inputs: in the order of the signature; outputs: preallocated, of the shapes of bb_output_shape; floating-point outputs may have any floating dtype, index outputs int64. */
+BB_API bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs, int output_count, const bb_run_options *options);
+/* Shape of an output for these inputs. shape has room for capacity numbers. */
+BB_API bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_run_options *options, int position,
+                                 int64_t *shape, int capacity, int *ndim);
+/* BB_TARGET_CPU once every pair kernel of the type is compiled, else BB_TARGET_INTERP. reason (may be NULL): why it is not compiled, "" otherwise. */
+BB_API bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const char **reason);
+/* Waits for background compiles. */
+BB_API bb_status bb_kernel_wait(bb_kernel *kernel);
+
+/* ---- kernel systems ------------------------------------------------------------------------------------------------------------------------- */
+typedef struct bb_solve_options {
+    size_t size;
+    double alpha;               /* ridge: (K + alpha I) a = b */
+    double tolerance;           /* 0: 1e-6 */
+    int relative;               /* 0: stop when sum r^2 < numel(b) tolerance^2 (as pykeops); 1: when |r| <= tolerance |b| for each column */
+    int64_t max_iterations;     /* 0: 10 x rows, at least 100 */
+    int (*report)(void *data, int64_t iteration, double residual); /* non-zero return cancels */
+    void *report_data;
+    const bb_run_options *run;
+} bb_solve_options;
+typedef struct bb_solve_result {
+    size_t size;
+    int64_t iterations;
+    double residual; /* |b - (K + alpha I) a| / |b|, as the recurrence has it */
+    double seconds;
+} bb_solve_result;
+/* Conjugate gradients (Hestenes and Stiefel, 1952) for (K + alpha I) a = b, all columns of b together. The kernel is one output a_i = sum_j K(..) b_j; unknown: the
+ * position of b in its signature. inputs: as for bb_run; inputs[unknown] is the right-hand side; output receives a (also when BB_NO_CONVERGENCE or
+ * BB_INDEFINITE is returned: the best iterate). */
+BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
+                          const bb_solve_options *options, bb_solve_result *result);
+
+/* ---- tables, for bindings and documentation ---------------------------------------------------------------------------------------------------- */
+typedef struct bb_op_info {
+    const char *name, *alias, *kind, *doc;
+    int arity, integers; /* integers -1: a varying number */
+    double cost;
+    int differentiable;
+} bb_op_info;
+typedef struct bb_reduction_info {
+    const char *name, *alias, *doc;
+    int takes_k, formulas, is_index;
+} bb_reduction_info;
+BB_API int bb_op_count(void);
+BB_API bb_status bb_op(int number, bb_op_info *info);
+BB_API int bb_reduction_count(void);
+BB_API bb_status bb_reduction(int number, bb_reduction_info *info);
+
+/* ---- the machine, the compiler, the cache ----------------------------------------------------------------------------------------------------------- */
+typedef struct bb_statistics {
+    size_t size;
+    int64_t compiles, disk_hits, memory_hits, failures;
+    int64_t peak_memory; /* bytes resident at most so far in this process */
+} bb_statistics;
+BB_API bb_status bb_get_statistics(bb_statistics *statistics);
+/* Text about what was found and what is missing with the remedy ("benben doctor"); released with bb_free. */
+BB_API bb_status bb_doctor(char **text);
+BB_API bb_status bb_cache_info(char **path, int64_t *entries, int64_t *bytes); /* path released with bb_free; NULL when there is no cache folder */
+BB_API bb_status bb_cache_clear(void);
+
 #ifdef __cplusplus
 }
 #endif
