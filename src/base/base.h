@@ -91,7 +91,7 @@ void bbi_condition_wait(bbi_condition *condition, bbi_mutex *mutex); /* spurious
 void bbi_condition_wake_all(bbi_condition *condition);
 /* Process-wide monitors: a static lock with its condition each, needing no set-up. They stay usable in a forked child
  * (a fork waits for them, so hold one only briefly: no compile, no I/O, no callback while it is held). */
-typedef enum bbi_global { BBI_GLOBAL_JIT, BBI_GLOBAL_POOL, BBI_GLOBAL_SETUP, BBI_GLOBAL_COUNT } bbi_global;
+typedef enum bbi_global { BBI_GLOBAL_JIT, BBI_GLOBAL_POOL, BBI_GLOBAL_SETUP, BBI_GLOBAL_EXIT, BBI_GLOBAL_COUNT } bbi_global;
 void bbi_global_lock(bbi_global monitor);
 void bbi_global_unlock(bbi_global monitor);
 void bbi_global_wait(bbi_global monitor); /* spurious wake-ups happen */
@@ -139,17 +139,21 @@ int bbi_file_look(const char *path, bbi_file_status *status); /* regular files; 
 /* Reads a whole regular file of at most `limit` bytes (EFBIG). `ours`: it must belong to this user, be writable by
  * nobody else and be no symbolic link (EPERM). *bytes is released with bbi_free. */
 int bbi_file_read(const char *path, size_t limit, bool ours, char **bytes, size_t *length);
-/* Writes a temporary file in the same folder, flushes it to disk, renames it: readers see all of it or nothing. */
-int bbi_file_write(const char *path, const void *bytes, size_t length);
+/* Writes a temporary file in the same folder, renames it: readers see all of it or nothing. `durable`: flushed to disk
+ * before the renaming, so that the same holds after a crash of the machine. */
+int bbi_file_write(const char *path, const void *bytes, size_t length, bool durable);
 int bbi_file_touch(const char *path); /* modified now */
 int bbi_file_remove(const char *path);
+int bbi_path_resolve(const char *path, char *resolved, size_t size); /* absolute, without links */
 int bbi_folder_make(const char *path);    /* with its parents, for this user only; existing ones are fine */
 int bbi_folder_private(const char *path); /* 0: ours, no symbolic link, writable by us and by nobody else */
 /* Calls visit for every regular file of a folder; a non-zero answer stops. */
 int bbi_folder_list(const char *path, int (*visit)(void *user, const char *name, const bbi_file_status *status),
                     void *user);
-int bbi_folder_temporary(char *path, size_t size); /* new, private, under TMPDIR (else /tmp, ...) */
-int bbi_folder_remove(const char *path);           /* with the files in it; folders in it stop this */
+/* New, private, under TMPDIR (else /tmp, ...). When the process ends while one exists, it is removed on the way out, and
+ * programs still running are told to stop. */
+int bbi_folder_temporary(char *path, size_t size);
+int bbi_folder_remove(const char *path); /* with the files in it; folders in it stop this */
 /* Lock between processes on a file that is created when missing. NULL after `timeout` seconds or where locks do not
  * work. Releasing removes the file. */
 typedef struct bbi_file_lock bbi_file_lock;

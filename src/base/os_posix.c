@@ -82,8 +82,9 @@ static struct {
     {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
     {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
     {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
+    {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
 };
-_Static_assert(sizeof global_monitor / sizeof *global_monitor == 3 && BBI_GLOBAL_COUNT == 3, "one row per monitor");
+_Static_assert(sizeof global_monitor / sizeof *global_monitor == 4 && BBI_GLOBAL_COUNT == 4, "one row per monitor");
 
 static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
 
@@ -311,7 +312,7 @@ void *bbi_library_open_bytes(const void *bytes, size_t length, const char **erro
     char folder[BBI_PATH_SIZE], path[BBI_PATH_SIZE + 16];
     if (bbi_folder_temporary(folder, sizeof folder) != 0) return NULL;
     snprintf(path, sizeof path, "%s/kernel.so", folder);
-    void *library = bbi_file_write(path, bytes, length) == 0 ? open_library(path, error) : NULL;
+    void *library = bbi_file_write(path, bytes, length, false) == 0 ? open_library(path, error) : NULL;
     bbi_folder_remove(folder);
     return library;
 }

@@ -3,6 +3,7 @@
 #ifndef _WIN32
 #define _GNU_SOURCE
 #include "base.h"
+#include "os_posix.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -89,7 +90,7 @@ static bool within_file_limit(size_t length) {
     return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || length <= limit.rlim_cur;
 }
 
-int bbi_file_write(const char *path, const void *bytes, size_t length) {
+int bbi_file_write(const char *path, const void *bytes, size_t length, bool durable) {
     static _Atomic unsigned counter;
     char temporary[BBI_PATH_SIZE];
     int size = snprintf(temporary, sizeof temporary, "%s.%lld.%u.tmp", path, (long long)getpid(),
@@ -99,7 +100,7 @@ int bbi_file_write(const char *path, const void *bytes, size_t length) {
     int descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (descriptor < 0) return errno;
     int failed = write_all(descriptor, bytes, length);
-    if (!failed && fsync(descriptor) != 0 && errno != EINVAL && errno != ENOSYS) failed = errno;
+    if (!failed && durable && fsync(descriptor) != 0 && errno != EINVAL && errno != ENOSYS) failed = errno;
     if (close(descriptor) != 0 && !failed && errno != EINTR) failed = errno;
     if (!failed && rename(temporary, path) != 0) failed = errno;
     if (failed) unlink(temporary);
@@ -112,6 +113,14 @@ int bbi_file_touch(const char *path) {
 
 int bbi_file_remove(const char *path) {
     return unlink(path) == 0 ? 0 : errno;
+}
+
+int bbi_path_resolve(const char *path, char *resolved, size_t size) {
+    char *real = realpath(path, NULL); /* the C library's own memory */
+    if (!real) return errno;
+    int length = snprintf(resolved, size, "%s", real);
+    free(real);
+    return length >= 0 && (size_t)length < size ? 0 : ENAMETOOLONG;
 }
 
 int bbi_folder_make(const char *path) {
@@ -167,7 +176,10 @@ int bbi_folder_temporary(char *path, size_t size) {
         if (!candidates[k] || candidates[k][0] != '/') continue;
         int length = snprintf(path, size, "%s/benben-XXXXXX", candidates[k]);
         if (length < 0 || (size_t)length >= size) continue;
-        if (mkdtemp(path)) return 0;
+        if (mkdtemp(path)) {
+            bbi_leftover_add(path, 0);
+            return 0;
+        }
         failed = errno;
     }
     return failed;
@@ -179,7 +191,9 @@ int bbi_folder_remove(const char *path) {
     for (struct dirent *entry; (entry = readdir(folder));)
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) unlinkat(dirfd(folder), entry->d_name, 0);
     closedir(folder);
-    return rmdir(path) == 0 ? 0 : errno;
+    if (rmdir(path) != 0) return errno;
+    bbi_leftover_done(path, 0);
+    return 0;
 }
 
 /* Releasing unlinks the file, so whoever waited may have locked a file that is no longer there: look again. */

@@ -3,6 +3,7 @@
 #ifndef _WIN32
 #define _GNU_SOURCE
 #include "base.h"
+#include "os_posix.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,7 @@ static bool reap(pid_t child, int flags, int *exit_code) {
     do who = waitpid(child, &status, flags);
     while (who < 0 && errno == EINTR);
     if (who == 0) return false;
+    bbi_leftover_done(NULL, child);
     *exit_code = BBI_EXIT_UNKNOWN;
     if (who == child && WIFEXITED(status)) *exit_code = WEXITSTATUS(status);
     if (who == child && WIFSIGNALED(status)) *exit_code = 128 + WTERMSIG(status);
@@ -126,7 +128,10 @@ bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_t
     if (!failed) {
         failed = spawn(&child, argv, directory, ends[1]);
         close(ends[1]);
-        if (!failed) follow(child, ends[0], log, exit_code);
+        if (!failed) {
+            bbi_leftover_add(NULL, child);
+            follow(child, ends[0], log, exit_code);
+        }
         close(ends[0]);
     }
     if (!failed) return BB_OK;
