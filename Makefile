@@ -1,0 +1,61 @@
+# The front door. CMake does the work in build/, the command is build/benben.
+#   make            the library and the command
+#   make check      what to run while working: C unit tests and the quick Python tests
+#   make check-all  everything, as .ci/run does
+#   make demo       the first job on real data: build/demo/terrain.png
+#   make bench      times of a few standard cases beside a plain C loop
+#   make golden     renew the stored texts of emitted kernels (review the diff)
+#   make install PREFIX=/usr/local
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+CMAKE_FLAGS ?=
+VENV = .venv
+PYTHON = $(VENV)/bin/python
+CMAKE = $(shell command -v cmake || echo $(CURDIR)/$(VENV)/bin/cmake)
+CTEST = $(dir $(CMAKE))ctest
+GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
+TEST_ENVIRONMENT = BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache BENBEN_BUILD=$(CURDIR)/$(BUILD)
+
+.PHONY: all build configure check check-unit check-python check-all demo bench golden install clean
+all: build
+
+configure:
+	@tools/require.sh cmake
+	@test -f $(BUILD)/CMakeCache.txt || $(CMAKE) -S . -B $(BUILD) $(GENERATOR) $(CMAKE_FLAGS)
+
+build: configure
+	@$(CMAKE) --build $(BUILD) -j $(JOBS)
+
+check: check-unit check-python
+
+check-unit: build
+	@tools/require.sh cmocka && $(CMAKE) $(BUILD) >/dev/null
+	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target unit_tests
+	@cd $(BUILD) && $(TEST_ENVIRONMENT) $(CTEST) -LE full -j $(JOBS) --output-on-failure
+
+check-python: build
+	@tools/require.sh python tests/requirements.txt
+	@$(TEST_ENVIRONMENT) $(PYTHON) -m pytest -q -rs -m "not full" tests/python
+
+check-all:
+	@JOBS=$(JOBS) tools/check_all.sh
+
+demo: build
+	@tools/require.sh python examples/requirements.txt
+	@$(PYTHON) examples/terrain.py --benben $(BUILD)/benben --output $(BUILD)/demo
+
+bench: build
+	@$(BUILD)/benben bench
+
+golden: build
+	@tools/require.sh cmocka && $(CMAKE) $(BUILD) >/dev/null
+	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target test_emit
+	@BENBEN_GOLDEN_RENEW=1 $(BUILD)/tests/test_emit
+	@git status --short tests/golden
+
+install: build
+	@$(CMAKE) --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf $(BUILD) build-*

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# `make check-all`: every test there is. Each section ends with the closing line of its runner; what cannot run on
+# this machine is named as skipped, here and in the summary.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+JOBS=${JOBS:-2}
+FUZZ_SECONDS=${FUZZ_SECONDS:-20}
+export BENBEN_CACHE_DIR="$PWD/build/test-cache" BENBEN_BUILD="$PWD/build"
+export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+generator=()
+command -v ninja >/dev/null && generator=(-G Ninja)
+summary=()
+failed=0
+
+section() { printf '\n==== %s\n' "$1"; }
+verdict() { # name status
+    if [ "$2" = 0 ]; then summary+=("passed   $1"); else summary+=("FAILED   $1"); failed=1; fi
+}
+skip() { echo "skipped: $1 ($2)"; summary+=("skipped  $1: $2"); }
+need() { tools/require.sh package "$1" "$2"; }
+
+# build_and_test FOLDER LABELS [cmake flags]: the C tests in a build of their own
+build_and_test() {
+    local folder=$1 labels=$2
+    shift 2
+    cmake -S . -B "$folder" "${generator[@]}" -DBENBEN_COMMAND=OFF "$@" >"$folder.log" 2>&1 &&
+        cmake --build "$folder" -j "$JOBS" --target unit_tests >>"$folder.log" 2>&1 ||
+        { tail -n 40 "$folder.log"; return 1; }
+    (cd "$folder" && ctest -j "$JOBS" --output-on-failure $labels)
+}
+
+section "build"
+make --no-print-directory JOBS="$JOBS" CMAKE_FLAGS=-DBENBEN_WERROR=ON build &&
+    tools/require.sh cmocka && tools/require.sh python tests/requirements.txt
+status=$?
+verdict "build without warnings" $status
+[ $status = 0 ] || { echo "nothing else can run without a build"; exit 1; }
+
+section "C tests, fuzz of the parser and of the runner ($FUZZ_SECONDS s each)"
+cmake build >/dev/null && cmake --build build -j "$JOBS" --target unit_tests &&
+    (cd build && BENBEN_FUZZ_SECONDS=$FUZZ_SECONDS ctest -j "$JOBS" --output-on-failure)
+verdict "C tests and fuzz" $?
+
+section "Python tests, both tiers"
+.venv/bin/python -m pytest -q -rs tests/python
+verdict "Python tests" $?
+
+section "C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+build_and_test build-asan "" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 -DBENBEN_SANITIZE=address,undefined
+verdict "C tests under ASan and UBSan" $?
+
+section "valgrind"
+if need valgrind valgrind; then
+    tools/valgrind.sh build/tests
+    verdict "valgrind" $?
+else
+    skip "valgrind" "not installed, and it could not be fetched"
+fi
+
+section "clang"
+clang=$(command -v clang || compgen -c clang- | grep -E '^clang-[0-9]+$' | sort -Vr | head -n 1)
+[ -n "$clang" ] || { need clang clang && clang=clang; }
+if [ -n "$clang" ]; then
+    build_and_test build-clang "-LE full" -DCMAKE_C_COMPILER="$clang" -DBENBEN_WERROR=ON
+    verdict "C tests, library built by $(basename "$clang")" $?
+else
+    skip "clang" "not installed, and it could not be fetched"
+fi
+
+section "64-bit Windows (mingw-w64, cross-compiled)"
+if need gcc-mingw-w64-x86-64-posix x86_64-w64-mingw32-gcc; then
+    cmake -S . -B build-windows "${generator[@]}" -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/mingw-w64.cmake" \
+          -DBENBEN_TESTS=OFF >build-windows.log 2>&1 &&
+        cmake --build build-windows -j "$JOBS" >>build-windows.log 2>&1
+    status=$?
+    [ $status = 0 ] && ls -l build-windows/*.dll build-windows/benben.exe || tail -n 40 build-windows.log
+    verdict "cross-compilation to Windows" $status
+else
+    skip "cross-compilation to Windows" "no mingw-w64, and it could not be fetched"
+fi
+
+section "aarch64 (cross-compiled, run under qemu-user)"
+if need gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc && need qemu-user-static qemu-aarch64-static; then
+    tools/aarch64.sh build-aarch64 "$JOBS"
+    verdict "aarch64 under qemu-user" $?
+else
+    skip "aarch64 under qemu-user" "no cross-compiler or no qemu-user, and they could not be fetched"
+fi
+
+section "summary"
+printf '%s\n' "${summary[@]}"
+exit $failed

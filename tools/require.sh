@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Fetches what a make target needs and the machine lacks:
+#   require.sh cmake | cmocka | package NAME COMMAND | python REQUIREMENTS.txt
+# Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
+# Python packages go to .venv only.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+apt_install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    echo "Installing $* ..."
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { apt-get update -qq >/dev/null 2>&1 &&
+          apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1; }
+}
+
+virtual_environment() {
+    [ -x .venv/bin/python ] && .venv/bin/python -c 'import pip' 2>/dev/null && return
+    rm -rf .venv
+    python3 -m venv .venv 2>/dev/null && return
+    apt_install python3 python3-venv && python3 -m venv .venv && return
+    echo "error: python3 -m venv does not work: install Python 3 with its venv module (Debian: python3-venv)" >&2
+    return 1
+}
+
+python_packages() { # once per content of the requirements file
+    virtual_environment
+    local stamp
+    stamp=".venv/.have-$(cksum <"$1" | tr ' ' '-')"
+    [ -f "$stamp" ] && return
+    echo "Installing $(tr '\n' ' ' <"$1")into .venv ..."
+    .venv/bin/python -m pip install -q --disable-pip-version-check -r "$1"
+    touch "$stamp"
+}
+
+case "$1" in
+cmake)
+    command -v cmake >/dev/null || [ -x .venv/bin/cmake ] || apt_install cmake ||
+        { virtual_environment && .venv/bin/python -m pip install -q --disable-pip-version-check cmake; }
+    ;;
+cmocka)
+    echo '#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>' | "${CC:-cc}" -E -x c - >/dev/null 2>&1 || apt_install libcmocka-dev ||
+        { echo "error: the C tests need cmocka: install it (Debian: libcmocka-dev)" >&2; exit 1; }
+    ;;
+package)
+    command -v "$3" >/dev/null || apt_install "$2" || exit 1
+    ;;
+python)
+    python_packages "$2"
+    ;;
+*)
+    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python REQUIREMENTS.txt" >&2
+    exit 2
+    ;;
+esac
