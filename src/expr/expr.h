@@ -138,6 +138,10 @@ const bbi_reduction_row *bbi_reduction_info(int reduction);
 int bbi_op_find(const char *name, size_t length);         /* by name or alias, exact case; -1 */
 int bbi_reduction_find(const char *name, size_t length);  /* by name or alias, without suffix; -1 */
 
+/* Variables with a negative position are not the caller's: BBI_ONE (place I, J or IJ) is 1 and only carries its placement; BBI_SLOT (place IJ) is,
+ * inside a listed sum, the number of the entry in its row's list; BBI_NUMBER (place I or J) is the element's own number along its axis. */
+enum { BBI_ONE = -1, BBI_SLOT = -2, BBI_NUMBER = -3 };
+
 /* ---- expr.c -------------------------------------------------------------------------------------------------------------- */
 bbi_context *bbi_context_new(void);
 void bbi_context_retain(bbi_context *context);
@@ -184,6 +188,11 @@ const bbi_node *bbi_apply(bbi_context *c, int op, const bbi_node *const *args, i
 /* ---- build.c: BUILD rows ------------------------------------------------------------------------------------------------- */
 typedef const bbi_node *bbi_builder(bbi_context *c, const bbi_node *const *args, int narg, const int64_t *ints, int nint);
 bbi_builder *bbi_builder_of(int op);
+
+/* ---- place.c --------------------------------------------------------------------------------------------------------------- */
+/* f, placed at least at `place`: multiplied by BBI_ONE where it does not depend on those axes. A reduction of the result is then taken (and kept) along
+ * them: KeOps's "the last number is the index that the result keeps". */
+const bbi_node *bbi_place_as(bbi_context *c, const bbi_node *f, bbi_place place);
 
 /* ---- grad.c -------------------------------------------------------------------------------------------------------------- */
 /* Cotangents of the variables for the cotangents of the outputs: result[v] = sum_k (d output_k / d variable_v)^T cotangent_k, placed as the variable
