@@ -1,5 +1,5 @@
-/* cpu.c: what the processor can do, found through cpuid when somebody asks and never at load time. Answers are computed
- * once; two threads that ask at once compute the same thing and one result is kept. */
+/* cpu.c: what the processor can do, found through cpuid when somebody asks and never at load time. Answers
+ * are computed once; two threads that ask at once compute the same thing and one result is kept. */
 #include "base.h"
 
 #include <stdatomic.h>
@@ -29,7 +29,8 @@ static bool bit(unsigned word, int k) {
     return word >> k & 1;
 }
 
-/* Register state that the operating system saves: XCR0, read with xgetbv once cpuid says that xgetbv exists. */
+/* Register state that the operating system saves: XCR0, read with xgetbv once cpuid says that xgetbv
+ * exists. */
 static unsigned saved_state(registers leaf1) {
     if (!bit(leaf1.c, 27)) return 0;
     unsigned low, high;
@@ -54,7 +55,8 @@ static int64_t find_cache_size(int level) {
         unsigned type = r.a & 31; /* 1 data, 2 instruction, 3 unified */
         if (type == 0) break;
         if (type != 2 && (int)(r.a >> 5 & 7) == level)
-            return (int64_t)((r.b >> 22) + 1) * ((r.b >> 12 & 1023) + 1) * ((r.b & 4095) + 1) * ((int64_t)r.c + 1);
+            return (int64_t)((r.b >> 22) + 1) * ((r.b >> 12 & 1023) + 1) * ((r.b & 4095) + 1) *
+                   ((int64_t)r.c + 1);
     }
     return 0;
 }
@@ -63,7 +65,8 @@ static int64_t find_cache_size(int level) {
 static void describe(bbi_text *text) {
     registers leaf1 = cpuid(1, 0), leaf7 = cpuid(7, 0), ext = cpuid(0x80000001, 0);
     registers vendor = cpuid(0, 0);
-    bbi_text_add(text, "x86 %08x%08x%08x %08x %08x.%08x", vendor.b, vendor.d, vendor.c, leaf1.a, leaf1.c, leaf1.d);
+    bbi_text_add(text, "x86 %08x%08x%08x %08x %08x.%08x", vendor.b, vendor.d, vendor.c, leaf1.a, leaf1.c,
+                 leaf1.d);
     bbi_text_add(text, " %08x.%08x.%08x", leaf7.b, leaf7.c, leaf7.d);
     bbi_text_add(text, " %08x.%08x", cpuid(7, 1).a, cpuid(7, 1).d);
     bbi_text_add(text, " %08x.%08x %08x", ext.c, ext.d, cpuid(0x80000008, 0).b);

@@ -1,6 +1,7 @@
-/* debug.c: what the library tells a developer who asks for it. BENBEN_DEBUG is a set of letters (p parsed, s simplified,
- * g gradient, l plan, e emitted source, c compiler, k cache, r runs), read at the first question, not at load time. A
- * caller can ask for letters as well and receive the lines; without a callback they go to stderr. */
+/* debug.c: what the library tells a developer who asks for it. BENBEN_DEBUG is a set of letters (p parsed,
+ * s simplified, g gradient, l plan, e emitted source, c compiler, k cache, r runs), read at the first
+ * question, not at load time. A caller can ask for letters as well and receive the lines; without a
+ * callback they go to stderr. */
 #include "base.h"
 
 #include <stdatomic.h>

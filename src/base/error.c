@@ -1,5 +1,6 @@
-/* error.c: the message of the last failure, one per thread. The buffer is part of the thread, so that reporting a failure
- * (out of memory first of all) never allocates. A message too long for it ends in an ellipsis. */
+/* error.c: the message of the last failure, one per thread. The buffer is part of the thread, so that
+ * reporting a failure (out of memory first of all) never allocates. A message too long for it ends in an
+ * ellipsis. */
 #include "base.h"
 
 #include <stdio.h>
@@ -26,7 +27,8 @@ static void add_at(size_t start, const char *format, va_list arguments) {
     message[start + size - 1] = '\0';
     if (!cut) return;
     size_t end = MESSAGE_SIZE - 4;
-    while (end > 0 && ((unsigned char)message[end] & 0xc0) == 0x80) end--; /* never inside a UTF-8 character */
+    while (end > 0 && ((unsigned char)message[end] & 0xc0) == 0x80)
+        end--; /* never cut inside a UTF-8 character */
     memcpy(message + end, "...", 4);
 }
 

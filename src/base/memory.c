@@ -1,5 +1,6 @@
-/* memory.c: the only place of the library that allocates. Two switches make it testable: a countdown after which every
- * allocation fails, and a count of live blocks. The arena hands out zeroed memory in chunks that double in size. */
+/* memory.c: the only place of the library that allocates. Two switches make it testable: a countdown after
+ * which every allocation fails, and a count of live blocks. The arena hands out zeroed memory in chunks
+ * that double in size. */
 #include "base.h"
 
 #include <stdatomic.h>
@@ -42,7 +43,8 @@ void bbi_free(void *pointer) {
     free(pointer);
 }
 
-/* C11's aligned_alloc is missing on Windows: the block is shifted by hand and its true start stored just before it. */
+/* C11's aligned_alloc is missing on Windows: the block is shifted by hand and its true start stored just
+ * before it. */
 void *bbi_alloc_aligned(size_t size) {
     if (size > SIZE_MAX - CACHE_LINE - sizeof(void *)) return NULL;
     char *start = bbi_alloc(size + CACHE_LINE + sizeof(void *));

@@ -1,6 +1,6 @@
 /* os_posix.c: threads, locks, clock and dynamic loading on POSIX systems. Its siblings os_posix_file.c and
- * os_posix_process.c hold files and programs; os_windows.c holds all of it for Windows. Nothing else in the library
- * includes a system header. */
+ * os_posix_process.c hold files and programs; os_windows.c holds all of it for Windows. Nothing else in the
+ * library includes a system header. */
 #ifndef _WIN32
 #define _GNU_SOURCE
 #include "base.h"
@@ -84,7 +84,8 @@ static struct {
     {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
     {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
 };
-_Static_assert(sizeof global_monitor / sizeof *global_monitor == 4 && BBI_GLOBAL_COUNT == 4, "one row per monitor");
+_Static_assert(sizeof global_monitor / sizeof *global_monitor == 4 && BBI_GLOBAL_COUNT == 4,
+               "one row per monitor");
 
 static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
 
@@ -143,14 +144,15 @@ static void *run_task(void *pointer) {
     return NULL;
 }
 
-/* A host may dlclose the library while a thread runs its code: from the first thread on it stays mapped. In a program
- * that is linked statically this asks for the program itself and does nothing. */
+/* A host may dlclose the library while a thread runs its code: from the first thread on it stays mapped. In
+ * a program that is linked statically this asks for the program itself and does nothing. */
 static void pin_library(void) {
     Dl_info info;
     void (*function)(void) = pin_library;
     void *self;
     memcpy(&self, &function, sizeof self);
-    if (dladdr(self, &info) && info.dli_fname) (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    if (dladdr(self, &info) && info.dli_fname)
+        (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 bbi_thread *bbi_thread_start(void (*function)(void *), void *argument) {
@@ -240,7 +242,8 @@ void bbi_cpu_describe(bbi_text *text) {
         static const char *const kept[] = {"CPU ", "Features", "isa", "cpu", "model name", "flags"};
         if (line[0] == '\n') break; /* the first processor speaks for all */
         for (size_t k = 0; k < sizeof kept / sizeof *kept; k++)
-            if (!strncmp(line, kept[k], strlen(kept[k])) && !strstr(line, "MHz")) bbi_text_add(text, "%s", line);
+            if (!strncmp(line, kept[k], strlen(kept[k])) && !strstr(line, "MHz"))
+                bbi_text_add(text, "%s", line);
     }
     if (file) fclose(file);
     if (!text->length) bbi_text_add(text, "unknown processor");
@@ -270,8 +273,9 @@ void bbi_library_close(void *library) {
 }
 
 #ifdef __linux__
-/* glibc takes a path that it has seen before for the library loaded then, and numbers of descriptors come back: the
- * path is made unique by writing a counter in its slashes ("/" for 0, "/." for 1; the kernel ignores both). */
+/* glibc takes a path that it has seen before for the library loaded then, and numbers of descriptors come
+ * back: the path is made unique by writing a counter in its slashes ("/" for 0, "/." for 1; the kernel
+ * ignores both). */
 static void unique_descriptor_path(int descriptor, char *path, size_t size) {
     static _Atomic unsigned counter;
     size_t length = (size_t)snprintf(path, size, "/proc/self/fd");

@@ -2,7 +2,8 @@
 #ifndef BBI_OS_POSIX_H
 #define BBI_OS_POSIX_H
 
-/* Notes a temporary folder (or, path NULL, a running program) to be cleared away should the process end now. */
+/* Notes a temporary folder (or, path NULL, a running program) to be cleared away should the process end
+ * now. */
 void bbi_leftover_add(const char *path, int child);
 void bbi_leftover_done(const char *path, int child);
 

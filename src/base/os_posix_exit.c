@@ -1,8 +1,8 @@
-/* os_posix_exit.c: what to clear away when the process ends while a background thread compiles: the thread dies in the
- * middle, its compiler lives on and its temporary folder stays. A destructor of the library (it runs at exit, or when the
- * library is unloaded, which a started thread prevents) stops the compilers and removes the folders. The table is small and
- * of fixed size: what does not fit is merely not cleared. A forked child inherits the table but not the duty: entries
- * carry their process. */
+/* os_posix_exit.c: what to clear away when the process ends while a background thread compiles: the thread
+ * dies in the middle, its compiler lives on and its temporary folder stays. A destructor of the library (it
+ * runs at exit, or when the library is unloaded, which a started thread prevents) stops the compilers and
+ * removes the folders. The table is small and of fixed size: what does not fit is merely not cleared. A
+ * forked child inherits the table but not the duty: entries carry their process. */
 #ifndef _WIN32
 #define _GNU_SOURCE
 #include "base.h"
@@ -41,13 +41,14 @@ void bbi_leftover_done(const char *path, int child) {
     bbi_global_lock(BBI_GLOBAL_EXIT);
     for (int k = 0; k < LEFTOVERS; k++) {
         struct leftover *entry = &leftovers[k];
-        if (entry->owner == self && entry->child == child && !strcmp(entry->path, path ? path : "")) entry->owner = 0;
+        if (entry->owner == self && entry->child == child && !strcmp(entry->path, path ? path : ""))
+            entry->owner = 0;
     }
     bbi_global_unlock(BBI_GLOBAL_EXIT);
 }
 
-/* Compilers get SIGTERM, upon which they remove their own temporary files; each is the leader of its own group. While they
- * go, their folders may fill again: a few tries. */
+/* Compilers get SIGTERM, upon which they remove their own temporary files; each is the leader of its own
+ * group. While they go, their folders may fill again: a few tries. */
 __attribute__((destructor)) static void clear_leftovers(void) {
     struct leftover mine[LEFTOVERS];
     pid_t self = getpid();
@@ -62,7 +63,8 @@ __attribute__((destructor)) static void clear_leftovers(void) {
         if (attempt > 0) bbi_sleep(5e-3);
         left = 0;
         for (int k = 0; k < count; k++)
-            if (mine[k].path[0] && access(mine[k].path, F_OK) == 0 && bbi_folder_remove(mine[k].path) != 0) left++;
+            if (mine[k].path[0] && access(mine[k].path, F_OK) == 0 && bbi_folder_remove(mine[k].path) != 0)
+                left++;
     }
 }
 #else

@@ -1,5 +1,6 @@
-/* os_posix_file.c: the few file operations that the disk cache and the compiler need, on POSIX systems. What decides
- * about trust (owner, mode, kind) is always read from an open descriptor, never from a path that may change meanwhile. */
+/* os_posix_file.c: the few file operations that the disk cache and the compiler need, on POSIX systems.
+ * What decides about trust (owner, mode, kind) is always read from an open descriptor, never from a path
+ * that may change meanwhile. */
 #ifndef _WIN32
 #define _GNU_SOURCE
 #include "base.h"
@@ -23,8 +24,10 @@ struct bbi_file_lock {
 };
 
 static bbi_file_status describe(const struct stat *status) {
-    return (bbi_file_status){.size = status->st_size, .modified = (int64_t)status->st_mtime,
-                             .device = (uint64_t)status->st_dev, .inode = (uint64_t)status->st_ino};
+    return (bbi_file_status){.size = status->st_size,
+                             .modified = (int64_t)status->st_mtime,
+                             .device = (uint64_t)status->st_dev,
+                             .inode = (uint64_t)status->st_ino};
 }
 
 static bool ours_alone(const struct stat *status) {
@@ -87,7 +90,8 @@ static int write_all(int descriptor, const char *bytes, size_t length) {
 /* A file size limit answers a write with SIGXFSZ, which would end the host: ask first. */
 static bool within_file_limit(size_t length) {
     struct rlimit limit;
-    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || length <= limit.rlim_cur;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+           length <= limit.rlim_cur;
 }
 
 int bbi_file_write(const char *path, const void *bytes, size_t length, bool durable) {
@@ -153,8 +157,8 @@ int bbi_folder_private(const char *path) {
     return failed;
 }
 
-int bbi_folder_list(const char *path, int (*visit)(void *user, const char *name, const bbi_file_status *status),
-                    void *user) {
+int bbi_folder_list(const char *path,
+                    int (*visit)(void *user, const char *name, const bbi_file_status *status), void *user) {
     DIR *folder = opendir(path);
     if (!folder) return errno;
     int stopped = 0;
@@ -189,7 +193,8 @@ int bbi_folder_remove(const char *path) {
     DIR *folder = opendir(path);
     if (!folder) return errno;
     for (struct dirent *entry; (entry = readdir(folder));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) unlinkat(dirfd(folder), entry->d_name, 0);
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            unlinkat(dirfd(folder), entry->d_name, 0);
     closedir(folder);
     if (rmdir(path) != 0) return errno;
     bbi_leftover_done(path, 0);
@@ -231,7 +236,8 @@ bbi_file_lock *bbi_file_lock_take(const char *path, double timeout) {
     return NULL;
 }
 
-/* Unlocked by name: a child that the host forked meanwhile shares the lock and would hold it after our close. */
+/* Unlocked by name: a child that the host forked meanwhile shares the lock and would hold it after our
+ * close. */
 void bbi_file_lock_release(bbi_file_lock *lock) {
     if (!lock) return;
     unlink(lock->path);

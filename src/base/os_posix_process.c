@@ -1,5 +1,6 @@
-/* os_posix_process.c: starting a program on POSIX systems. The host's process is not ours: its signal dispositions, its
- * reaping of children, its descriptors and its current folder are left as they are, and the program sees none of them. */
+/* os_posix_process.c: starting a program on POSIX systems. The host's process is not ours: its signal
+ * dispositions, its reaping of children, its descriptors and its current folder are left as they are, and
+ * the program sees none of them. */
 #ifndef _WIN32
 #define _GNU_SOURCE
 #include "base.h"
@@ -32,7 +33,8 @@ static int make_pipe(int ends[2]) {
 #endif
 }
 
-/* stdin from /dev/null, stdout and stderr into the pipe, no other descriptor of the host where the C library can. */
+/* stdin from /dev/null, stdout and stderr into the pipe, no other descriptor of the host where the C
+ * library can. */
 static int add_actions(posix_spawn_file_actions_t *actions, const char *directory, int log_end) {
     int failed = posix_spawn_file_actions_adddup2(actions, log_end, 1);
     if (!failed) failed = posix_spawn_file_actions_adddup2(actions, log_end, 2);
@@ -46,10 +48,12 @@ static int add_actions(posix_spawn_file_actions_t *actions, const char *director
     return failed;
 }
 
-/* Default signals: a compiler driver that inherits an ignored SIGCHLD cannot wait for its own passes. A process group of
- * its own: Ctrl-C in the host's terminal does not kill a compile whose result is still wanted. */
+/* Default signals: a compiler driver that inherits an ignored SIGCHLD cannot wait for its own passes. A
+ * process group of its own: Ctrl-C in the host's terminal does not kill a compile whose result is still
+ * wanted. */
 static int add_attributes(posix_spawnattr_t *attributes) {
-    static const int reset[] = {SIGCHLD, SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGXFSZ, SIGXCPU};
+    static const int reset[] = {SIGCHLD, SIGPIPE, SIGINT,  SIGQUIT, SIGTERM,
+                                SIGHUP,  SIGALRM, SIGXFSZ, SIGXCPU};
     sigset_t defaults, none;
     sigemptyset(&none);
     sigemptyset(&defaults);
@@ -71,7 +75,7 @@ static int spawn(pid_t *child, const char *const argv[], const char *directory, 
         failed = add_actions(&actions, directory, log_end);
         if (!failed) failed = add_attributes(&attributes);
         char **arguments;
-        memcpy(&arguments, &argv, sizeof arguments); /* posix_spawn does not write through it; its type says so not */
+        memcpy(&arguments, &argv, sizeof arguments); /* posix_spawn's type lacks the const, it writes nothing */
         if (!failed) failed = posix_spawn(child, argv[0], &actions, &attributes, arguments, environ);
         posix_spawnattr_destroy(&attributes);
     }
@@ -98,8 +102,8 @@ static void keep(bbi_text *log, const char *bytes, size_t length) {
     bbi_text_append(log, bytes, length < LOG_KEPT - log->length ? length : LOG_KEPT - log->length);
 }
 
-/* Reads until the last writer closes its end. A grandchild that lives on (a compile server) may hold it for ever, so the
- * end of the child itself is looked for as well; what is in the pipe by then is still read. */
+/* Reads until the last writer closes its end. A grandchild that lives on (a compile server) may hold it for
+ * ever, so the end of the child itself is looked for as well; what is in the pipe by then is still read. */
 static void follow(pid_t child, int log_end, bbi_text *log, int *exit_code) {
     char bytes[4096];
     bool reaped = false;
@@ -154,7 +158,7 @@ bool bbi_find_program(const char *name, char *path, size_t size) {
     }
     const char *entry = bbi_environment("PATH");
     if (!entry || !*entry) entry = "/usr/local/bin:/usr/bin:/bin";
-    for (const char *end; ; entry = end + 1) {
+    for (const char *end;; entry = end + 1) {
         end = entry + strcspn(entry, ":");
         int length = snprintf(path, size, "%.*s/%s", (int)(end - entry), entry, name);
         if (*entry == '/' && (size_t)length < size && executable(path)) return true;

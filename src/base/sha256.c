@@ -1,6 +1,6 @@
-/* sha256.c: SHA-256 after FIPS 180-4, the digest behind cache keys and checksums. Plain C: a kernel's object of 50 KB
- * takes a fraction of a millisecond. The constants are the first 32 bits of the fractional parts of the square roots
- * (initial state) and cube roots (round constants) of the first primes. */
+/* sha256.c: SHA-256 after FIPS 180-4, the digest behind cache keys and checksums. Plain C: a kernel's
+ * object of 50 KB takes a fraction of a millisecond. The constants are the first 32 bits of the fractional
+ * parts of the square roots (initial state) and cube roots (round constants) of the first primes. */
 #include "base.h"
 
 #include <string.h>

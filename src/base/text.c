@@ -1,6 +1,6 @@
-/* text.c: growing text for emitters, messages and logs. Out of memory is remembered in the text itself, so that a caller
- * adds freely and checks once at the end. Numbers printed with %g follow the host's locale: emitters that need a decimal
- * point print their numbers in hexadecimal or check. */
+/* text.c: growing text for emitters, messages and logs. Out of memory is remembered in the text itself, so
+ * that a caller adds freely and checks once at the end. Numbers printed with %g follow the host's locale:
+ * emitters that need a decimal point print their numbers in hexadecimal or check. */
 #include "base.h"
 
 #include <stdio.h>

@@ -1,13 +1,14 @@
-/* cache.c: the disk cache. One file per entry, <digest>.bin: a header, then the payload. Nothing is kept open or
- * remembered between calls, so that processes, threads, forked children and changes of the environment need no care here.
+/* cache.c: the disk cache. One file per entry, <digest>.bin: a header, then the payload. Nothing is kept
+ * open or remembered between calls, so that processes, threads, forked children and changes of the
+ * environment need no care here.
  *
- * Trust: an entry becomes code in this process. The folder must belong to the user, be no symbolic link and be writable by
- * nobody else; so must the file, asked of the open descriptor; magic, version, key, length and SHA-256 must agree. An entry
- * that fails is removed and counts as a miss. The caller loads the bytes that were checked, never the file: a shared object
- * that is cut short under a process ends it with SIGBUS.
+ * Trust: an entry becomes code in this process. The folder must belong to the user, be no symbolic link and
+ * be writable by nobody else; so must the file, asked of the open descriptor; magic, version, key, length
+ * and SHA-256 must agree. An entry that fails is removed and counts as a miss. The caller loads the bytes
+ * that were checked, never the file: a shared object that is cut short under a process ends it with SIGBUS.
  *
- * Concurrency: entries appear by rename, whole. A lock per key lets one process compile while others wait; the lock only
- * saves work, nothing depends on it. */
+ * Concurrency: entries appear by rename, whole. A lock per key lets one process compile while others wait;
+ * the lock only saves work, nothing depends on it. */
 #include "cache.h"
 
 #include <errno.h>
@@ -17,7 +18,8 @@
 
 enum {
     VERSION = 1,
-    HEADER_SIZE = 8 + 4 + 4 + 8 + 32 + 32, /* magic, version, zero, payload length, key, SHA-256 of the payload */
+    HEADER_SIZE =
+        8 + 4 + 4 + 8 + 32 + 32, /* magic, version, zero, payload length, key, SHA-256 of the payload */
     ENTRY_LIMIT = 64 << 20,
     STALE_SECONDS = 3600,
     FRESH_SECONDS = 60,
@@ -43,7 +45,8 @@ static bool set_folder(char *folder, const char *base, const char *rest) {
         folder[0] = '\0';
         return false;
     }
-    while (length > 1 && folder[length - 1] == '/') folder[--length] = '\0'; /* "link/" would follow the link */
+    while (length > 1 && folder[length - 1] == '/')
+        folder[--length] = '\0'; /* "link/" would follow the link */
     return true;
 }
 
@@ -86,10 +89,10 @@ static bool usable_folder(char *folder, char *refusal, bool create) {
         if (!failed) return true;
         bbi_system_error(failed, reason, sizeof reason);
         if (failed == EPERM)
-            snprintf(refusal, 256, "the folder must belong to you, be no symbolic link and be writable by nobody else "
-                                   "(chmod go-w, or another BENBEN_CACHE_DIR)");
-        else
-            snprintf(refusal, 256, "%s", reason);
+            snprintf(refusal, 256,
+                     "the folder must belong to you, be no symbolic link and be writable by nobody else "
+                     "(chmod go-w, or another BENBEN_CACHE_DIR)");
+        else snprintf(refusal, 256, "%s", reason);
     }
     bbi_log('k', "cache folder '%s' not used: %s", folder, refusal);
     return false;
@@ -128,7 +131,8 @@ static void put_integer(uint8_t *bytes, uint64_t value, int count) {
     for (int k = 0; k < count; k++) bytes[k] = (uint8_t)(value >> 8 * k);
 }
 
-static void make_header(uint8_t header[HEADER_SIZE], const uint8_t key[32], const void *payload, size_t length) {
+static void make_header(uint8_t header[HEADER_SIZE], const uint8_t key[32], const void *payload,
+                        size_t length) {
     bbi_sha256 hash;
     memcpy(header, magic, 8);
     put_integer(header + 8, VERSION, 4);
@@ -228,7 +232,8 @@ static int older_first(const void *a, const void *b) {
     return strcmp(p->name, q->name);
 }
 
-/* Down to 7/8 of the limit, so that a full cache does not drop one entry per store; never the entry just made. */
+/* Down to 7/8 of the limit, so that a full cache does not drop one entry per store; never the entry just
+ * made. */
 static void keep_limit(const char *folder, const char *newest, int64_t limit) {
     listing list;
     if (list_folder(folder, &list) == 0 && list.bytes > limit) {
@@ -281,7 +286,9 @@ bb_status bbi_cache_look(bbi_cache_state *state) {
         state->refusal[0] = '\0'; /* not there yet: made with the first entry */
     }
     bbi_free(list.entries);
-    return failed == ENOMEM ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", state->folder) : BB_OK;
+    return failed == ENOMEM
+               ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", state->folder)
+               : BB_OK;
 }
 
 bb_status bbi_cache_clear(int64_t *removed) {
@@ -296,5 +303,6 @@ bb_status bbi_cache_clear(int64_t *removed) {
     for (int64_t k = 0; k < list.count; k++) remove_named(folder, list.entries[k].name);
     if (removed) *removed = list.count;
     bbi_free(list.entries);
-    return failed == ENOMEM ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", folder) : BB_OK;
+    return failed == ENOMEM ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", folder)
+                            : BB_OK;
 }

@@ -1,6 +1,6 @@
-/* compiler.c: from C text to the bytes of a shared object through the system's compiler, without a shell. The compiler is
- * told by its file (path, size, time, inode), never by asking it: `clang --version` takes 28 ms, a stat a microsecond.
- * Files live in a private temporary folder for the length of one compile. */
+/* compiler.c: from C text to the bytes of a shared object through the system's compiler, without a shell.
+ * The compiler is told by its file (path, size, time, inode), never by asking it: `clang --version` takes
+ * 28 ms, a stat a microsecond. Files live in a private temporary folder for the length of one compile. */
 #include "compiler.h"
 
 #include <stdio.h>
@@ -8,8 +8,9 @@
 
 enum { OBJECT_LIMIT = 32 << 20 };
 
-static const char remedy[] = "install gcc or clang, or set BENBEN_CC to a C compiler; until then formulas run "
-                             "interpreted, at about a quarter of the speed";
+static const char remedy[] =
+    "install gcc or clang, or set BENBEN_CC to a C compiler; until then formulas run "
+    "interpreted, at about a quarter of the speed";
 
 /* ---- finding it ---- */
 
@@ -46,7 +47,8 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-/* A guess that saves a vain start: `cc` is often a link to clang. Where it is wrong, the compiler's complaint corrects it. */
+/* A guess that saves a vain start: `cc` is often a link to clang. Where it is wrong, the compiler's
+ * complaint corrects it. */
 static bool named_clang(const char *program) {
     char real[BBI_PATH_SIZE];
     const char *path = bbi_path_resolve(program, real, sizeof real) == 0 ? real : program;
@@ -62,7 +64,8 @@ static bool named_clang(const char *program) {
 static void identify(bbi_compiler *compiler) {
     char path[BBI_PATH_SIZE];
     bbi_text text = {0};
-    compiler->zig = !strcmp(base_name(compiler->program), "zig") || !strcmp(base_name(compiler->program), "zig.exe");
+    compiler->zig =
+        !strcmp(base_name(compiler->program), "zig") || !strcmp(base_name(compiler->program), "zig.exe");
     identify_file(&text, compiler->program);
     if (compiler->zig || named_clang(compiler->program)) compiler->refused = BBI_REFUSES_GCC;
     for (int k = 0; compiler->words[k]; k++) {
@@ -132,8 +135,12 @@ bb_status bbi_compiler_find(bbi_compiler *compiler) {
     }
     if (found) return BB_OK;
     const char *chosen = bbi_environment("BENBEN_CC");
-    if (chosen && *chosen) return bbi_fail(BB_COMPILER, "BENBEN_CC='%s' is not a program that can be started; %s", chosen, remedy);
-    return bbi_fail(BB_COMPILER, "no C compiler: looked for BENBEN_CC (not set), cc, gcc, clang and 'zig cc' in PATH; %s", remedy);
+    if (chosen && *chosen)
+        return bbi_fail(BB_COMPILER, "BENBEN_CC='%s' is not a program that can be started; %s", chosen,
+                        remedy);
+    return bbi_fail(BB_COMPILER,
+                    "no C compiler: looked for BENBEN_CC (not set), cc, gcc, clang and 'zig cc' in PATH; %s",
+                    remedy);
 }
 
 static void remember_refused(const bbi_compiler *compiler) {
@@ -144,8 +151,9 @@ static void remember_refused(const bbi_compiler *compiler) {
 
 /* ---- flags ---- */
 
-/* The compiler sees the machine, we see what we may use: under valgrind, or with a lower level asked for, "native" would
- * be too much, so what the level excludes is excluded by name. Where native is refused, the level's own flags stand in. */
+/* The compiler sees the machine, we see what we may use: under valgrind, or with a lower level asked for,
+ * "native" would be too much, so what the level excludes is excluded by name. Where native is refused, the
+ * level's own flags stand in. */
 static int machine_flags(const bbi_compiler *compiler, int level, const char **flags) {
     bool native = !(compiler->refused & BBI_REFUSES_NATIVE);
     int count = 0;
@@ -156,7 +164,8 @@ static int machine_flags(const bbi_compiler *compiler, int level, const char **f
         if (level == 0) flags[count++] = "-mno-avx";
         return count;
     }
-    static const char *const by_level[] = {"-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"};
+    static const char *const by_level[] = {"-mavx2",     "-mfma",      "-mf16c",    "-mavx512f",
+                                           "-mavx512dq", "-mavx512bw", "-mavx512vl"};
     for (int k = 0; k < (level >= 2 ? 7 : level == 1 ? 3 : 0); k++) flags[count++] = by_level[k];
 #endif
     return count;
@@ -164,8 +173,8 @@ static int machine_flags(const bbi_compiler *compiler, int level, const char **f
 
 void bbi_compiler_flags(const bbi_compiler *compiler, int level, const char *flags[BBI_COMPILER_FLAGS]) {
     static const char *const common[] = {
-        "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-stack-protector",
-        "-nostdlib", "-shared", "-fPIC", "-w",
+        "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+        "-fno-stack-protector", "-nostdlib", "-shared", "-fPIC", "-w",
 #ifdef _WIN32
         "-Wl,-e,0", /* no entry point: the linker would take the first function for DllMain */
 #endif
@@ -193,12 +202,13 @@ static uint64_t little_endian(const char *bytes, int count) {
     return value;
 }
 
-/* A linker writes the section headers last: an ELF file that holds them is whole. This decides where the exit status of the
- * compiler is unknown; mapping a file that was cut short would end the process. */
+/* A linker writes the section headers last: an ELF file that holds them is whole. This decides where the
+ * exit status of the compiler is unknown; mapping a file that was cut short would end the process. */
 static bool whole_object(const char *bytes, size_t length) {
     if (length < 64) return false;
     if (memcmp(bytes, "\177ELF\2\1", 6) != 0) return true; /* another format, judged by its loader */
-    uint64_t start = little_endian(bytes + 40, 8), size = little_endian(bytes + 58, 2), count = little_endian(bytes + 60, 2);
+    uint64_t start = little_endian(bytes + 40, 8), size = little_endian(bytes + 58, 2),
+             count = little_endian(bytes + 60, 2);
     return start >= 64 && start <= length && size * count <= length - start && count > 0;
 }
 
@@ -208,8 +218,8 @@ static void add_command(bbi_text *log, const char *const *argv) {
 }
 
 /* One start of the compiler inside `folder`; *exit_code 0 also means that the object exists and is whole. */
-static bb_status run_once(const bbi_compiler *compiler, int level, const char *folder, bbi_text *log, int *exit_code,
-                          char **bytes, size_t *length) {
+static bb_status run_once(const bbi_compiler *compiler, int level, const char *folder, bbi_text *log,
+                          int *exit_code, char **bytes, size_t *length) {
     const char *flags[BBI_COMPILER_FLAGS], *argv[BBI_COMPILER_WORDS + BBI_COMPILER_FLAGS + 8];
     char object[BBI_PATH_SIZE + 16];
     int count = 0;
@@ -222,10 +232,12 @@ static bb_status run_once(const bbi_compiler *compiler, int level, const char *f
     add_command(log, argv);
     double start = bbi_seconds();
     BBI_FORWARD(bbi_run_program(argv, folder, log, exit_code));
-    bbi_log('c', "%.1f ms, exit %d: %s", 1e3 * (bbi_seconds() - start), *exit_code, log->data ? log->data : "");
+    bbi_log('c', "%.1f ms, exit %d: %s", 1e3 * (bbi_seconds() - start), *exit_code,
+            log->data ? log->data : "");
     if (*exit_code != 0 && *exit_code != BBI_EXIT_UNKNOWN) return BB_OK;
     snprintf(object, sizeof object, "%s/kernel.so", folder);
-    bool made = bbi_file_read(object, OBJECT_LIMIT, false, bytes, length) == 0 && whole_object(*bytes, *length);
+    bool made =
+        bbi_file_read(object, OBJECT_LIMIT, false, bytes, length) == 0 && whole_object(*bytes, *length);
     *exit_code = made ? 0 : 1;
     return BB_OK;
 }
@@ -241,7 +253,9 @@ static unsigned newly_refused(const bbi_compiler *compiler, const bbi_text *log,
     static const char *const about_gcc[] = {"tree-loop-distribute", NULL};
     static const char *const about_native[] = {"march", "mcpu", "native", NULL};
     const char *said = log->data && start < log->length ? strchr(log->data + start, '\n') : NULL;
-    unsigned refused = mentions(said, about_gcc) ? BBI_REFUSES_GCC : mentions(said, about_native) ? BBI_REFUSES_NATIVE : 0;
+    unsigned refused = mentions(said, about_gcc)      ? BBI_REFUSES_GCC
+                       : mentions(said, about_native) ? BBI_REFUSES_NATIVE
+                                                      : 0;
     return refused & ~compiler->refused;
 }
 
@@ -253,24 +267,26 @@ static const char *last_lines(const char *text, size_t length) {
 }
 
 static bb_status report(const bbi_compiler *compiler, const bbi_text *log, int exit_code, bool *lasting) {
-    static const char *const passing[] = {"No space left", "Cannot allocate", "out of memory", "Killed", "fatal signal",
-                                          "Too many open files", "Resource temporarily", NULL};
+    static const char *const passing[] = {
+        "No space left", "Cannot allocate",     "out of memory",        "Killed",
+        "fatal signal",  "Too many open files", "Resource temporarily", NULL};
     const char *said = log->data ? log->data : "";
     *lasting = exit_code < 128 && !mentions(said, passing);
-    return bbi_fail(BB_COMPILER, "the compiler %s failed (exit status %d); it said:\n%s", compiler->program, exit_code,
-                    last_lines(said, strlen(said)));
+    return bbi_fail(BB_COMPILER, "the compiler %s failed (exit status %d); it said:\n%s", compiler->program,
+                    exit_code, last_lines(said, strlen(said)));
 }
 
-static bb_status compile_in(const bbi_compiler *compiler, const char *source, int level, const char *folder, char **bytes,
-                            size_t *length, bbi_text *log, bool *lasting) {
+static bb_status compile_in(const bbi_compiler *compiler, const char *source, int level, const char *folder,
+                            char **bytes, size_t *length, bbi_text *log, bool *lasting) {
     char path[BBI_PATH_SIZE + 16], reason[128];
     bbi_compiler adapted;
     snprintf(path, sizeof path, "%s/kernel.c", folder);
     int exit_code, failed = bbi_file_write(path, source, strlen(source), false);
     if (failed) {
         bbi_system_error(failed, reason, sizeof reason);
-        return bbi_fail(BB_COMPILER, "the source of a kernel cannot be written to %s: %s; set TMPDIR to another folder", path,
-                        reason);
+        return bbi_fail(BB_COMPILER,
+                        "the source of a kernel cannot be written to %s: %s; set TMPDIR to another folder",
+                        path, reason);
     }
     copy_compiler(&adapted, compiler);
     for (;;) {
@@ -287,8 +303,8 @@ static bb_status compile_in(const bbi_compiler *compiler, const char *source, in
     return BB_OK;
 }
 
-bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int level, char **bytes, size_t *length,
-                           bbi_text *log, bool *lasting) {
+bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int level, char **bytes,
+                           size_t *length, bbi_text *log, bool *lasting) {
     char folder[BBI_PATH_SIZE], reason[128];
     bbi_text own = {0};
     *bytes = NULL;
@@ -297,7 +313,9 @@ bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int
     int failed = bbi_folder_temporary(folder, sizeof folder);
     if (failed) {
         bbi_system_error(failed, reason, sizeof reason);
-        return bbi_fail(BB_COMPILER, "no temporary folder for the compiler (%s); set TMPDIR to one that can be written", reason);
+        return bbi_fail(BB_COMPILER,
+                        "no temporary folder for the compiler (%s); set TMPDIR to one that can be written",
+                        reason);
     }
     bb_status status = compile_in(compiler, source, level, folder, bytes, length, &own, lasting);
     bbi_folder_remove(folder);

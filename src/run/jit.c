@@ -1,11 +1,12 @@
-/* jit.c: the table of compiled kernels of this process. A source is named by a digest of everything that reaches the
- * compiler: text, instruction set, compiler, flags, processor, version. A module is
+/* jit.c: the table of compiled kernels of this process. A source is named by a digest of everything that
+ * reaches the compiler: text, instruction set, compiler, flags, processor, version. A module is
  *   EMPTY   named, nothing known (also after a failure that may pass),
  *   MAKING  one thread reads it from disk or compiles it, others wait,
  *   READY   loaded; stays when its last user leaves, until IDLE_KEPT others are idle too,
  *   FAILED  the compiler refused it and would again.
- * The table's monitor is held for look-ups only, never while a compiler or a disk works. In a forked child the thread that
- * was MAKING does not exist: the process id stored with it says so, and the child makes the module itself. */
+ * The table's monitor is held for look-ups only, never while a compiler or a disk works. In a forked child
+ * the thread that was MAKING does not exist: the process id stored with it says so, and the child makes the
+ * module itself. */
 #include "jit.h"
 
 #include <stdatomic.h>
@@ -20,7 +21,7 @@
 #endif
 
 enum { BUCKETS = 256, IDLE_KEPT = 256 };
-static const double lock_timeout = 30; /* seconds that one process waits for another's compile of the same kernel */
+static const double lock_timeout = 30; /* seconds to wait for another process that compiles the same kernel */
 
 const char *bb_last_error(void);
 
@@ -65,7 +66,7 @@ static void add_text(bbi_sha256 *hash, const char *text) {
 }
 
 static void set_key(build *request) {
-    static const bbi_compiler all_taken; /* refusals are learnt later: they must not change the name of a source */
+    static const bbi_compiler all_taken; /* refusals are learnt later and must not change the name */
     const char *flags[BBI_COMPILER_FLAGS];
     uint8_t level = (uint8_t)request->level;
     bbi_sha256 hash;
@@ -117,7 +118,8 @@ static bb_status compile(const build *request, void **library, bool *lasting) {
     const char *error = NULL;
     bbi_log('e', "%s", request->source);
     count(BBI_JIT_COMPILES);
-    BBI_FORWARD(bbi_compiler_run(&request->compiler, request->source, request->level, &bytes, &length, request->log, lasting));
+    BBI_FORWARD(bbi_compiler_run(&request->compiler, request->source, request->level, &bytes, &length,
+                                 request->log, lasting));
     *library = bbi_library_open_bytes(bytes, length, &error);
     *lasting = true;
     bb_status status = BB_OK;
@@ -164,7 +166,8 @@ static bbi_jit_module *find_or_add(const uint8_t key[32]) {
     return module;
 }
 
-/* Takes the least recently used modules that nobody holds out of the table while it has more than `kept` of them. */
+/* Takes the least recently used modules that nobody holds out of the table while it has more than `kept` of
+ * them. */
 static bbi_jit_module *take_idle(int64_t kept) {
     bbi_jit_module *taken = NULL;
     for (;;) {
@@ -215,7 +218,8 @@ void bbi_jit_forget(void) {
 
 /* ---- one request ---- */
 
-/* Makes the module outside the monitor and publishes what came of it. Enters and leaves with the monitor held. */
+/* Makes the module outside the monitor and publishes what came of it. Enters and leaves with the monitor
+ * held. */
 static bb_status make_and_publish(const build *request, bbi_jit_module *module) {
     void *library;
     bool lasting;
@@ -235,7 +239,8 @@ static bb_status make_and_publish(const build *request, bbi_jit_module *module) 
     return status;
 }
 
-/* Brings the module to READY, or returns why not; with BB_OK and another state, it may not be compiled. Monitor held. */
+/* Brings the module to READY, or returns why not; with BB_OK and another state, it may not be compiled.
+ * Monitor held. */
 static bb_status settle(const build *request, bbi_jit_module *module) {
     int64_t failures = module->failures;
     bool waited = false;
@@ -284,13 +289,14 @@ static bb_status load(build *request, const char *symbol, bbi_jit_module **modul
     return bbi_fail(BB_INTERNAL, "the compiled kernel has no symbol '%s'", symbol);
 }
 
-bb_status bbi_jit_load(const char *source, const char *symbol, int level, bbi_jit_module **module, void **function,
-                       bbi_text *log) {
+bb_status bbi_jit_load(const char *source, const char *symbol, int level, bbi_jit_module **module,
+                       void **function, bbi_text *log) {
     build request = {.source = source, .level = level, .may_compile = true, .log = log};
     return load(&request, symbol, module, function);
 }
 
-bb_status bbi_jit_peek(const char *source, const char *symbol, int level, bbi_jit_module **module, void **function) {
+bb_status bbi_jit_peek(const char *source, const char *symbol, int level, bbi_jit_module **module,
+                       void **function) {
     build request = {.source = source, .level = level};
     return load(&request, symbol, module, function);
 }
