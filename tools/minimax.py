@@ -83,13 +83,19 @@ def scaled_erfc(x):
     return (1 + 2 * x) * exp(x * x) * erfc(x)
 
 
-def from_shifted(t, c):
-    """x of t = (x - c) / (x + c)."""
-    return c * (1 + t) / (1 - t)
+def odd(f):
+    """g and w of f(r) = r + r z p(z), z = r^2."""
+    return lambda z: (f(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z * sqrt(z) / f(sqrt(z))
 
 
+def log_odd(z):
+    return log((1 + sqrt(z)) / (1 - sqrt(z))) / sqrt(z)
+
+
+LOG_END = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2
+QUARTER = (pi / 4) ** 2
 LN2 = log(2)
-# name: g, w, a, b, degree in float, degree in double
+# name: g, w, a, b (one for each type if they differ), degree in float, degree in double
 TABLE = {
     # 2^f = 1 + f p(f)
     "exp2": (lambda f: expm1(f * LN2) / f, lambda f: fabs(f) / 2 ** f, mpf(-1) / 2, mpf(1) / 2, 5, 10),
@@ -97,13 +103,37 @@ TABLE = {
     # e^f = 1 + f + f^2 p(f)
     "exp": (lambda f: (expm1(f) - f) / f ** 2, lambda f: f ** 2 / exp(f), -LN2 / 2, LN2 / 2, 4, 9),
     # log(1 + f) = f - f^2/2 + s (f^2/2 + z p(z)), s = f/(2 + f), z = s^2
-    "log": (lambda z: (log((1 + sqrt(z)) / (1 - sqrt(z))) / sqrt(z) - 2) / z, lambda z: z / 2, mpf(0),
-            ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2, 2, 6),
+    "log": (lambda z: (log_odd(z) - 2) / z, lambda z: z / 2, mpf(0), LOG_END, 2, 6),
+    # log((1 + s)/(1 - s)) = 2 s + s z (2/3 + z p(z)), to a third of a word more than the format
+    "log-long": (lambda z: (log_odd(z) - 2 - 2 * z / 3) / z ** 2, lambda z: z ** 2 / 2, mpf(0), LOG_END, 3, 8),
+    # sin r = r + r z p(z), cos r = 1 - z/2 + z^2 p(z), z = r^2
+    "sin": (lambda z: (sin(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z * sqrt(z) / sin(sqrt(z)), mpf(0), QUARTER, 2, 5),
+    "cos": (lambda z: (cos(sqrt(z)) - 1 + z / 2) / z ** 2, lambda z: z ** 2 / cos(sqrt(z)), mpf(0), QUARTER, 2, 5),
+    # atan r = r + r z p(z) up to tan(pi/8); asin r likewise up to 1/2; sinh up to 1; tanh up to 0.55
+    "atan": (*odd(atan), mpf(0), (sqrt(2) - 1) ** 2, 4, 10),
+    "asin": (*odd(asin), mpf(0), mpf(1) / 4, 4, 11),
+    "sinh": (*odd(sinh), mpf(0), mpf(1), 3, 6),
+    "tanh": (*odd(tanh), mpf(0), mpf("0.55") ** 2, 4, 9),
+    # erf r = r + r p(z) up to 1
+    "erf": (lambda z: erf(sqrt(z)) / sqrt(z) - 1, lambda z: sqrt(z) / erf(sqrt(z)), mpf(0), mpf(1), 6, 12),
+    # (1 + 2 x) e^(x^2) erfc x = p(t), t = (x - 4)/(x + 4), from 1/2 on to where erfc underflows
+    "erfc": (lambda t: scaled_erfc(4 * (1 + t) / (1 - t)), lambda t: 1 / scaled_erfc(4 * (1 + t) / (1 - t)),
+             mpf("-3.52") / mpf("4.48"), (mpf("6.6") / mpf("14.6"), mpf("23.5") / mpf("31.5")), 10, 20),
 }
 # name: value, bits of the leading parts (float), (double): each part but the last is exact times a small integer
 CONSTANTS = {
     "ln2": (LN2, (15,), (41,)),
-    "log2e": (1 / LN2, (), ()),
+    "log2e": (1 / LN2, (12,), (21,)),
+    "log10e": (1 / log(10), (12,), (21,)),
+    "log10(2)": (log(2) / log(10), (15,), (41,)),
+    "2/3": (mpf(2) / 3, (24,), (53,)),
+    "ln2 in full": (LN2, (24,), (53,)),
+    "1/log 2 in full": (1 / LN2, (24,), (53,)),
+    "pi/2": (pi / 2, (), (33, 33, 33)),
+    "pi/2 short": (pi / 2, (33,), (53,)),
+    "pi/4": (pi / 4, (22,), (51,)),
+    "2/pi": (2 / pi, (), ()),
+    "2/sqrt(pi) - 1": (2 / sqrt(pi) - 1, (), ()),
 }
 
 
@@ -127,7 +157,8 @@ def main(arguments):
         g, w, a, b, single, double = TABLE[name]
         for form in formats:
             bits, degree = (24, single) if form == "f32" else (53, double)
-            p, worst = fit(g, w, a, b, degree, bits)
+            end = b[form == "f64"] if isinstance(b, tuple) else b
+            p, worst = fit(g, w, a, end, degree, bits)
             print(f"{name} {form} degree {degree} error {mp.nstr(worst * mpf(2) ** bits, 3)} half ulps")
             print("    " + ", ".join(float(c).hex() for c in p), flush=True)
 

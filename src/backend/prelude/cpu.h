@@ -291,5 +291,13 @@ BB_INLINE V v_pow2(V k) { return (V)((VU)(k + K(BB_MAGIC + BB_EB)) << BB_MB); }
 #define BB_P10(x, a, ...) v_fma(x, BB_P9(x, __VA_ARGS__), K(a))
 #define BB_P11(x, a, ...) v_fma(x, BB_P10(x, __VA_ARGS__), K(a))
 #define BB_P12(x, a, ...) v_fma(x, BB_P11(x, __VA_ARGS__), K(a))
+#define BB_P13(x, a, ...) v_fma(x, BB_P12(x, __VA_ARGS__), K(a))
+#define BB_P14(x, a, ...) v_fma(x, BB_P13(x, __VA_ARGS__), K(a))
+#define BB_P15(x, a, ...) v_fma(x, BB_P14(x, __VA_ARGS__), K(a))
+#define BB_P16(x, a, ...) v_fma(x, BB_P15(x, __VA_ARGS__), K(a))
+#define BB_P17(x, a, ...) v_fma(x, BB_P16(x, __VA_ARGS__), K(a))
+#define BB_P18(x, a, ...) v_fma(x, BB_P17(x, __VA_ARGS__), K(a))
+#define BB_P19(x, a, ...) v_fma(x, BB_P18(x, __VA_ARGS__), K(a))
+#define BB_P20(x, a, ...) v_fma(x, BB_P19(x, __VA_ARGS__), K(a))
 
 #endif

@@ -53,24 +53,22 @@ BB_INLINE V v_scale(V p, V k)
 }
 
 /*@ v_exp_parts : */
-/* e^(x + c) = p 2^k for a small correction c; returns p. Cody and Waite: x = k log 2 + f with log 2 in two parts, the
+/* e^(x + c) = (1 + s) 2^k for a small correction c; returns s. Cody and Waite: x = k log 2 + f with log 2 in two parts, the
  * first short enough for k times it to be exact. E: exp. */
 BB_INLINE V v_exp_parts(V x, V c, V *k)
 {
     V n = v_fma(x, K(0x1.71547652b82fep+0), K(BB_MAGIC)) - K(BB_MAGIC);
 #if BB_DOUBLE
-    V h = v_fma(n, K(-0x1.62e42fefa4p-1), x), f = v_fma(n, K(0x1.8432a1b0e2634p-43), h);
-    V e = v_fma(n, K(0x1.8432a1b0e2634p-43), h - f) + c;
+    V h = v_fma(n, K(-0x1.62e42fefa4p-1), x), l = v_fma(n, K(0x1.8432a1b0e2634p-43), c), f = h + l;
     V q = BB_P9(f, 0x1.000000000000ap-1, 0x1.55555555554b5p-3, 0x1.5555555550494p-5, 0x1.111111113a671p-7,
                 0x1.6c16c185344d5p-10, 0x1.a01a00becb3f7p-13, 0x1.a01996e30a4a6p-16, 0x1.71e021e3a2864p-19,
                 0x1.28b0998db222ep-22, 0x1.abdebff9666cdp-26);
 #else
-    V h = v_fma(n, K(-0x1.62e4p-1), x), f = v_fma(n, K(-0x1.7f7d1cp-20), h);
-    V e = v_fma(n, K(-0x1.7f7d1cp-20), h - f) + c;
+    V h = v_fma(n, K(-0x1.62e4p-1), x), l = v_fma(n, K(-0x1.7f7d1cp-20), c), f = h + l;
     V q = BB_P4(f, 0x1.fffffcp-2, 0x1.55548cp-3, 0x1.555858p-5, 0x1.123de2p-7, 0x1.6ac76cp-10);
 #endif
     *k = n;
-    return K(1) + (f + v_fma(f * f, q, e));
+    return f + v_fma(f * f, q, (h - f) + l);
 }
 
 /*@ v_exp : v_exp_parts v_scale */
@@ -79,8 +77,8 @@ BB_INLINE V v_exp(V x)
 {
     V k;
     x = v_minx(K(BB_DOUBLE ? 710 : 89), v_maxx(K(BB_DOUBLE ? -746 : -104), x));
-    V p = v_exp_parts(x, K(0), &k);
-    return v_scale(p, k);
+    V s = v_exp_parts(x, K(0), &k);
+    return v_scale(K(1) + s, k);
 }
 
 /*@ v_log_parts : */
@@ -135,3 +133,539 @@ BB_INLINE V v_log(V x)
     V s = a + f, lost = (a - s) + f;
     return v_log_edge(x, s + (lost + ((v_log_series(f, h) - h) + l)));
 }
+
+/*@ v_log_base : v_log_parts v_log_series v_log_edge */
+/* log x times the constant ch + cl, log 2 times which is lh + ll; ch and the high part of log(1 + f) have half the
+ * bits, so that their product is exact. */
+BB_INLINE V v_log_base(V x, R ch, R cl, R lh, R ll)
+{
+    V e, f = v_log_parts(x, &e), h = K(0.5) * f * f;
+    V hi = (V)((VI)(f - h) & -((I)1 << (BB_DOUBLE ? 32 : 12)));
+    V lo = ((f - hi) - h) + v_log_series(f, h);
+    V a = e * lh, b = hi * ch, s = a + b;
+    V l = v_fma(lo + hi, v_splat(cl), lo * ch) + e * ll;
+    return v_log_edge(x, s + (((a - s) + b) + l));
+}
+
+/*@ v_log2 : v_log_base */
+/* log2 x; 1 ulp, exact for powers of two. */
+BB_INLINE V v_log2(V x)
+{
+#if BB_DOUBLE
+    return v_log_base(x, 0x1.71547p+0, 0x1.94ae0bf85ddf4p-22, 1, 0);
+#else
+    return v_log_base(x, 0x1.716p+0f, -0x1.7135a8p-13f, 1, 0);
+#endif
+}
+
+/*@ v_log10 : v_log_base */
+/* log10 x; 1 ulp. */
+BB_INLINE V v_log10(V x)
+{
+#if BB_DOUBLE
+    return v_log_base(x, 0x1.bcb7bp-2, 0x1.526e50e32a6abp-26, 0x1.34413509f8p-2, -0x1.80433b83b532ap-44);
+#else
+    return v_log_base(x, 0x1.bccp-2f, -0x1.09d5b2p-15f, 0x1.344p-2f, 0x1.3509f8p-18f);
+#endif
+}
+
+/*@ v_log1p : v_log_parts v_log_series v_log_edge */
+/* log(1 + x); 1 ulp. What the rounded sum u = 1 + x loses, d, returns as log(1 + d/u). */
+BB_INLINE V v_log1p(V x)
+{
+    V u = K(1) + x, d = v_sel(v_gt(x, K(1)), K(1) - (u - x), x - (u - K(1))) / u;
+    V e, f = v_log_parts(u, &e), h = K(0.5) * f * f;
+#if BB_DOUBLE
+    V a = e * K(0x1.62e42fefa4p-1), l = e * K(-0x1.8432a1b0e2634p-43);
+#else
+    V a = e * K(0x1.62e4p-1), l = e * K(0x1.7f7d1cp-20);
+#endif
+    V s = a + f, lost = (a - s) + f;
+    V y = s + (lost + (((v_log_series(f, h) - h) + l) + v_fma(d * K(-0.5), d, d)));
+    return v_copysign(v_log_edge(u, y), x);
+}
+
+/*@ v_exp2 : v_scale */
+/* 2^t; 1 ulp (1.2 without FMA). E: exp2-fine. */
+BB_INLINE V v_exp2(V t)
+{
+    t = v_minx(K(BB_EB + 2), v_maxx(K(-BB_EB - BB_MB - 3), t));
+    V k = (t + K(BB_MAGIC)) - K(BB_MAGIC), f = t - k;
+#if BB_DOUBLE
+    V p = BB_P11(f, 0x1.62e42fefa39efp-1, 0x1.ebfbdff82c574p-3, 0x1.c6b08d704a1fbp-5, 0x1.3b2ab6fbaadeap-7,
+                 0x1.5d87fe786a9b5p-10, 0x1.430912dcbc857p-13, 0x1.ffcbfd7c84066p-17, 0x1.62c0923304ff4p-20,
+                 0x1.b522c336a2087p-24, 0x1.e334ad4b92663p-28, 0x1.ed1a9d47a1ba8p-32, 0x1.f9e59a66b7bfp-35);
+#else
+    V p = BB_P6(f, 0x1.62e43p-1, 0x1.ebfbep-3, 0x1.c6b06ep-5, 0x1.3b2a74p-7, 0x1.5da43ap-10, 0x1.43e0ap-13,
+                0x1.e0f81cp-17);
+#endif
+    return v_scale(v_fma(f, p, K(1)), k);
+}
+
+/*@ v_expm1 : v_exp_parts */
+/* e^x - 1; 2 ulp. With u = 2^(k-1), e^x - 1 = 2 (u s + (u - 1/2)): u is finite up to the last finite result. */
+BB_INLINE V v_expm1(V x)
+{
+    V k, t = v_minx(K(BB_DOUBLE ? 710 : 89), v_maxx(K(-50), x));
+    V s = v_exp_parts(t, K(0), &k), u = v_pow2(k - K(1));
+    V y = K(2) * v_fma(u, s, u - K(0.5));
+    return v_copysign(v_sel(v_eq(k, K(0)), s, y), x);
+}
+
+/*@ v_sinh : v_exp_parts v_scale */
+/* sinh x; 2 ulp. E: sinh. */
+BB_INLINE V v_sinh(V x)
+{
+    V k, a = v_minx(K(BB_DOUBLE ? 711 : 90), v_abs(x)), z = a * a;
+    V s = v_exp_parts(a, K(0), &k), e = v_scale(K(1) + s, k - K(1));
+#if BB_DOUBLE
+    V p = BB_P6(z, 0x1.5555555555556p-3, 0x1.111111111101ep-7, 0x1.a01a01a037269p-13, 0x1.71de3a3b06be7p-19,
+                0x1.ae646ff50a947p-26, 0x1.6116f4a05d6a6p-33, 0x1.b5c897664d1f1p-41);
+#else
+    V p = BB_P3(z, 0x1.555556p-3, 0x1.1110ep-7, 0x1.a022bcp-13, 0x1.756c1ep-19);
+#endif
+    return v_copysign(v_sel(v_lt(a, K(1)), v_fma(a * z, p, a), e - K(0.25) / e), x);
+}
+
+/*@ v_cosh : v_exp_parts v_scale */
+/* cosh x; 2 ulp. */
+BB_INLINE V v_cosh(V x)
+{
+    V k, s = v_exp_parts(v_minx(K(BB_DOUBLE ? 711 : 90), v_abs(x)), K(0), &k);
+    V e = v_scale(K(1) + s, k - K(1));
+    return e + K(0.25) / e;
+}
+
+/*@ v_tanh : v_exp */
+/* tanh x; 2 ulp. E: tanh. */
+BB_INLINE V v_tanh(V x)
+{
+    V a = v_abs(x), z = a * a, e = v_exp(a + a);
+#if BB_DOUBLE
+    V p = BB_P9(z, -0x1.555555555549ep-2, 0x1.11111111029b2p-3, -0x1.ba1ba1ad7383ep-5, 0x1.664f45c326455p-6,
+                -0x1.226ddd4e9375cp-7, 0x1.d6c61e6806523p-9, -0x1.7cf3c3b4f33d2p-10, 0x1.2fa2a96b697aep-11,
+                -0x1.b90a79f4f57e6p-13, 0x1.ac02ef90dbfep-15);
+#else
+    V p = BB_P4(z, -0x1.55554ap-2, 0x1.110ceep-3, -0x1.b91e7ep-5, 0x1.58e518p-6, -0x1.9921a2p-8);
+#endif
+    return v_copysign(v_sel(v_lt(a, K(0.55)), v_fma(a * z, p, a), K(1) - K(2) / (e + K(1))), x);
+}
+
+/*@ v_sigmoid : v_exp */
+/* 1/(1 + e^-x); 2.5 ulp. The exponential is never of a positive number. */
+BB_INLINE V v_sigmoid(V x)
+{
+    V e = v_exp(-v_abs(x));
+    return v_sel(v_ge(x, K(0)), K(1), e) / (K(1) + e);
+}
+
+/*@ v_softplus : v_exp v_log1p */
+/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|); 2.5 ulp. */
+BB_INLINE V v_softplus(V x) { return v_maxx(K(0), x) + v_log1p(v_exp(-v_abs(x))); }
+
+/*@ v_trig_huge : */
+/* Payne and Hanek, in integers, for the lanes of x beyond the limit: x = n pi/2 + r + l, |r + l| <= pi/4, n modulo 4.
+ * The table is 2/pi behind 64 zero bits. x = m 2^e with an integer m; the bits of 2/pi above 2^(2-e) contribute
+ * multiples of 4 to x 2/pi and are skipped, and the product of m with the next 192 bits leaves 139 bits behind the
+ * binary point, where no double comes closer than 2^-62 to a multiple of pi/2. */
+BB_INLINE double bb_upper(double x)
+{
+    union { double x; unsigned long long u; } b = {x};
+    b.u &= ~0x7ffffffull;
+    return b.x;
+}
+BB_INLINE unsigned long long bb_mulhi(unsigned long long a, unsigned long long b)
+{
+    unsigned long long al = (unsigned)a, ah = a >> 32, bl = (unsigned)b, bh = b >> 32;
+    unsigned long long t = ah * bl + (al * bl >> 32), u = al * bh + (unsigned)t;
+    return ah * bh + (t >> 32) + (u >> 32);
+}
+static __attribute__((unused)) int bb_trig_huge(double x, double *r, double *l)
+{
+    static const unsigned long long table[20] = {
+        0x0000000000000000, 0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561,
+        0xb7246e3a424dd2e0, 0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41,
+        0x3991d639835339f4, 0x9c845f8bbdf9283b, 0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7,
+        0x4f463f669e5fea2d, 0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab};
+    union { double x; unsigned long long u; } b = {x};
+    int field = (int)(b.u >> 52) & 2047;
+    if (field == 2047) {
+        *r = *l = x - x;
+        return 0;
+    }
+    unsigned long long m = (b.u & 0xfffffffffffffull) | 0x10000000000000ull, w[3];
+    int at = field - 1075 - 2 + 64;
+    for (int i = 0; i < 3; i++) {
+        const unsigned long long *p = table + (at >> 6) + i;
+        w[i] = at & 63 ? p[0] << (at & 63) | p[1] >> (64 - (at & 63)) : p[0];
+    }
+    unsigned long long p0 = m * w[2], p1 = m * w[1], p2 = m * w[0] + bb_mulhi(m, w[1]), carry = bb_mulhi(m, w[2]);
+    p1 += carry;
+    p2 += p1 < carry;
+    /* The product is p2 p1 p0 / 2^190: two bits of quadrant, then the fraction, which is rounded to the nearest. */
+    unsigned long long n = (p2 + 0x2000000000000000ull) >> 62;
+    p2 -= n << 62;
+    double c0 = (double)(int)(p2 >> 32) * 0x1p-30, c1 = (double)(unsigned)p2 * 0x1p-62;
+    double c2 = (double)(unsigned)(p1 >> 32) * 0x1p-94, c3 = (double)(unsigned)p1 * 0x1p-126;
+    double s = c0 + c1, t = s + c2, h = t + c3;
+    double d = ((c0 - s) + c1) + ((s - t) + c2) + ((t - h) + c3) + (double)(unsigned)(p0 >> 32) * 0x1p-158;
+    /* times pi/2 = 0x1.921fb54442d18p+0 + 0x1.1a62633145c07p-54, the product of the leading parts in full */
+    double g = h + d, k = (h - g) + d, gu = bb_upper(g), gl = g - gu, q = g * 0x1.921fb54442d18p+0;
+    const double pu = 0x1.921fb5p+0, pl = 0x1.110b46p-26;
+    double v = (((gu * pu - q) + gu * pl) + gl * pu) + gl * pl;
+    v += g * 0x1.1a62633145c07p-54 + k * 0x1.921fb54442d18p+0;
+    double y = q + v, z = (q - y) + v;
+    if (b.u >> 63) {
+        y = -y;
+        z = -z;
+        n = 4 - n;
+    }
+    *r = y;
+    *l = z;
+    return (int)(n & 3);
+}
+#define BB_TRIG_LIMIT 1.6e6
+static __attribute__((noinline, unused)) void bb_trig_lanes(const R *x, R *r, R *l, R *n)
+{
+    for (int i = 0; i < BB_W; i++) {
+        double y, z;
+        if (x[i] > (R)BB_TRIG_LIMIT || x[i] < (R)-BB_TRIG_LIMIT) {
+            n[i] = (R)bb_trig_huge((double)x[i], &y, &z);
+            r[i] = (R)y;
+            l[i] = BB_DOUBLE ? (R)z : (R)(y - (double)r[i]);
+        }
+    }
+}
+
+/*@ v_trig_reduce : v_trig_huge */
+/* x = n pi/2 + r + l, |r + l| <= pi/4 (and a rounding more); returns r; *n is n modulo 4 in its low bits. Cody and Waite where the
+ * products with the parts of pi/2 are exact: |n| < 2^20. In float the same in double lanes of twice the width. */
+BB_INLINE V v_trig_reduce(V x, V *lo, VI *n)
+{
+#if BB_DOUBLE
+    V m = v_fma(x, K(0x1.45f306dc9c883p-1), K(BB_MAGIC)), k = m - K(BB_MAGIC);
+    V a = x - k * K(0x1.921fb544p+0), b = k * K(0x1.0b4611a6p-34), s = a - b, t = s - a;
+    V e = (a - (s - t)) - (b + t);
+    V c = k * K(0x1.3198a2ep-69), u = s - c, w = u - s;
+    e += ((s - (u - w)) - (c + w)) - k * K(0x1.b839a252049c1p-104);
+    V r = u + e, l = (u - r) + e;
+#else
+    typedef double VD __attribute__((vector_size(2 * BB_VB)));
+    const double magic = 0x1.8p52;
+    VD d = __builtin_convertvector(x, VD), kd = (d * 0x1.45f306dc9c883p-1 + magic) - magic;
+    VD rd = (d - kd * 0x1.921fb544p+0) - kd * 0x1.0b4611a626331p-34;
+    V r = __builtin_convertvector(rd, V);
+    V l = __builtin_convertvector(rd - __builtin_convertvector(r, VD), V);
+    V k = __builtin_convertvector(kd, V);
+#endif
+    if (v_any(v_gt(v_abs(x), K(BB_TRIG_LIMIT)))) {
+        R lanes[4][BB_W];
+        v_storeu(lanes[0], x);
+        v_storeu(lanes[1], r);
+        v_storeu(lanes[2], l);
+        v_storeu(lanes[3], k);
+        bb_trig_lanes(lanes[0], lanes[1], lanes[2], lanes[3]);
+        r = v_loadu(lanes[1]);
+        l = v_loadu(lanes[2]);
+        k = v_loadu(lanes[3]);
+    }
+    *lo = l;
+    *n = (VI)(k + K(BB_MAGIC));
+    return r;
+}
+
+/*@ v_trig_series : */
+/* sin(r + l) and cos(r + l) for |r| <= pi/4, l < ulp(r). E: sin, cos. */
+BB_INLINE V v_sin_series(V r, V l)
+{
+    V z = r * r;
+#if BB_DOUBLE
+    V p = BB_P5(z, -0x1.5555555555548p-3, 0x1.111111110f73p-7, -0x1.a01a019be9215p-13, 0x1.71de35552b08dp-19,
+                -0x1.ae5e4b837d6a5p-26, 0x1.5d8b5567d157cp-33);
+#else
+    V p = BB_P2(z, -0x1.555546p-3, 0x1.110778p-7, -0x1.995408p-13);
+#endif
+    return r + v_fma(r * z, p, v_fma(z * K(-0.5), l, l));
+}
+BB_INLINE V v_cos_series(V r, V l)
+{
+    V z = r * r, h = z * K(0.5), w = K(1) - h;
+#if BB_DOUBLE
+    V p = BB_P5(z, 0x1.555555555554bp-5, -0x1.6c16c16c15015p-10, 0x1.a01a019c8f254p-16, -0x1.27e4f7f191469p-22,
+                0x1.1ee9dbcef7f5ep-29, -0x1.8fa68483bd124p-37);
+#else
+    V p = BB_P2(z, 0x1.55554ap-5, -0x1.6c0c28p-10, 0x1.99e80cp-16);
+#endif
+    return w + (((K(1) - w) - h) + v_fma(z * z, p, -(r * l)));
+}
+/* masks and signs of n: bit 0 exchanges sine and cosine, bit 1 changes the sign */
+BB_INLINE VM v_odd(VI n) { return v_lt((V)(n << (int)(sizeof(R) * 8 - 1) ^ (VI)K(1)), K(0)); }
+BB_INLINE V v_bit1(VI n) { return v_signbit((V)(n << (int)(sizeof(R) * 8 - 2))); }
+
+/*@ v_sin : v_trig_reduce v_trig_series */
+/* sin x; 1 ulp. */
+BB_INLINE V v_sin(V x)
+{
+    VI n;
+    V l, r = v_trig_reduce(x, &l, &n);
+    V y = v_xor(v_sel(v_odd(n), v_cos_series(r, l), v_sin_series(r, l)), v_bit1(n));
+    return v_sel(v_eq(x, K(0)), x, y);
+}
+
+/*@ v_cos : v_trig_reduce v_trig_series */
+/* cos x; 1 ulp. */
+BB_INLINE V v_cos(V x)
+{
+    VI n;
+    V l, r = v_trig_reduce(x, &l, &n);
+    return v_xor(v_sel(v_odd(n), v_sin_series(r, l), v_cos_series(r, l)), v_bit1(n + 1));
+}
+
+/*@ v_tan : v_trig_reduce v_trig_series */
+/* tan x; 2.5 ulp. */
+BB_INLINE V v_tan(V x)
+{
+    VI n;
+    V l, r = v_trig_reduce(x, &l, &n), s = v_sin_series(r, l), c = v_cos_series(r, l);
+    VM odd = v_odd(n);
+    return v_sel(v_eq(x, K(0)), x, v_sel(odd, -c, s) / v_sel(odd, s, c));
+}
+
+/*@ v_atan_core : */
+/* The angle in [0, pi] of the point (b, a), a >= 0, mirrored where left is true. The quotient q is brought below
+ * tan(pi/8) by exchanging a and b and by a rotation of pi/4; what is turned back is n quarters. E: atan. */
+BB_INLINE V v_atan_core(V a, V b, V left)
+{
+    V scale = v_sel(v_gt(v_maxx(b, a), K(BB_DOUBLE ? 0x1p1020 : (double)0x1p124f)), K(0.25), K(1));
+    V hi = v_maxx(b, a) * scale, lo = v_minx(b, a) * scale;
+    VM same = v_eq(a, b), swap = v_gt(a, b);
+    VM turn = v_or(v_gt(lo, hi * K(0x1.a827999fcef32p-2)), v_and(same, v_gt(a, K(0))));
+    V q = v_sel(turn, lo - hi, lo) / v_sel(turn, lo + hi, hi);
+    V n = v_sel(turn, K(1), K(0)), sign = v_sel(swap, K(-1), K(1));
+    q = v_sel(same, K(0), q);
+    n = v_sel(swap, K(2) - n, n);
+    n = v_sel(v_lt(left, K(0)), K(4) - n, n);
+    q = v_xor(q, v_signbit(v_xor(sign, left)));
+    V z = q * q;
+#if BB_DOUBLE
+    V p = BB_P10(z, -0x1.555555555553dp-2, 0x1.9999999995869p-3, -0x1.24924922ad502p-3, 0x1.c71c70e6076bep-4,
+                 -0x1.745cf8db732cep-4, 0x1.3b11190bfc302p-4, -0x1.10ebb7a82c1b3p-4, 0x1.df0f44350fe6cp-5,
+                 -0x1.9cd2a766014d4p-5, 0x1.37d587ee607e8p-5, -0x1.256a52bafdcc4p-6);
+    V quarter = K(0x1.921fb54442d18p-1), rest = K(0x1.1a62633145c07p-55);
+#else
+    V p = BB_P4(z, -0x1.55554ap-2, 0x1.9991e2p-3, -0x1.23b9a2p-3, 0x1.b22456p-4, -0x1.f2e5a8p-5);
+    V quarter = K(0x1.921fb8p-1), rest = K(-0x1.5dde98p-24);
+#endif
+    return n * quarter + (q + v_fma(q * z, p, n * rest));
+}
+
+/*@ v_atan : v_atan_core */
+/* atan x; 2 ulp. */
+BB_INLINE V v_atan(V x) { return v_copysign(v_atan_core(v_abs(x), K(1), K(1)), x); }
+
+/*@ v_atan2 : v_atan_core */
+/* The angle of the point (x, y), as in C99; 2.5 ulp. */
+BB_INLINE V v_atan2(V y, V x)
+{
+    V r = v_copysign(v_atan_core(v_abs(y), v_abs(x), v_copysign(K(1), x)), y);
+    return v_sel(v_or(v_isnan(x), v_isnan(y)), x + y, r);
+}
+
+/*@ v_asin_core : */
+/* asin s = s + s z p(z) for s = |x| up to 1/2, and for s = sqrt((1 - |x|)/2) above, where asin |x| = pi/2 - 2 asin s.
+ * E: asin. */
+BB_INLINE V v_asin_core(V a, VM big)
+{
+    V z = v_sel(big, (K(1) - a) * K(0.5), a * a), s = v_sel(big, v_sqrt(z), a);
+#if BB_DOUBLE
+    V p = BB_P11(z, 0x1.555555555539p-3, 0x1.333333336e82dp-4, 0x1.6db6db42785e6p-5, 0x1.f1c72c39c57b5p-6,
+                 0x1.6e89f42a2bf7fp-6, 0x1.1c6be3151b47bp-6, 0x1.c6fda313b9329p-7, 0x1.8ec3d26f47f44p-7,
+                 0x1.abc7c1790fb8cp-8, 0x1.3ffa19e1546e9p-6, -0x1.09dc066592033p-6, 0x1.05709167b7a6p-5);
+#else
+    V p = BB_P4(z, 0x1.5555c8p-3, 0x1.330204p-4, 0x1.747bb8p-5, 0x1.8c3e54p-6, 0x1.595c58p-5);
+#endif
+    return v_fma(s * z, p, s);
+}
+#define BB_HALF_PI (BB_DOUBLE ? 0x1.921fb54442d18p+0 : 0x1.921fb8p+0)
+#define BB_HALF_PI_REST (BB_DOUBLE ? 0x1.1a62633145c07p-54 : -0x1.5dde98p-23)
+
+/*@ v_asin : v_asin_core */
+/* asin x; 3 ulp. */
+BB_INLINE V v_asin(V x)
+{
+    V a = v_abs(x);
+    VM big = v_gt(a, K(0.5));
+    V t = v_asin_core(a, big);
+    return v_copysign(v_sel(big, K(BB_HALF_PI) - (t + t - K(BB_HALF_PI_REST)), t), x);
+}
+
+/*@ v_acos : v_asin_core */
+/* acos x; 2 ulp. */
+BB_INLINE V v_acos(V x)
+{
+    V a = v_abs(x);
+    VM big = v_gt(a, K(0.5)), right = v_gt(x, K(0.5));
+    V t = v_asin_core(a, big), n = v_sel(right, K(0), v_sel(big, K(2), K(1)));
+    V u = v_sel(big, v_copysign(t + t, x), -v_copysign(t, x));
+    return n * K(BB_HALF_PI) + v_fma(n, K(BB_HALF_PI_REST), u);
+}
+
+/*@ v_two_prod : */
+/* a b = h + l exactly (without FMA, and in double, up to 2^-105 of it): returns h. */
+BB_INLINE V v_two_prod(V a, V b, V *l)
+{
+    V h = a * b;
+#if BB_FMA
+    *l = v_fma(a, b, -h);
+#else
+    const I mask = -((I)1 << (BB_DOUBLE ? 27 : 12));
+    V ah = (V)((VI)a & mask), al = a - ah, bh = (V)((VI)b & mask), bl = b - bh;
+    *l = (((ah * bh - h) + ah * bl) + al * bh) + al * bl;
+#endif
+    return h;
+}
+
+/*@ v_hypot : */
+/* sqrt(a^2 + b^2) without overflow on the way; 1.2 ulp. */
+BB_INLINE V v_hypot(V a, V b)
+{
+    const I limit = (I)(2 * BB_EB - 1);
+    a = v_abs(a);
+    b = v_abs(b);
+    V hi = v_maxx(a, b), lo = v_minx(a, b);
+    VI field = (VI)((VU)v_minx(hi, (V)(VI)v_splati(limit << BB_MB)) >> BB_MB);
+    field += (VI)((VU)(field - 1) >> (int)(sizeof(R) * 8 - 1)); /* at least 1 */
+    V down = (V)((2 * BB_EB - field) << BB_MB), up = (V)(field << BB_MB);
+    hi *= down;
+    lo *= down;
+    V r = v_sqrt(v_fma(hi, hi, lo * lo)) * up;
+    r = v_sel(v_or(v_isnan(a), v_isnan(b)), a + b, r);
+    return v_sel(v_or(v_eq(a, K(BB_INF)), v_eq(b, K(BB_INF))), K(BB_INF), r);
+}
+
+/*@ v_erf_series : */
+/* erf x for |x| <= 1. E: erf. */
+BB_INLINE V v_erf_series(V x)
+{
+    V z = x * x;
+#if BB_DOUBLE
+    V p = BB_P12(z, 0x1.06eba8214db69p-3, -0x1.812746b037a25p-2, 0x1.ce2f21a0458d8p-4, -0x1.b82ce31354cedp-6,
+                 0x1.565bcd2c62ef2p-8, -0x1.c02db93314573p-11, 0x1.f9a3b951ee56ap-14, -0x1.f4dcf13c9f1a7p-17,
+                 0x1.ba69135cf9ep-20, -0x1.6390bfe02c4cdp-23, 0x1.1320ae6305dcbp-26, -0x1.c4bb413514fc6p-30,
+                 0x1.3ba4145518fafp-33);
+#else
+    V p = BB_P6(z, 0x1.06eba8p-3, -0x1.81273ep-2, 0x1.ce2ce6p-4, -0x1.b7f71ap-6, 0x1.53f22ep-8, -0x1.a351d4p-11,
+                0x1.47730ap-14);
+#endif
+    return v_fma(x, p, x);
+}
+
+/*@ v_erfc_tail : v_exp_parts v_scale v_two_prod */
+/* erfc x for x >= 1/2, after Shepherd and Laframboise: (1 + 2 x) e^(x^2) erfc x is nearly constant and a polynomial in
+ * (x - 4)/(x + 4). The square is taken in full, for its error is multiplied by x^2. E: erfc. */
+BB_INLINE V v_erfc_tail(V x)
+{
+    x = v_minx(K(BB_DOUBLE ? 27.5 : 10.5), x);
+    V t = (x - K(4)) / (x + K(4));
+#if BB_DOUBLE
+    V p = BB_P20(t, 0x1.3ba5916e9fd7fp+0, -0x1.1df1ad154a26ep-3, 0x1.f7f5df66fb17fp-7, 0x1.16ecefcfa3501p-4,
+                 -0x1.9ddb23c3d70cap-4, 0x1.7fee004e576a5p-4, -0x1.0fb06dffecf57p-4, 0x1.3079eded74764p-5,
+                 -0x1.096238377c4d1p-6, 0x1.49c6752a8344fp-8, -0x1.8d4adbef8d991p-11, -0x1.a1e105cdbed7dp-13,
+                 0x1.3be489b440f0ap-13, -0x1.99231aaca6165p-16, -0x1.7937e9991ef0ap-17, 0x1.7d33b4f236a91p-18,
+                 0x1.5d9ffa50af58dp-22, -0x1.a46aaacbe92cdp-21, 0x1.84c1a7ef8576fp-25, 0x1.40c8d6b82d9aap-24,
+                 -0x1.353c6090b290ep-28);
+#else
+    V p = BB_P10(t, 0x1.3ba592p+0, -0x1.1df17cp-3, 0x1.f7cddcp-7, 0x1.16d8ccp-4, -0x1.9d749p-4, 0x1.81363ep-4,
+                 -0x1.11fe0cp-4, 0x1.1fdcdep-5, -0x1.04bc72p-6, 0x1.36ef0ep-7, 0x1.507916p-9);
+#endif
+    V l, k, h = v_two_prod(x, x, &l), s = v_exp_parts(-h, -l, &k), c = p / v_fma(K(2), x, K(1));
+    return v_scale(v_fma(s, c, c), k);
+}
+
+/*@ v_erf : v_erf_series v_erfc_tail */
+/* erf x; 1.5 ulp. */
+BB_INLINE V v_erf(V x)
+{
+    V a = v_abs(x), y = v_sel(v_lt(a, K(1)), v_erf_series(a), K(1) - v_erfc_tail(a));
+    return v_copysign(y, x);
+}
+
+/*@ v_erfc : v_erf_series v_erfc_tail */
+/* erfc x; 4 ulp. */
+BB_INLINE V v_erfc(V x)
+{
+    V t = v_erfc_tail(v_abs(x)), y = v_sel(v_lt(x, K(0)), K(2) - t, t);
+    return v_sel(v_lt(v_abs(x), K(0.5)), K(1) - v_erf_series(x), y);
+}
+
+/*@ v_pow_core : v_log_parts v_two_prod v_scale */
+/* a^b = 2^(b log2 a) for 0 < a < infinity: the logarithm as a sum of two numbers, half a word more exact than the
+ * format. E: log-long, exp2-fine. */
+BB_INLINE V v_log2_pair(V a, V *rest)
+{
+    V e, f = v_log_parts(a, &e);
+    /* s + sl = f/(2 + f) */
+    V u = K(2) + f, ul = f - (u - K(2)), inverse = K(1) / u, s = f * inverse, l;
+    V t = v_two_prod(s, u, &l), sl = (((f - t) - l) - s * ul) * inverse;
+    /* g + gl = z (2/3 + z p(z)), z + zl = (s + sl)^2 */
+    V zl, z = v_two_prod(s, s, &zl);
+    zl = v_fma(s + s, sl, zl);
+#if BB_DOUBLE
+    V p = BB_P8(z, 0x1.999999999999ap-2, 0x1.2492492492363p-2, 0x1.c71c71c747eb4p-3, 0x1.745d172bc6f6ep-3,
+                0x1.3b13ba5b99a5fp-3, 0x1.110f1be69dec8p-3, 0x1.e2659998f42cdp-4, 0x1.a50697555cf4fp-4,
+                0x1.ecb6a13f395c4p-4);
+    V third = K(0x1.5555555555555p-1), thirdl = K(0x1.5555555555555p-55);
+    V scale = K(0x1.71547652b82fep+0), scalel = K(0x1.777d0ffda0d24p-56);
+#else
+    V p = BB_P3(z, 0x1.999998p-2, 0x1.2493b6p-2, 0x1.c63da8p-3, 0x1.9083eap-3);
+    V third = K(0x1.555556p-1), thirdl = K(-0x1.555556p-26);
+    V scale = K(0x1.715476p+0), scalel = K(0x1.4ae0cp-26);
+#endif
+    V zp = z * p, c = third + zp, cl = thirdl + (zp - (c - third));
+    V gl, g = v_two_prod(z, c, &gl);
+    gl += v_fma(z, cl, zl * c);
+    /* h + hl = 2 s + s g, then times 1/log 2 */
+    V kl, k = v_two_prod(s, g, &kl), h = (s + s) + k, hl = ((s + s) - h) + k;
+    hl += (sl + sl) + (kl + v_fma(s, gl, sl * g));
+    V bl, b = v_two_prod(h, scale, &bl), y = e + b;
+    bl += v_fma(h, scalel, hl * scale);
+    *rest = ((e - y) + b) + bl;
+    return y;
+}
+BB_INLINE V v_pow_core(V a, V b)
+{
+    const R big = BB_DOUBLE ? (R)0x1p66 : (R)0x1p36; /* beyond, only a = 1 has a finite nonzero power */
+    V limit = K(BB_DOUBLE ? 1100 : 160);
+    b = v_maxx(K(-big), v_minx(K(big), b));
+    V yl, y = v_log2_pair(a, &yl), tl, t = v_two_prod(y, b, &tl);
+    tl = v_sel(v_lt(v_abs(t), limit), v_fma(yl, b, tl), K(0));
+    t = v_maxx(-limit, v_minx(limit, t));
+    V k = (t + K(BB_MAGIC)) - K(BB_MAGIC), f = (t - k) + tl;
+#if BB_DOUBLE
+    V p = BB_P11(f, 0x1.62e42fefa39efp-1, 0x1.ebfbdff82c574p-3, 0x1.c6b08d704a1fbp-5, 0x1.3b2ab6fbaadeap-7,
+                 0x1.5d87fe786a9b5p-10, 0x1.430912dcbc857p-13, 0x1.ffcbfd7c84066p-17, 0x1.62c0923304ff4p-20,
+                 0x1.b522c336a2087p-24, 0x1.e334ad4b92663p-28, 0x1.ed1a9d47a1ba8p-32, 0x1.f9e59a66b7bfp-35);
+#else
+    V p = BB_P6(f, 0x1.62e43p-1, 0x1.ebfbep-3, 0x1.c6b06ep-5, 0x1.3b2a74p-7, 0x1.5da43ap-10, 0x1.43e0ap-13,
+                0x1.e0f81cp-17);
+#endif
+    return v_scale(v_fma(f, p, K(1)), k);
+}
+
+/*@ v_pow : v_pow_core */
+/* a^b with the special cases of C99; 1.5 ulp. */
+BB_INLINE V v_pow(V a, V b)
+{
+    V m = v_abs(a), r = v_pow_core(m, b);
+    r = v_sel(v_or(v_eq(m, K(0)), v_eq(m, K(BB_INF))), v_sel(v_gt(b, K(0)), m, K(1) / m), r);
+    VM whole = v_eq(v_floor(b), b), even = v_eq(K(2) * v_floor(b * K(0.5)), b);
+    r = v_xor(r, v_sel(v_and(whole, v_not(even)), v_signbit(a), K(0)));
+    VM complex = v_and(v_and(v_lt(a, K(0)), v_gt(a, K(-BB_INF))), v_not(whole));
+    r = v_sel(complex, K(BB_NAN), r);
+    r = v_sel(v_or(v_isnan(a), v_isnan(b)), a + b, r);
+    return v_sel(v_or(v_eq(b, K(0)), v_eq(a, K(1))), K(1), r);
+}
+
+/*@ v_mod : */
+/* a - b floor(a/b), by its definition. */
+BB_INLINE V v_mod(V a, V b) { return v_fma(-b, v_floor(a / b), a); }
