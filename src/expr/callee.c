@@ -71,6 +71,28 @@ void bbi_resolve_call(bbi_syntax *call) {
     if (!resolve_reduction(call)) set(call, BBI_CALLEE_UNKNOWN, 0, 0);
 }
 
+/* Variables that are not the caller's, in the order of their negative positions; texts that print.c makes name them. */
+static const char *const internal_variables[] = {"_one", "_slot", "_number"};
+
+const char *bbi_internal_variable(int64_t position) {
+    return position >= BBI_NUMBER && position <= BBI_ONE ? internal_variables[-1 - position] : NULL;
+}
+
+bool bbi_find_internal_variable(const char *name, size_t length, int64_t *position, bbi_place *place) {
+    if (length == 0 || *name != '_') return false;
+    for (int64_t p = BBI_ONE; p >= BBI_NUMBER; p--) {
+        size_t stem = strlen(bbi_internal_variable(p));
+        if (length <= stem || memcmp(name, bbi_internal_variable(p), stem)) continue;
+        for (size_t k = 0; k < 3; k++) {
+            if (!same_name(suffixes[k].text, name + stem, length - stem)) continue;
+            *position = p;
+            *place = (bbi_place)suffixes[k].axis;
+            return true;
+        }
+    }
+    return false;
+}
+
 static int lower(char c) {
     return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c;
 }

@@ -244,7 +244,12 @@ static bool elaborate_name(const bbi_scope *s, const bbi_syntax *tree, value *re
         *result = (value){.kind = NODE, .node = s->bindings[k].node};
         return true;
     }
-    int64_t position = s->signature ? bbi_signature_find(s->signature, tree->name, tree->size) : -1;
+    int64_t position;
+    bbi_place place;
+    if (bbi_find_internal_variable(tree->name, tree->size, &position, &place)) {
+        return give_node(s, tree->place, bbi_var(s->c, position, place, 1), result);
+    }
+    position = s->signature ? bbi_signature_find(s->signature, tree->name, tree->size) : -1;
     if (position >= 0) {
         const bbi_variable *v = &s->signature->variables[position];
         return give_node(s, tree->place, bbi_var(s->c, position, v->place, v->dim), result);
@@ -410,6 +415,8 @@ static bool elaborate_arguments(const bbi_scope *s, const bbi_syntax *call, fold
             return fail(s, item, BB_BAD_ARGUMENT, "the result keeps index 0 (i) or 1 (j); found %lld", (long long)kept);
         }
         a->axis = kept == 0 ? BBI_J : BBI_I;
+        a->f = bbi_place_as(s->c, a->f, kept == 0 ? BBI_I : BBI_J); /* the result keeps its index even where f lacks it */
+        if (!a->f) return fail_built(s, call->place);
         item = item->next;
         if (weighted && !elaborate_node(s, item, &a->weight)) return false;
         if (weighted) item = item->next;

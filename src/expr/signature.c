@@ -37,9 +37,9 @@ static bb_status reserve(bbi_signature *signature, int64_t count) {
 
 static bb_status fail_conflict(const bbi_variable *known, int64_t position, int64_t dim, bbi_place place) {
     bool named = known->name && known->name[0];
-    return bbi_fail(BB_BAD_ARGUMENT, "variable %lld%s%s is already declared as %s%lld; here it is %s%lld", (long long)position,
-                    named ? ", " : "", named ? known->name : "", place_letters[known->place], (long long)known->dim,
-                    place_letters[place], (long long)dim);
+    return bbi_fail(BB_BAD_ARGUMENT, "variable %lld%s%s%s is declared as %s%lld; here it is %s%lld", (long long)position,
+                    named ? " ('" : "", named ? known->name : "", named ? "')" : "", place_letters[known->place],
+                    (long long)known->dim, place_letters[place], (long long)dim);
 }
 
 /* First free position: of the variables that a text leaves unplaced. */
@@ -53,6 +53,11 @@ bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t
                               int64_t *position) {
     if (dim < 1 || dim > INT32_MAX) {
         return bbi_fail(BB_BAD_SHAPE, "the dimension of a variable is at least 1 and below 2^31; found %lld", (long long)dim);
+    }
+    bbi_place own_place;
+    int64_t own;
+    if (bbi_find_internal_variable(name, length, &own, &own_place)) {
+        return bbi_fail(BB_BAD_ARGUMENT, "the name '%.*s' is reserved: choose another", (int)length, name);
     }
     int64_t named = bbi_signature_find(signature, name, length);
     if (named >= 0 && wanted >= 0 && named != wanted) {

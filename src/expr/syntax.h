@@ -95,6 +95,10 @@ const bbi_composite_row *bbi_composite_info(int64_t row); /* NULL beyond the las
 void bbi_resolve_call(bbi_syntax *call);                  /* sets callee, which, axis */
 /* Adds "; did you mean 'sqdist'?" or what else helps with an unknown name of a call. */
 void bbi_suggest_call(bbi_text *text, const char *name, size_t length);
+/* The name in texts of a variable of negative position, without its axis: _one. NULL where there is none. */
+const char *bbi_internal_variable(int64_t position);
+/* The reverse, with the axis: _one_ij. */
+bool bbi_find_internal_variable(const char *name, size_t length, int64_t *position, bbi_place *place);
 int bbi_edit_distance(const char *a, size_t na, const char *b, size_t nb); /* at most 3: larger distances are 3; letter case costs nothing */
 
 /* ---- elaborate.c: trees to nodes ----------------------------------------------------------------------------------------------- */
