@@ -1,0 +1,16 @@
+"""Settings shared by the tests: the mark `full`, and a cache folder of their own."""
+import os
+import tempfile
+
+import pytest
+
+os.environ.setdefault("BENBEN_CACHE_DIR", tempfile.mkdtemp(prefix="benben-test-"))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full: runs in `make check-all` only")
+
+
+@pytest.fixture(params=["interp", "cpu"])
+def target(request):
+    return request.param
