@@ -80,7 +80,7 @@ typedef struct bbi_code {
 
 /* ---- stages ---------------------------------------------------------------------------------------------------------------- */
 typedef struct bbi_source { /* an array that the stage packs: components first .. first + dim - 1 of its space */
-    int32_t array;  /* 0 .. ninput - 1: an input of the program; ninput + t: temporary t */
+    int32_t array;  /* 0 .. ninput - 1: an input of the program; ninput + t: temporary t; BBI_NUMBER: the element number; BBI_SLOT: the entry number in its list */
     uint8_t space;  /* BBI_UNIFORM, BBI_ROW, BBI_COLUMN */
     int64_t dim, first;
 } bbi_source;
@@ -127,7 +127,7 @@ typedef struct bbi_stage {
     int64_t uniform_count, row_count, column_count; /* components in total */
     int64_t sum_count, out_count;                   /* components of the sum and out areas */
     double *constant; int32_t nconstant; /* literals, the first components of the uniform array */
-    int64_t *size; int32_t nsize;        /* run-time sizes that index expressions name */
+    int64_t *size; int32_t nsize;        /* run-time sizes that index expressions name; size[0] = sum_count, size[1] = out_count */
     double cost;                         /* operations per pair */
 } bbi_stage;
 
