@@ -251,6 +251,33 @@ static bb_status check_loop(bbi_checker *k, const bbi_instruction *s)
     return BB_OK;
 }
 
+static bool index_depends(const bbi_code *code, int32_t n, int32_t counter)
+{
+    const bbi_index *x = &code->index[n];
+    if (x->op == BBI_IX_COUNTER) return x->value == counter;
+    if (x->op == BBI_IX_CONST || x->op == BBI_IX_SIZE) return false;
+    return index_depends(code, x->a, counter) || index_depends(code, x->b, counter);
+}
+
+/* Interpreter and compiled code add to a component cast by cast. That leaves one order only where a pair adds to it
+ * once: one step per component, whose index names every loop around it. */
+static bb_status check_sum(const bbi_checker *k, const bbi_instruction *s)
+{
+    const bbi_code *code = k->code;
+    if (!code->has_sum) return wrong(k, "a sum in code that is marked to have none", 0);
+    BBI_FORWARD(check_index(k, s->index));
+    for (int32_t l = k->loop; l >= 0; l = k->outer[l]) {
+        int32_t counter = code->instruction[l].counter;
+        if (!index_depends(code, s->index, counter)) return wrong(k, "a sum of a loop without its counter", counter);
+    }
+    for (int32_t n = 0; n < k->at; n++) {
+        const bbi_instruction *other = &code->instruction[n];
+        bool same = other->kind == BBI_STEP_SUM && other->index == s->index;
+        if (same) return wrong(k, "two steps sum component", s->index);
+    }
+    return check_operands(k, s, 1, 2);
+}
+
 static bb_status check_step(bbi_checker *k, const bbi_instruction *s)
 {
     switch (s->kind) {
@@ -273,10 +300,7 @@ static bb_status check_step(bbi_checker *k, const bbi_instruction *s)
         k->open[k->code->instruction[k->loop].counter] = false;
         k->loop = k->outer[k->loop];
         return BB_OK;
-    case BBI_STEP_SUM:
-        if (!k->code->has_sum) return wrong(k, "a sum in code that is marked to have none", 0);
-        BBI_FORWARD(check_index(k, s->index));
-        return check_operands(k, s, 1, 2);
+    case BBI_STEP_SUM: return check_sum(k, s);
     case BBI_STEP_OUT:
         if (!k->code->has_out) return wrong(k, "an output in code that is marked to have none", 0);
         BBI_FORWARD(check_index(k, s->index));

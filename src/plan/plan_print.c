@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /* ---- index expressions and code ---------------------------------------------------------------------------------------------- */
 static void print_index(bbi_text *t, const bbi_code *code, int32_t n, bool inner)
@@ -31,11 +32,23 @@ static void print_index(bbi_text *t, const bbi_code *code, int32_t n, bool inner
     if (inner) bbi_text_add(t, ")");
 }
 
+/* "2.5" in every locale. */
+static void print_real(bbi_text *t, double value)
+{
+    char buffer[40];
+    snprintf(buffer, sizeof buffer, "%.17g", value);
+    for (char *p = buffer; *p; p++) {
+        bool plain = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || *p == '-' || *p == '+';
+        if (!plain) *p = '.';
+    }
+    bbi_text_add(t, "%s", buffer);
+}
+
 static void print_operand(bbi_text *t, const bbi_code *code, const bbi_operand *o)
 {
     switch (o->space) {
     case BBI_VALUE: bbi_text_add(t, "%%%d", (int)o->number); return;
-    case BBI_LITERAL: bbi_text_add(t, "%.17g", o->literal); return;
+    case BBI_LITERAL: print_real(t, o->literal); return;
     case BBI_COUNT: print_index(t, code, o->number, true); return;
     default: break;
     }
@@ -151,7 +164,9 @@ static void print_stage(bbi_text *t, const bbi_plan *plan, const bbi_stage *s)
                                           [BBI_OUT_LOGSUM] = "logsum", [BBI_OUT_RATIO] = "ratio",
                                           [BBI_OUT_MAXSUM] = "maxsum"};
     for (int32_t n = 0; n < s->nconstant; n++) {
-        bbi_text_add(t, " p[%d] = %.17g\n", (int)n, s->constant[n]);
+        bbi_text_add(t, " p[%d] = ", (int)n);
+        print_real(t, s->constant[n]);
+        bbi_text_add(t, "\n");
     }
     for (int32_t n = 0; n < s->nsize; n++) {
         bbi_text_add(t, " n[%d] = %" PRId64 "\n", (int)n, s->size[n]);

@@ -1,0 +1,325 @@
+/* emit.c: the C text of a pair kernel, a pure function of a stage's pair code, the real type, the level and the schedule.
+ *
+ * The kernel walks groups of lanes; within a group, tiles of casts; within a tile, the segments of the code, each with
+ * its own loop over the casts of the tile. Straight steps and loops that only compute values are one segment. A loop
+ * that sums or writes components by its counter is turned inside out: the loop outside, the casts inside, so that its
+ * sums stay in registers over the tile while the values it reads come from buffers in the first-level cache: with many
+ * right-hand sides this is a tile of the kernel matrix times a panel. Code with no such loop needs no tiles: the
+ * accumulators stay in registers over the whole call.
+ *
+ * The text includes nothing, and its object leaves no symbol undefined: arrays are neither initialised nor copied. */
+#include "emit.h"
+
+#include <inttypes.h>
+
+/* ---- the shape of the code ---------------------------------------------------------------------------------------- */
+static bool is_sink(const bbi_instruction *s) { return s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_OUT; }
+
+static bool has_result(const bbi_instruction *s)
+{
+    return s->kind == BBI_STEP_MAP || s->kind == BBI_STEP_SET || s->kind == BBI_STEP_CHOOSE;
+}
+
+static void find_loops(bbi_emitter *e)
+{
+    const bbi_code *code = e->code;
+    for (int32_t n = 0; n < code->count; n++) {
+        if (code->instruction[n].kind != BBI_STEP_LOOP) continue;
+        int32_t at = n;
+        for (int depth = 0; at < code->count; at++) {
+            const bbi_instruction *s = &code->instruction[at];
+            if (s->kind == BBI_STEP_LOOP) depth++;
+            if (s->kind == BBI_STEP_END && --depth == 0) break;
+            if (is_sink(s)) e->sinks[n] = true;
+        }
+        e->end[n] = at;
+    }
+}
+
+/* The end of the segment that begins at `first`; `first` itself where a loop that sums or writes stands. */
+static int32_t segment_end(const bbi_emitter *e, int32_t first, int32_t last)
+{
+    int32_t n = first;
+    while (n < last) {
+        bool loop = e->code->instruction[n].kind == BBI_STEP_LOOP;
+        if (loop && e->sinks[n]) break;
+        n = loop ? e->end[n] + 1 : n + 1;
+    }
+    return n;
+}
+
+static void number_segments(bbi_emitter *e, int32_t first, int32_t last, int32_t *count)
+{
+    for (int32_t n = first; n < last;) {
+        int32_t stop = segment_end(e, n, last);
+        if (stop == n) {
+            number_segments(e, n + 1, e->end[n], count);
+            n = e->end[n] + 1;
+            continue;
+        }
+        for (; n < stop; n++) {
+            e->segment[n] = *count;
+        }
+        ++*count;
+    }
+}
+
+static void find_buffers(bbi_emitter *e)
+{
+    const bbi_code *code = e->code;
+    for (int32_t v = 0; v < code->value_count; v++) {
+        e->home[v] = -1;
+    }
+    for (int32_t n = 0; n < code->count; n++) {
+        const bbi_instruction *s = &code->instruction[n];
+        if (s->kind == BBI_STEP_LOOP || s->kind == BBI_STEP_END) continue;
+        for (int a = 0; a < s->narg; a++) {
+            if (s->arg[a].space != BBI_VALUE) continue;
+            if (e->home[s->arg[a].number] != e->segment[n]) e->buffered[s->arg[a].number] = true;
+        }
+        if (!has_result(s)) continue;
+        if (e->home[s->result] < 0) e->home[s->result] = e->segment[n];
+        if (e->home[s->result] != e->segment[n]) e->buffered[s->result] = true;
+    }
+    for (int32_t v = 0; v < code->value_count; v++) {
+        e->nbuffered += e->buffered[v];
+    }
+}
+
+/* ---- blocks --------------------------------------------------------------------------------------------------------- */
+static int group_vectors(const bbi_emit_options *o) { return o->level >= 2 ? 4 : 2; }
+
+/* How many casts, or iterations of the loop around a segment, stand side by side: as many as accumulators fit into the
+ * registers beside the loaded operands. */
+static int block_size(const bbi_emitter *e, int32_t first, int32_t last)
+{
+    int carried = 0, sums = 0, depth = 0;
+    for (int32_t n = first; n < last; n++) {
+        const bbi_instruction *s = &e->code->instruction[n];
+        depth += (s->kind == BBI_STEP_LOOP) - (s->kind == BBI_STEP_END);
+        sums += s->kind == BBI_STEP_SUM;
+        for (int a = 0; depth > 0 && has_result(s) && a < s->narg; a++) {
+            carried += s->arg[a].space == BBI_VALUE && s->arg[a].number == s->result;
+        }
+    }
+    int accumulators = (e->counter >= 0 ? sums : carried) * e->vectors;
+    if (accumulators == 0) return 1;
+    int most = (e->options->level >= 2 ? 20 : 10) / accumulators;
+    return most < 1 ? 1 : most > 5 ? 5 : most;
+}
+
+static int load_budget(const bbi_emitter *e, int32_t first, int32_t last)
+{
+    int sums = 0;
+    for (int32_t n = first; n < last; n++) {
+        sums += e->code->instruction[n].kind == BBI_STEP_SUM;
+    }
+    if (e->options->transposed) sums = 0;
+    int left = (e->options->level >= 2 ? 20 : 8) - sums * e->vectors * (e->counter >= 0 ? e->block : 1);
+    return left < 0 ? 0 : left;
+}
+
+static void emit_block(bbi_emitter *e, int32_t first, int32_t last, int block)
+{
+    e->block = block;
+    e->budget = load_budget(e, first, last);
+    bbi_emit_segment(e, first, last);
+}
+
+/* ---- loops ---------------------------------------------------------------------------------------------------------- */
+static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last);
+
+/* Iterations may stand side by side when they are one segment and hand nothing on but the sums. */
+static bool can_block(const bbi_emitter *e, int32_t first, int32_t last)
+{
+    if (segment_end(e, first, last) != last) return false;
+    for (int32_t n = first; n < last; n++) {
+        const bbi_instruction *s = &e->code->instruction[n];
+        if (has_result(s) && e->home[s->result] != e->segment[n]) return false;
+    }
+    return true;
+}
+
+static void open_loop(bbi_emitter *e, const bbi_instruction *loop, int step)
+{
+    bbi_text_add(e->text, "%*sfor (; c%d%s", 4 * e->indent, "", (int)loop->counter, step > 1 ? " + " : "");
+    if (step > 1) bbi_text_add(e->text, "%d <= ", step);
+    if (step == 1) bbi_text_add(e->text, " < ");
+    bbi_emit_index(e, loop->index, 0);
+    bbi_text_add(e->text, "; c%d += %d) {\n", (int)loop->counter, step);
+    e->indent++;
+}
+
+static void close_brace(bbi_emitter *e)
+{
+    e->indent--;
+    bbi_emit_line(e, "}");
+}
+
+static void emit_sink_loop(bbi_emitter *e, int32_t first)
+{
+    const bbi_instruction *loop = &e->code->instruction[first];
+    int32_t last = e->end[first];
+    bbi_emit_line(e, "{");
+    e->indent++;
+    bbi_emit_line(e, "I64 c%d = 0;", (int)loop->counter);
+    if (can_block(e, first + 1, last)) {
+        e->counter = loop->counter;
+        int block = block_size(e, first + 1, last);
+        for (int step = block;; step = 1) {
+            open_loop(e, loop, step);
+            emit_block(e, first + 1, last, step);
+            close_brace(e);
+            if (step == 1) break;
+        }
+        e->counter = -1;
+    } else {
+        open_loop(e, loop, 1);
+        emit_sequence(e, first + 1, last);
+        close_brace(e);
+    }
+    close_brace(e);
+}
+
+static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last)
+{
+    for (int32_t n = first; n < last;) {
+        int32_t stop = segment_end(e, n, last);
+        if (stop == n) {
+            emit_sink_loop(e, n);
+            n = e->end[n] + 1;
+        } else {
+            emit_block(e, n, stop, block_size(e, n, stop));
+            n = stop;
+        }
+    }
+}
+
+/* ---- the function of a group of vectors ------------------------------------------------------------------------------ */
+static bool names_size(const bbi_code *code, int64_t slot)
+{
+    for (int32_t n = 0; n < code->index_count; n++) {
+        if (code->index[n].op == BBI_IX_SIZE && code->index[n].value == slot) return true;
+    }
+    return false;
+}
+
+/* The number of sums is part of the text only where the code names each of them. */
+static void emit_sum_count(bbi_emitter *e)
+{
+    const bbi_code *code = e->code;
+    for (int32_t n = 0; n < code->count; n++) {
+        const bbi_instruction *s = &code->instruction[n];
+        if (s->kind != BBI_STEP_SUM || code->index[s->index].op == BBI_IX_CONST) continue;
+        bbi_emit_line(e, "const I64 sum_count = size[0];");
+        return;
+    }
+    bbi_emit_line(e, "const I64 sum_count = %" PRId64 ";", e->stage->sum_count);
+}
+
+static int tile_size(const bbi_emitter *e)
+{
+    int bytes = (16 << e->options->level) * e->vectors * (e->nbuffered ? e->nbuffered : 1);
+    int tile = 16384 / bytes;
+    return tile > 64 ? 64 : tile < 8 ? 8 : tile - tile % 8;
+}
+
+static void emit_group(bbi_emitter *e, bool tiled)
+{
+    e->counter = -1;
+    bbi_emit_line(e,
+                  "static void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
+                  "    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,\n"
+                  "    I64 out_stride)\n{",
+                  e->vectors);
+    e->indent++;
+    for (int32_t slot = 0; slot < e->stage->nsize; slot++) {
+        if (names_size(e->code, slot)) bbi_emit_line(e, "const I64 n%d = size[%d];", (int)slot, (int)slot);
+    }
+    if (e->options->transposed && e->code->has_sum) emit_sum_count(e);
+    int tile = tile_size(e);
+    for (int32_t v = 0; v < e->code->value_count; v++) {
+        if (e->buffered[v]) bbi_emit_line(e, "V b%d[%d];", (int)v, tile * e->vectors);
+    }
+    if (tiled) {
+        bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", tile);
+        e->indent++;
+        bbi_emit_line(e, "const I64 t1 = t + %d < casts ? t + %d : casts;", tile, tile);
+    } else {
+        bbi_emit_line(e, "const I64 t = 0, t1 = casts;");
+    }
+    emit_sequence(e, 0, e->code->count);
+    if (tiled) close_brace(e);
+    close_brace(e);
+}
+
+static void emit_kernel(bbi_emitter *e)
+{
+    static const char arguments[] = "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
+                                    "                (R *)sum + e, (R *)out + e, out_stride);";
+    int vectors = group_vectors(e->options);
+    bool tiled = segment_end(e, 0, e->code->count) != e->code->count;
+    bbi_text_add(e->text, "\ntypedef long long I64;\n#define BB_L (I64)(%d / sizeof(R))\n", BBI_LANE_BYTES);
+    e->vectors = vectors;
+    emit_group(e, tiled);
+    e->vectors = 1;
+    emit_group(e, tiled);
+    bbi_text_add(e->text,
+                 "void " BBI_KERNEL_SYMBOL "(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,\n"
+                 "    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 out_stride)\n{\n"
+                 "    I64 e = 0;\n"
+                 "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s\n    }\n"
+                 "    for (; e < lanes; e += BB_W) {\n        group_1%s\n    }\n}\n",
+                 vectors / 2, vectors, vectors, arguments, arguments);
+}
+
+/* ---- entry ------------------------------------------------------------------------------------------------------------ */
+static bool new_emitter(bbi_emitter *e)
+{
+    size_t steps = (size_t)e->code->count + 1, values = (size_t)e->code->value_count + 1;
+    e->end = bbi_calloc(steps, sizeof *e->end);
+    e->sinks = bbi_calloc(steps, sizeof *e->sinks);
+    e->segment = bbi_calloc(steps, sizeof *e->segment);
+    e->home = bbi_calloc(values, sizeof *e->home);
+    e->buffered = bbi_calloc(values, sizeof *e->buffered);
+    e->declared = bbi_calloc(values, sizeof *e->declared);
+    e->assigned = bbi_calloc(values, sizeof *e->assigned);
+    e->loaded = bbi_calloc(3 * (size_t)e->code->index_count + 1, sizeof *e->loaded);
+    return e->end && e->sinks && e->segment && e->home && e->buffered && e->declared && e->assigned && e->loaded;
+}
+
+static void free_emitter(bbi_emitter *e)
+{
+    bbi_free(e->end);
+    bbi_free(e->sinks);
+    bbi_free(e->segment);
+    bbi_free(e->home);
+    bbi_free(e->buffered);
+    bbi_free(e->declared);
+    bbi_free(e->assigned);
+    bbi_free(e->loaded);
+}
+
+static bb_status emit_text(bbi_emitter *e)
+{
+    int32_t segments = 0;
+    find_loops(e);
+    number_segments(e, 0, e->code->count, &segments);
+    find_buffers(e);
+    bbi_text_add(e->text, "/* Pair kernel in %s: %s. Every pair (x, y) does\n\n", e->options->is_double ? "double" : "float",
+                 e->options->transposed ? "columns y in lanes, rows x cast" : "rows x in lanes, columns y cast");
+    bbi_code_print(e->text, e->code);
+    bbi_text_add(e->text, "\n */\n");
+    BBI_FORWARD(bbi_emit_prelude(e->text, e->code, e->options));
+    emit_kernel(e);
+    return e->text->failed ? bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel") : BB_OK;
+}
+
+bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options)
+{
+    BBI_FORWARD(bbi_code_check(&stage->pair_code));
+    bbi_emitter e = {.text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1};
+    bb_status status = new_emitter(&e) ? emit_text(&e) : bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
+    free_emitter(&e);
+    return status;
+}

@@ -1,0 +1,46 @@
+/* emit.h: shared by the files that print a pair kernel. emit_prelude.c prints what stands before the kernel, emit_body.c
+ * the steps of a stretch of code over a block of pairs, emit.c the loops around them. */
+#ifndef BBI_EMIT_H
+#define BBI_EMIT_H
+
+#include "plan.h"
+
+/* A stretch of code without loops that sum or write is a segment: it runs inside one loop over casts. Values that cross
+ * from one segment to another live in buffers in between, one entry for each cast of a tile and vector of a group. */
+typedef struct bbi_emitter {
+    bbi_text *text;
+    const bbi_stage *stage;
+    const bbi_code *code;
+    const bbi_emit_options *options;
+    /* of the code, by instruction */
+    int32_t *end;     /* of a loop: its END */
+    bool *sinks;      /* of a loop: contains a SUM or an OUT */
+    int32_t *segment; /* of a step: its segment */
+    /* by value */
+    int32_t *home;  /* the segment that defines it */
+    bool *buffered; /* lives in a buffer between segments */
+    bool *declared; /* in the body being printed */
+    bool *assigned; /* in the segment being printed */
+    int32_t nbuffered;
+    /* by space and index expression: depth of the loop where an operand was loaded, + 1; 0 where it was not. Three spaces. */
+    uint8_t *loaded;
+    /* the blocks of the segment being printed: vectors, and casts or iterations of the loop around them */
+    int vectors, block;
+    int32_t counter; /* the loop whose iterations are blocked; -1: casts are */
+    int budget;      /* vector registers that loads may still occupy across the loop over casts */
+    int tile;        /* casts in a buffer; 0: no loop sums or writes, the call is one segment */
+    int indent, depth;
+} bbi_emitter;
+
+/* ---- emit_prelude.c ---- */
+bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_options *options);
+
+/* ---- emit_body.c ---- */
+void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 3);
+/* C text of an index expression; the blocked counter is advanced by `at`. */
+void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
+bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
+/* The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored. */
+void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last);
+
+#endif
