@@ -97,11 +97,11 @@ static void after_fork_in_parent(void) {
     for (int k = BBI_GLOBAL_COUNT - 1; k >= 0; k--) pthread_mutex_unlock(&global_monitor[k].lock);
 }
 
-/* Waiters of the parent do not exist in the child: locks and queues start afresh. */
+/* Waiters of the parent do not exist in the child: queues start afresh. */
 static void after_fork_in_child(void) {
-    for (int k = 0; k < BBI_GLOBAL_COUNT; k++) {
-        pthread_mutex_init(&global_monitor[k].lock, NULL);
+    for (int k = BBI_GLOBAL_COUNT - 1; k >= 0; k--) {
         pthread_cond_init(&global_monitor[k].queue, NULL);
+        pthread_mutex_unlock(&global_monitor[k].lock);
     }
 }
 

@@ -128,7 +128,8 @@ bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_t
     int ends[2];
     *exit_code = BBI_EXIT_UNKNOWN;
     pid_t child = 0;
-    int failed = make_pipe(ends);
+    int failed = access(argv[0], X_OK) == 0 ? 0 : errno; /* an emulated vfork cannot report a failed exec */
+    if (!failed) failed = make_pipe(ends);
     if (!failed) {
         failed = spawn(&child, argv, directory, ends[1]);
         close(ends[1]);
