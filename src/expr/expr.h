@@ -194,6 +194,11 @@ bbi_builder *bbi_builder_of(int op);
  * them: KeOps's "the last number is the index that the result keeps". */
 const bbi_node *bbi_place_as(bbi_context *c, const bbi_node *f, bbi_place place);
 
+/* ---- factor.c ------------------------------------------------------------------------------------------------------------ */
+/* Called by bbi_reduce: what stands for the reduction instead, or NULL (with *failed where that is an error). */
+const bbi_node *bbi_reduce_rewritten(bbi_context *c, bbi_reduction reduction, bbi_place axis, const bbi_node *f, const bbi_node *weight,
+                                     const bbi_node *list, bool *failed);
+
 /* ---- grad.c -------------------------------------------------------------------------------------------------------------- */
 /* Cotangents of the variables for the cotangents of the outputs: result[v] = sum_k (d output_k / d variable_v)^T cotangent_k, placed as the variable
  * (contributions are summed over the axes that the variable does not have). pairwise: keep the outputs' axes, sum over nothing
