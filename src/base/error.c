@@ -6,10 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *bb_last_error(void);
-const char *bb_status_text(bb_status status);
-void bb_clear_error(void);
-
 enum { MESSAGE_SIZE = 4096 };
 
 static _Thread_local char message[MESSAGE_SIZE];

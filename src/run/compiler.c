@@ -43,8 +43,9 @@ static void identify_file(bbi_text *text, const char *path) {
 }
 
 static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
+    for (const char *at = path; *at; at++)
+        if (*at == '/' || *at == '\\') path = at + 1;
+    return path;
 }
 
 /* A guess that saves a vain start: `cc` is often a link to clang. Where it is wrong, the compiler's

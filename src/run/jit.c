@@ -16,14 +16,8 @@
 #include "cache.h"
 #include "compiler.h"
 
-#ifndef BENBEN_VERSION
-#define BENBEN_VERSION "0"
-#endif
-
 enum { BUCKETS = 256, IDLE_KEPT = 256 };
 static const double lock_timeout = 30; /* seconds to wait for another process that compiles the same kernel */
-
-const char *bb_last_error(void);
 
 typedef enum module_state { EMPTY, MAKING, READY, FAILED } module_state;
 
@@ -69,10 +63,11 @@ static void set_key(build *request) {
     static const bbi_compiler all_taken; /* refusals are learnt later and must not change the name */
     const char *flags[BBI_COMPILER_FLAGS];
     uint8_t level = (uint8_t)request->level;
+    static const int version[] = {BB_VERSION_MAJOR, BB_VERSION_MINOR, BB_VERSION_PATCH};
     bbi_sha256 hash;
     bbi_sha256_init(&hash);
     add_text(&hash, "benben kernel 1");
-    add_text(&hash, BENBEN_VERSION);
+    bbi_sha256_field(&hash, version, sizeof version);
     add_text(&hash, request->compiler.identity);
     add_text(&hash, bbi_cpu_identity());
     bbi_sha256_field(&hash, &level, 1);

@@ -22,10 +22,6 @@
 
 #include "base.h"
 
-const char *bb_last_error(void);
-const char *bb_status_text(bb_status status);
-void bb_clear_error(void);
-
 static char folder[BBI_PATH_SIZE]; /* new for every test that asks for it */
 
 static int make_folder(void **state) {

@@ -24,9 +24,6 @@
 #include "compiler.h"
 #include "jit.h"
 
-const char *bb_last_error(void);
-void bb_clear_error(void);
-
 enum { NOBODY = 65534 };
 
 static char root[BBI_PATH_SIZE / 2]; /* of one test: root/cache is BENBEN_CACHE_DIR, root/tmp is TMPDIR */
