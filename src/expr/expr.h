@@ -168,6 +168,8 @@ bool bbi_node_is_index(const bbi_node *node);          /* a reduction that yield
 bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi_node ***nodes, int64_t *count);
 /* Replaces variables: image[k] stands for the variable at position k (NULL: itself). Returns NULL on error. */
 const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image, int64_t nimage);
+/* Replaces whole nodes: wherever from[k] stands, to[k] does. */
+const bbi_node *bbi_replace(bbi_context *c, const bbi_node *root, const bbi_node *const *from, const bbi_node *const *to, int64_t count);
 double bbi_cost(const bbi_node *const *roots, int64_t nroot); /* sum of cost x components over distinct nodes */
 
 /* ---- simplify.c: rule.def ------------------------------------------------------------------------------------------------ */

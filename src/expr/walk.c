@@ -111,33 +111,50 @@ static const bbi_node *replace_variable(const bbi_node *n, const bbi_node *const
     return NULL;
 }
 
-const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image,
-                               int64_t nimage) {
+typedef struct replacement { /* of variables by position, and of any nodes by others */
+    const bbi_node *const *image;
+    int64_t nimage;
+    const bbi_node *const *from, *const *to;
+    int64_t count;
+} replacement;
+
+static const bbi_node *replaced(bbi_context *c, const visited *v, const bbi_node *const *node, const bbi_node *n, const replacement *r) {
+    for (int64_t k = 0; k < r->count; k++)
+        if (n == r->from[k]) return r->to[k];
+    if (n->op == BBI_OP_VAR) return replace_variable(n, r->image, r->nimage);
+    if (n->narg == 0) return n;
+    const bbi_node *args[BBI_MAX_ARGS] = {0};
+    bool changed = false;
+    for (int i = 0; i < n->narg; i++) {
+        if (n->arg[i]) args[i] = node[rank_of(v, n->arg[i])];
+        changed = changed || args[i] != n->arg[i];
+    }
+    return changed ? rebuild(c, n, args) : n;
+}
+
+static const bbi_node *replace_below(bbi_context *c, const bbi_node *root, const replacement *r) {
     visited v;
     const bbi_node **node, *result = NULL;
     int64_t count;
     if (!root || sort_nodes(&v, &root, 1, &node, &count) != BB_OK) return NULL;
-    for (int64_t k = 0; k < count;
-         k++) { /* node[k] is overwritten by what stands for it: later nodes look only back */
-        const bbi_node *n = node[k], *args[BBI_MAX_ARGS] = {0};
-        if (n->op == BBI_OP_VAR) {
-            result = replace_variable(n, image, nimage);
-        } else if (n->narg == 0) {
-            result = n;
-        } else {
-            bool changed = false;
-            for (int i = 0; i < n->narg; i++) {
-                if (n->arg[i]) args[i] = node[rank_of(&v, n->arg[i])];
-                changed = changed || args[i] != n->arg[i];
-            }
-            result = changed ? rebuild(c, n, args) : n;
-        }
+    for (int64_t k = 0; k < count; k++) { /* node[k] is overwritten by what stands for it: later nodes look only back */
+        result = replaced(c, &v, node, node[k], r);
         node[k] = result;
         if (!result) break;
     }
     free_visited(&v);
     bbi_free(node);
     return result;
+}
+
+const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image, int64_t nimage) {
+    replacement r = {.image = image, .nimage = nimage};
+    return replace_below(c, root, &r);
+}
+
+const bbi_node *bbi_replace(bbi_context *c, const bbi_node *root, const bbi_node *const *from, const bbi_node *const *to, int64_t count) {
+    replacement r = {.from = from, .to = to, .count = count};
+    return replace_below(c, root, &r);
 }
 
 /* ---- operation counts ---- */
