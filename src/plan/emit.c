@@ -31,19 +31,29 @@ static void find_loops(bbi_emitter *e)
             if (s->kind == BBI_STEP_LOOP) depth++;
             if (s->kind == BBI_STEP_END && --depth == 0) break;
             if (is_sink(s)) e->sinks[n] = true;
+            for (int a = 0; has_result(s) && a < s->narg; a++) {
+                if (s->arg[a].space == BBI_VALUE && s->arg[a].number == s->result) e->carries[n] = true;
+            }
         }
         e->end[n] = at;
     }
 }
 
-/* The end of the segment that begins at `first`; `first` itself where a loop that sums or writes stands. */
+/* The end of the segment that begins at `first`; `first` itself where a loop that sums or writes stands. A loop that
+ * carries an accumulator is worth a block of casts, which would be a waste of text for the steps around it: the segment
+ * of such a loop begins with the SETs before it and ends with it. */
 static int32_t segment_end(const bbi_emitter *e, int32_t first, int32_t last)
 {
-    int32_t n = first;
+    int32_t n = first, sets = first; /* where the SETs begin that end at n */
     while (n < last) {
-        bool loop = e->code->instruction[n].kind == BBI_STEP_LOOP;
-        if (loop && e->sinks[n]) break;
-        n = loop ? e->end[n] + 1 : n + 1;
+        const bbi_instruction *s = &e->code->instruction[n];
+        if (s->kind == BBI_STEP_LOOP) {
+            if (e->sinks[n]) break;
+            if (e->carries[n]) return sets > first ? sets : e->end[n] + 1;
+            n = e->end[n];
+        }
+        n++;
+        if (s->kind != BBI_STEP_SET) sets = n;
     }
     return n;
 }
@@ -103,7 +113,7 @@ static int block_size(const bbi_emitter *e, int32_t first, int32_t last)
         }
     }
     int accumulators = (e->counter >= 0 ? sums : carried) * e->vectors;
-    if (accumulators == 0) return 1;
+    if (accumulators == 0 || e->vectors == 1) return 1;
     int most = (e->options->level >= 2 ? 20 : 10) / accumulators;
     return most < 1 ? 1 : most > 5 ? 5 : most;
 }
@@ -279,19 +289,22 @@ static bool new_emitter(bbi_emitter *e)
     size_t steps = (size_t)e->code->count + 1, values = (size_t)e->code->value_count + 1;
     e->end = bbi_calloc(steps, sizeof *e->end);
     e->sinks = bbi_calloc(steps, sizeof *e->sinks);
+    e->carries = bbi_calloc(steps, sizeof *e->carries);
     e->segment = bbi_calloc(steps, sizeof *e->segment);
     e->home = bbi_calloc(values, sizeof *e->home);
     e->buffered = bbi_calloc(values, sizeof *e->buffered);
     e->declared = bbi_calloc(values, sizeof *e->declared);
     e->assigned = bbi_calloc(values, sizeof *e->assigned);
     e->loaded = bbi_calloc(3 * (size_t)e->code->index_count + 1, sizeof *e->loaded);
-    return e->end && e->sinks && e->segment && e->home && e->buffered && e->declared && e->assigned && e->loaded;
+    return e->end && e->sinks && e->carries && e->segment && e->home && e->buffered && e->declared && e->assigned &&
+           e->loaded;
 }
 
 static void free_emitter(bbi_emitter *e)
 {
     bbi_free(e->end);
     bbi_free(e->sinks);
+    bbi_free(e->carries);
     bbi_free(e->segment);
     bbi_free(e->home);
     bbi_free(e->buffered);

@@ -5,7 +5,8 @@
 
 #include "plan.h"
 
-/* A stretch of code without loops that sum or write is a segment: it runs inside one loop over casts. Values that cross
+/* A segment is a stretch of code that runs inside one loop over casts: straight steps, with loops that only compute
+ * values; a loop that carries an accumulator from one iteration to the next is a segment of its own. Values that cross
  * from one segment to another live in buffers in between, one entry for each cast of a tile and vector of a group. */
 typedef struct bbi_emitter {
     bbi_text *text;
@@ -15,6 +16,7 @@ typedef struct bbi_emitter {
     /* of the code, by instruction */
     int32_t *end;     /* of a loop: its END */
     bool *sinks;      /* of a loop: contains a SUM or an OUT */
+    bool *carries;    /* of a loop without them: a step assigns a value that it reads */
     int32_t *segment; /* of a step: its segment */
     /* by value */
     int32_t *home;  /* the segment that defines it */
