@@ -140,7 +140,7 @@ void bbi_cpu_describe(bbi_text *text); /* what the operating system says of a pr
  * the host ignores SIGCHLD or reaps our child itself: judge success by what the program was to produce. */
 enum { BBI_EXIT_UNKNOWN = -1 };
 bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_text *log, int *exit_code);
-/* Looks in PATH; a name with a slash is checked as it is. */
+/* Looks in PATH; a name with a slash is checked as it is and made absolute. */
 bool bbi_find_program(const char *name, char *path, size_t size);
 
 /* ---- os_posix_file.c, os_windows.c: files; int results are 0 or an errno value ---- */

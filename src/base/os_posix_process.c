@@ -150,13 +150,18 @@ static bool executable(const char *path) {
     return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
 }
 
+/* Not resolved further: a link may be there for the sake of its name. */
+static bool make_absolute(const char *name, char *path, size_t size) {
+    char here[BBI_PATH_SIZE];
+    if (name[0] != '/' && !getcwd(here, sizeof here)) return false;
+    int length = name[0] == '/' ? snprintf(path, size, "%s", name) : snprintf(path, size, "%s/%s", here, name);
+    return length > 0 && (size_t)length < size;
+}
+
 /* Relative entries of PATH are passed over: what they mean depends on where the host stands. */
 bool bbi_find_program(const char *name, char *path, size_t size) {
     if (!*name) return false;
-    if (strchr(name, '/')) {
-        int length = snprintf(path, size, "%s", name);
-        return length > 0 && (size_t)length < size && executable(path);
-    }
+    if (strchr(name, '/')) return make_absolute(name, path, size) && executable(path);
     const char *entry = bbi_environment("PATH");
     if (!entry || !*entry) entry = "/usr/local/bin:/usr/bin:/bin";
     for (const char *end;; entry = end + 1) {

@@ -515,11 +515,12 @@ static int starts(const char *log) {
     return count;
 }
 
-/* A compiler that takes its time and writes a line per start. */
+/* A compiler that takes its time. It writes a line to `begun` before and to `starts` after a compile that
+ * went well (the first start of another compiler than gcc may be refused, for its options). */
 static void use_slow_compiler(const char *seconds) {
     char script[BBI_PATH_SIZE + 200];
-    snprintf(script, sizeof script, "#!/bin/sh\necho start >> %s\nsleep %s\nexec cc \"$@\"\n",
-             in_root("starts"), seconds);
+    snprintf(script, sizeof script, "#!/bin/sh\necho b >> %s\nsleep %s\ncc \"$@\" && echo s >> %s\n",
+             in_root("begun"), seconds, in_root("starts"));
     write_script("slow", script);
     setenv("BENBEN_CC", in_root("slow"), 1);
 }
@@ -653,6 +654,12 @@ static void a_compiler_is_words_or_a_path_with_blanks(void **state) {
     write_script("my compiler", "#!/bin/sh\nexec cc \"$@\"\n");
     setenv("BENBEN_CC", in_root("my compiler"), 1);
     assert_int_equal(call_factor(16), 33);
+    char here[BBI_PATH_SIZE];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(root), 0); /* a relative path is the host's, not the compile's */
+    setenv("BENBEN_CC", "./my compiler", 1);
+    assert_int_equal(call_factor(20), 41);
+    assert_int_equal(chdir(here), 0);
     setenv("BENBEN_CC", "a b c d e f g h i j k", 1);
     assert_int_equal(bbi_compiler_find(&compiler), BB_COMPILER);
 }
@@ -676,7 +683,8 @@ static void compile_slowly(void *argument) {
     call_factor(18);
 }
 
-/* The child ends by a signal: at an orderly exit a leak checker would count what the parent's thread had at hand. */
+/* The child ends by a signal: at an orderly exit a leak checker would count what the parent's thread had at
+ * hand. */
 static int value_made_in_a_child(void) {
     int answer[2], value = -1;
     assert_int_equal(pipe(answer), 0);
@@ -699,7 +707,7 @@ static void a_forked_child_does_not_wait_for_the_parents_compile(void **state) {
     (void)state;
     use_slow_compiler("0.4");
     bbi_thread *thread = bbi_thread_start(compile_slowly, NULL);
-    for (int k = 0; k < 5000 && starts("starts") == 0; k++) bbi_sleep(1e-3);
+    for (int k = 0; k < 5000 && starts("begun") == 0; k++) bbi_sleep(1e-3);
     assert_int_equal(value_made_in_a_child(), 37);
     bbi_thread_join(thread);
     assert_int_equal(starts("starts"), 2);
@@ -713,7 +721,7 @@ static void a_host_that_exits_during_a_compile_leaves_nothing(void **state) {
     pid_t child = fork();
     if (child == 0) {
         bbi_thread_detach(bbi_thread_start(compile_slowly, NULL));
-        for (int k = 0; k < 5000 && starts("starts") == 0; k++) bbi_sleep(1e-3);
+        for (int k = 0; k < 5000 && starts("begun") == 0; k++) bbi_sleep(1e-3);
         exit(12); /* with destructors: not _exit */
     }
     double start = bbi_seconds();
