@@ -1,99 +1,94 @@
-/* elaborate.c: from trees to nodes. A scope says what names mean: bound operands in the tables' texts, declared variables in the users'.
- * Numbers stay numbers as long as they meet only numbers (so that 1/2 is exact and dim(a)/2 can be an integer parameter) and become
- * constant nodes where they meet one. Every failure inside a user's text is shown at its place. */
-#include "syntax.h"
+/* elaborate.c: from trees to nodes. A scope says what names mean: bound operands in the tables' texts,
+ * declared variables in the users'. Numbers stay numbers as long as they meet only numbers (so that 1/2 is
+ * exact and dim(a)/2 can be an integer parameter) and become constant nodes where they meet one. Every
+ * failure inside a user's text is shown at its place. */
+#include "elaborate.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef enum value_kind { NODE, INTEGER, REAL, LIST } value_kind;
-typedef struct value {
-    value_kind kind;
-    const bbi_node *node;
-    int64_t integer;
-    double real;            /* of INTEGER also */
-    const bbi_syntax *list; /* items not elaborated yet */
-} value;
+static bool elaborate(const bbi_scope *s, const bbi_syntax *tree, bbi_value *result);
 
-static bool elaborate(const bbi_scope *s, const bbi_syntax *tree, value *result);
-
-static bool fail(const bbi_scope *s, const bbi_syntax *tree, bb_status code, const char *format, ...) BBI_PRINTF(4, 5);
-static bool fail(const bbi_scope *s, const bbi_syntax *tree, bb_status code, const char *format, ...) {
+bool bbi_fail_in(const bbi_scope *s, const bbi_syntax *tree, bb_status code, const char *format, ...) {
     bbi_text message = {0};
     va_list arguments;
     va_start(arguments, format);
     bbi_text_vadd(&message, format, arguments);
     va_end(arguments);
     const char *text = message.failed ? "out of memory" : message.data;
-    if (s->text) bbi_fail_at(code, s->text, s->length, tree->place, "%s", text);
-    else bbi_fail(code, "%s", text);
+    if (s->text)
+        bbi_fail_at(code, s->text, s->length, tree->place, "%s", text);
+    else
+        bbi_fail(code, "%s", text);
     bbi_text_free(&message);
     return false;
 }
 
 /* A builder failed and stored its message: show the place. Out of memory has none. */
-static bool fail_built(const bbi_scope *s, size_t place) {
+bool bbi_fail_built(const bbi_scope *s, size_t place) {
     bb_status code = bbi_fail_append("%s", "");
-    if (s->text && code != BB_OUT_OF_MEMORY) bbi_fail_at(code, s->text, s->length, place, "%s", bb_last_error());
+    if (s->text && code != BB_OUT_OF_MEMORY)
+        bbi_fail_at(code, s->text, s->length, place, "%s", bb_last_error());
     return false;
 }
 
-static bool give_node(const bbi_scope *s, size_t place, const bbi_node *node, value *result) {
-    if (!node) return fail_built(s, place);
-    *result = (value){.kind = NODE, .node = node};
+bool bbi_give_node(const bbi_scope *s, size_t place, const bbi_node *node, bbi_value *result) {
+    if (!node) return bbi_fail_built(s, place);
+    *result = (bbi_value){.kind = BBI_VALUE_NODE, .node = node};
     return true;
 }
 
-static bool give_integer(int64_t integer, value *result) {
-    *result = (value){.kind = INTEGER, .integer = integer, .real = (double)integer};
+static bool give_integer(int64_t integer, bbi_value *result) {
+    *result = (bbi_value){.kind = BBI_VALUE_INTEGER, .integer = integer, .real = (double)integer};
     return true;
 }
 
-static bool give_real(double real, value *result) {
-    *result = (value){.kind = REAL, .real = real};
+static bool give_real(double real, bbi_value *result) {
+    *result = (bbi_value){.kind = BBI_VALUE_REAL, .real = real};
     return true;
 }
 
-/* ---- Conversions -------------------------------------------------------------------------------------------------------------- */
+/* ---- Conversions ---- */
 
-static bool to_node(const bbi_scope *s, const bbi_syntax *tree, const value *v, const bbi_node **node) {
-    if (v->kind == LIST) return fail(s, tree, BB_BAD_SYNTAX, "a list of integers cannot stand for an operand");
-    *node = v->kind == NODE ? v->node : bbi_const(s->c, v->real);
-    return *node ? true : fail_built(s, tree->place);
+static bool to_node(const bbi_scope *s, const bbi_syntax *tree, const bbi_value *v, const bbi_node **node) {
+    if (v->kind == BBI_VALUE_LIST)
+        return bbi_fail_in(s, tree, BB_BAD_SYNTAX, "a list of integers cannot stand for an operand");
+    *node = v->kind == BBI_VALUE_NODE ? v->node : bbi_const(s->c, v->real);
+    return *node ? true : bbi_fail_built(s, tree->place);
 }
 
-static bool elaborate_node(const bbi_scope *s, const bbi_syntax *tree, const bbi_node **node) {
-    value v;
+bool bbi_elaborate_node(const bbi_scope *s, const bbi_syntax *tree, const bbi_node **node) {
+    bbi_value v;
     return elaborate(s, tree, &v) && to_node(s, tree, &v, node);
 }
 
-static bool elaborate_integer(const bbi_scope *s, const bbi_syntax *tree, int64_t *integer) {
-    value v;
+bool bbi_elaborate_integer(const bbi_scope *s, const bbi_syntax *tree, int64_t *integer) {
+    bbi_value v;
     if (!elaborate(s, tree, &v)) return false;
-    if (v.kind != INTEGER) return fail(s, tree, BB_BAD_SYNTAX, "expected an integer here");
+    if (v.kind != BBI_VALUE_INTEGER) return bbi_fail_in(s, tree, BB_BAD_SYNTAX, "expected an integer here");
     *integer = v.integer;
     return true;
 }
 
-/* Integer arguments from `item` on; a list contributes its length, then its items. */
-static bool elaborate_integers(const bbi_scope *s, const bbi_syntax *item, int64_t *ints, int *count) {
+bool bbi_elaborate_integers(const bbi_scope *s, const bbi_syntax *item, int64_t *ints, int *count) {
     *count = 0;
     for (; item; item = item->next) {
         bool list = item->kind == BBI_SYNTAX_LIST;
-        if (*count + 1 + (list ? item->count : 0) > BBI_MAX_INTS) return fail(s, item, BB_BAD_SYNTAX, "too many integers");
+        if (*count + 1 + (list ? item->count : 0) > BBI_MAX_INTS)
+            return bbi_fail_in(s, item, BB_BAD_SYNTAX, "too many integers");
         if (!list) {
-            if (!elaborate_integer(s, item, &ints[(*count)++])) return false;
+            if (!bbi_elaborate_integer(s, item, &ints[(*count)++])) return false;
             continue;
         }
         ints[(*count)++] = item->count;
         for (const bbi_syntax *k = item->child; k; k = k->next) {
-            if (!elaborate_integer(s, k, &ints[(*count)++])) return false;
+            if (!bbi_elaborate_integer(s, k, &ints[(*count)++])) return false;
         }
     }
     return true;
 }
 
-/* ---- Operators ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Operators ---- */
 
 static int operator_op(int token) {
     switch (token) {
@@ -136,8 +131,9 @@ static int64_t floor_divide(int64_t a, int64_t b) {
     return a / b - (a % b != 0 && (a < 0) != (b < 0));
 }
 
-/* Both operands are integers. Results that are no 64-bit integer become real numbers. False: not an operation on numbers. */
-static bool fold_integers(int token, const value *a, const value *b, value *result) {
+/* Both operands are integers. Results that are no 64-bit integer become real numbers. False: not an operation
+ * on numbers. */
+static bool fold_integers(int token, const bbi_value *a, const bbi_value *b, bbi_value *result) {
     int64_t x = a->integer, y = b->integer, z;
     switch (token) {
     case '+':
@@ -147,9 +143,12 @@ static bool fold_integers(int token, const value *a, const value *b, value *resu
         if (y < 0 ? x > INT64_MAX + y : x < INT64_MIN + y) return give_real(a->real - b->real, result);
         return give_integer(x - y, result);
     case '*': return multiply(x, y, &z) ? give_integer(z, result) : give_real(a->real * b->real, result);
-    case BBI_TOKEN_POWER: return power(x, y, &z) ? give_integer(z, result) : give_real(pow(a->real, b->real), result);
+    case BBI_TOKEN_POWER:
+        return power(x, y, &z) ? give_integer(z, result) : give_real(pow(a->real, b->real), result);
     case '/':
-        if (y == 0 || y == -1 || x % y != 0) return y == -1 && x != INT64_MIN ? give_integer(-x, result) : give_real(a->real / b->real, result);
+        if (y == 0 || y == -1 || x % y != 0)
+            return y == -1 && x != INT64_MIN ? give_integer(-x, result)
+                                             : give_real(a->real / b->real, result);
         return give_integer(x / y, result);
     case BBI_TOKEN_FLOOR_DIVIDE: return y != 0 && y != -1 && give_integer(floor_divide(x, y), result);
     case '%': return y != 0 && y != -1 && give_integer(x - y * floor_divide(x, y), result);
@@ -157,12 +156,14 @@ static bool fold_integers(int token, const value *a, const value *b, value *resu
     }
 }
 
-/* f ** n with an integer n is a product; 1/2 and -1/2 are KeOps's square roots, with their conventions at 0. */
-static const bbi_node *make_power(bbi_context *c, const bbi_node *base, const value *exponent) {
-    if (exponent->kind == INTEGER) return bbi_apply(c, BBI_OP_pow, &base, 1, &exponent->integer, 1);
-    if (exponent->kind == REAL && exponent->real == 0.5) return bbi_op1(c, BBI_OP_sqrt, base);
-    if (exponent->kind == REAL && exponent->real == -0.5) return bbi_op1(c, BBI_OP_rsqrt, base);
-    const bbi_node *args[2] = {base, exponent->kind == NODE ? exponent->node : bbi_const(c, exponent->real)};
+/* f ** n with an integer n is a product; 1/2 and -1/2 are KeOps's square roots, with their conventions at 0.
+ */
+static const bbi_node *make_power(bbi_context *c, const bbi_node *base, const bbi_value *exponent) {
+    if (exponent->kind == BBI_VALUE_INTEGER) return bbi_apply(c, BBI_OP_pow, &base, 1, &exponent->integer, 1);
+    if (exponent->kind == BBI_VALUE_REAL && exponent->real == 0.5) return bbi_op1(c, BBI_OP_sqrt, base);
+    if (exponent->kind == BBI_VALUE_REAL && exponent->real == -0.5) return bbi_op1(c, BBI_OP_rsqrt, base);
+    const bbi_node *args[2] = {base, exponent->kind == BBI_VALUE_NODE ? exponent->node
+                                                                      : bbi_const(c, exponent->real)};
     return bbi_apply(c, BBI_OP_powf, args, 2, NULL, 0);
 }
 
@@ -174,25 +175,28 @@ static const bbi_node *make_binary(bbi_context *c, int token, const bbi_node *a,
     return bbi_apply(c, BBI_OP_mod, args, 3, NULL, 0);
 }
 
-static bool combine(const bbi_scope *s, const bbi_syntax *left, const value *a, const bbi_syntax *right, const value *b, value *result) {
+static bool combine(const bbi_scope *s, const bbi_syntax *left, const bbi_value *a, const bbi_syntax *right,
+                    const bbi_value *b, bbi_value *result) {
     const bbi_node *x, *y;
-    if (a->kind == INTEGER && b->kind == INTEGER) {
+    if (a->kind == BBI_VALUE_INTEGER && b->kind == BBI_VALUE_INTEGER) {
         bool divides = right->op == '/' || right->op == '%' || right->op == BBI_TOKEN_FLOOR_DIVIDE;
-        if (divides && b->integer == 0) return fail(s, right, BB_BAD_ARGUMENT, "division by the number zero");
+        if (divides && b->integer == 0)
+            return bbi_fail_in(s, right, BB_BAD_ARGUMENT, "division by the number zero");
         if (fold_integers(right->op, a, b, result)) return true;
     }
     if (!to_node(s, left, a, &x)) return false;
-    if (right->op == BBI_TOKEN_POWER && b->kind != LIST) return give_node(s, right->op_place, make_power(s->c, x, b), result);
+    if (right->op == BBI_TOKEN_POWER && b->kind != BBI_VALUE_LIST)
+        return bbi_give_node(s, right->op_place, make_power(s->c, x, b), result);
     if (!to_node(s, right, b, &y)) return false;
-    return give_node(s, right->op_place, make_binary(s->c, right->op, x, y), result);
+    return bbi_give_node(s, right->op_place, make_binary(s->c, right->op, x, y), result);
 }
 
-static bool elaborate_chain(const bbi_scope *s, const bbi_syntax *tree, value *result) {
+static bool elaborate_chain(const bbi_scope *s, const bbi_syntax *tree, bbi_value *result) {
     const bbi_syntax *left = tree->child;
-    value a, b;
+    bbi_value a, b;
     if (!elaborate(s, left, &a)) return false;
     for (const bbi_syntax *right = left->next; right; right = right->next) {
-        value joined;
+        bbi_value joined;
         if (!elaborate(s, right, &b) || !combine(s, left, &a, right, &b, &joined)) return false;
         a = joined;
     }
@@ -200,18 +204,20 @@ static bool elaborate_chain(const bbi_scope *s, const bbi_syntax *tree, value *r
     return true;
 }
 
-static bool elaborate_prefix(const bbi_scope *s, const bbi_syntax *tree, value *result) {
-    value v;
+static bool elaborate_prefix(const bbi_scope *s, const bbi_syntax *tree, bbi_value *result) {
+    bbi_value v;
     const bbi_node *node;
     bool minus = tree->which == '-';
     if (!elaborate(s, tree->child, &v)) return false;
-    if (minus && v.kind == INTEGER && v.integer != INT64_MIN) return give_integer(-v.integer, result);
-    if (minus && (v.kind == REAL || v.kind == INTEGER)) return give_real(-v.real, result);
+    if (minus && v.kind == BBI_VALUE_INTEGER && v.integer != INT64_MIN)
+        return give_integer(-v.integer, result);
+    if (minus && (v.kind == BBI_VALUE_REAL || v.kind == BBI_VALUE_INTEGER)) return give_real(-v.real, result);
     if (!to_node(s, tree->child, &v, &node)) return false;
-    return give_node(s, tree->place, bbi_apply(s->c, minus ? BBI_OP_neg : BBI_OP_logical_not, &node, 1, NULL, 0), result);
+    return bbi_give_node(s, tree->place,
+                         bbi_apply(s->c, minus ? BBI_OP_neg : BBI_OP_logical_not, &node, 1, NULL, 0), result);
 }
 
-/* ---- Names -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Names ---- */
 
 static bool fail_unknown_name(const bbi_scope *s, const bbi_syntax *tree) {
     static const char letters[] = "pij";
@@ -224,39 +230,48 @@ static bool fail_unknown_name(const bbi_scope *s, const bbi_syntax *tree) {
     for (int64_t k = 0; k < total; k++) {
         const bbi_variable *v = &s->signature->variables[k];
         if (!v->dim || !v->name[0]) continue;
-        if (!closest && tree->size > 2 && bbi_edit_distance(v->name, strlen(v->name), tree->name, tree->size) < 2) closest = v;
-        if (shown < 12) bbi_text_add(&help, "%s%s (%c, %lld)", shown ? ", " : "; declared: ", v->name, letters[v->place], (long long)v->dim);
+        if (!closest && tree->size > 2 &&
+            bbi_edit_distance(v->name, strlen(v->name), tree->name, tree->size) < 2)
+            closest = v;
+        if (shown < 12)
+            bbi_text_add(&help, "%s%s (%c, %lld)", shown ? ", " : "; declared: ", v->name, letters[v->place],
+                         (long long)v->dim);
         if (++shown == 13) bbi_text_add(&help, ", ...");
     }
-    if (closest) bbi_text_add(&help, "; did you mean '%s'?", closest->name);
-    else if (shown == 0 && call.callee == BBI_CALLEE_UNKNOWN) bbi_text_add(&help, "; to declare a variable in place write %s:i3", tree->name);
-    fail(s, tree, BB_UNKNOWN_NAME, "unknown name '%s'%s", tree->name, help.data && !help.failed ? help.data : "");
+    if (closest)
+        bbi_text_add(&help, "; did you mean '%s'?", closest->name);
+    else if (shown == 0 && call.callee == BBI_CALLEE_UNKNOWN)
+        bbi_text_add(&help, "; to declare a variable in place write %s:i3", tree->name);
+    bbi_fail_in(s, tree, BB_UNKNOWN_NAME, "unknown name '%s'%s", tree->name,
+                help.data && !help.failed ? help.data : "");
     bbi_text_free(&help);
     return false;
 }
 
-static bool elaborate_name(const bbi_scope *s, const bbi_syntax *tree, value *result) {
-    static const struct { const char *name; double value; } numbers[] = {
-        {"pi", 3.14159265358979323846}, {"inf", (double)INFINITY}, {"nan", (double)NAN}};
+static bool elaborate_name(const bbi_scope *s, const bbi_syntax *tree, bbi_value *result) {
+    static const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"pi", 3.14159265358979323846}, {"inf", (double)INFINITY}, {"nan", (double)NAN}};
     for (int k = 0; k < s->binding_count; k++) {
         if (strcmp(s->bindings[k].name, tree->name)) continue;
         if (!s->bindings[k].node) return give_integer(s->bindings[k].integer, result);
-        *result = (value){.kind = NODE, .node = s->bindings[k].node};
+        *result = (bbi_value){.kind = BBI_VALUE_NODE, .node = s->bindings[k].node};
         return true;
     }
     int64_t position;
     bbi_place place;
     if (bbi_find_internal_variable(tree->name, tree->size, &position, &place)) {
-        return give_node(s, tree->place, bbi_var(s->c, position, place, 1), result);
+        return bbi_give_node(s, tree->place, bbi_var(s->c, position, place, 1), result);
     }
     position = s->signature ? bbi_signature_find(s->signature, tree->name, tree->size) : -1;
     if (position >= 0) {
         const bbi_variable *v = &s->signature->variables[position];
-        return give_node(s, tree->place, bbi_var(s->c, position, v->place, v->dim), result);
+        return bbi_give_node(s, tree->place, bbi_var(s->c, position, v->place, v->dim), result);
     }
     if (s->options && s->options->lookup) {
         const bbi_node *node = s->options->lookup(s->options->lookup_data, tree->name, tree->size);
-        if (node) return give_node(s, tree->place, node, result);
+        if (node) return bbi_give_node(s, tree->place, node, result);
     }
     for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
         if (!strcmp(numbers[k].name, tree->name)) return give_real(numbers[k].value, result);
@@ -264,268 +279,91 @@ static bool elaborate_name(const bbi_scope *s, const bbi_syntax *tree, value *re
     return fail_unknown_name(s, tree);
 }
 
-static bool declare(const bbi_scope *s, const bbi_syntax *tree, const char *name, size_t length, int64_t dim, bbi_place place,
-                    int64_t wanted, value *result) {
+static bool declare(const bbi_scope *s, const bbi_syntax *tree, const char *name, size_t length, int64_t dim,
+                    bbi_place place, int64_t wanted, bbi_value *result) {
     int64_t position;
-    if (!s->signature) return fail(s, tree, BB_BAD_SYNTAX, "variables cannot be declared here");
-    if (bbi_signature_place(s->signature, name, length, dim, place, wanted, &position) != BB_OK) return fail_built(s, tree->place);
-    return give_node(s, tree->place, bbi_var(s->c, position, place, dim), result);
+    if (!s->signature) return bbi_fail_in(s, tree, BB_BAD_SYNTAX, "variables cannot be declared here");
+    if (bbi_signature_place(s->signature, name, length, dim, place, wanted, &position) != BB_OK)
+        return bbi_fail_built(s, tree->place);
+    return bbi_give_node(s, tree->place, bbi_var(s->c, position, place, dim), result);
 }
 
-/* ---- Calls that the reader itself knows ------------------------------------------------------------------------------------------- */
+/* ---- Calls that the reader itself knows ---- */
 
-static bool special_variable(const bbi_scope *s, const bbi_syntax *call, const int64_t *ints, int count, value *result) {
+static bool special_variable(const bbi_scope *s, const bbi_syntax *call, const int64_t *ints, int count,
+                             bbi_value *result) {
     static const bbi_place categories[] = {BBI_I, BBI_J, BBI_P};
     bool full = call->which == BBI_SPECIAL_VAR;
     if (count != (full ? 3 : 2)) {
-        return fail(s, call, BB_BAD_SYNTAX, full ? "write Var(position, dimension, category), category 0 for i, 1 for j, 2 for parameters"
-                    : "inside a formula write %s(position, dimension)", call->name);
+        return bbi_fail_in(
+            s, call, BB_BAD_SYNTAX,
+            full ? "write Var(position, dimension, category), category 0 for i, 1 for j, 2 for parameters"
+                 : "inside a formula write %s(position, dimension)",
+            call->name);
     }
     bbi_place place = call->which == BBI_SPECIAL_VI ? BBI_I : call->which == BBI_SPECIAL_VJ ? BBI_J : BBI_P;
     if (full && (ints[2] < 0 || ints[2] > 2)) {
-        return fail(s, call, BB_BAD_ARGUMENT, "Var: the category is 0 (i), 1 (j) or 2 (parameter); found %lld", (long long)ints[2]);
+        return bbi_fail_in(s, call, BB_BAD_ARGUMENT,
+                           "Var: the category is 0 (i), 1 (j) or 2 (parameter); found %lld",
+                           (long long)ints[2]);
     }
     if (full) place = categories[ints[2]];
-    if (ints[0] < 0) return fail(s, call, BB_BAD_ARGUMENT, "%s: the position is negative", call->name);
+    if (ints[0] < 0) return bbi_fail_in(s, call, BB_BAD_ARGUMENT, "%s: the position is negative", call->name);
     return declare(s, call, "", 0, ints[1], place, ints[0], result);
 }
 
-static bool elaborate_special(const bbi_scope *s, const bbi_syntax *call, value *result) {
+bool bbi_elaborate_special(const bbi_scope *s, const bbi_syntax *call, bbi_value *result) {
     int64_t ints[BBI_MAX_INTS];
     int count, wanted = call->which == BBI_SPECIAL_RATCST ? 2 : 1;
-    if (call->pair_list) return fail(s, call, BB_BAD_SYNTAX, "%s: only reductions take a list of pairs", call->name);
+    if (call->pair_list)
+        return bbi_fail_in(s, call, BB_BAD_SYNTAX, "%s: only reductions take a list of pairs", call->name);
     if (call->which == BBI_SPECIAL_DIM) {
         const bbi_node *node;
-        if (call->count != 1) return fail(s, call, BB_BAD_SYNTAX, "dim takes one operand");
-        return elaborate_node(s, call->child, &node) && give_integer(node->dim, result);
+        if (call->count != 1) return bbi_fail_in(s, call, BB_BAD_SYNTAX, "dim takes one operand");
+        return bbi_elaborate_node(s, call->child, &node) && give_integer(node->dim, result);
     }
-    if (!elaborate_integers(s, call->child, ints, &count)) return false;
+    if (!bbi_elaborate_integers(s, call->child, ints, &count)) return false;
     if (call->which <= BBI_SPECIAL_PM) return special_variable(s, call, ints, count, result);
-    if (count != wanted) return fail(s, call, BB_BAD_SYNTAX, "%s takes %d integer%s", call->name, wanted, wanted > 1 ? "s" : "");
+    if (count != wanted)
+        return bbi_fail_in(s, call, BB_BAD_SYNTAX, "%s takes %d integer%s", call->name, wanted,
+                           wanted > 1 ? "s" : "");
     if (call->which == BBI_SPECIAL_INTCST) return give_integer(ints[0], result);
-    if (ints[1] == 0) return fail(s, call, BB_BAD_ARGUMENT, "division by the number zero");
-    value a, b;
+    if (ints[1] == 0) return bbi_fail_in(s, call, BB_BAD_ARGUMENT, "division by the number zero");
+    bbi_value a, b;
     give_integer(ints[0], &a);
     give_integer(ints[1], &b);
     return fold_integers('/', &a, &b, result);
 }
 
-/* ---- Operations ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Everything ---- */
 
-/* contract(a, b, [sizes], [labels of a], [labels of b], [labels of the result]): the hidden operation under every tensor product. */
-static bool elaborate_contract(const bbi_scope *s, const bbi_syntax *call, value *result) {
-    int64_t ints[BBI_MAX_INTS];
-    const bbi_node *args[2] = {NULL, NULL};
-    int count, narg = 0;
-    const bbi_syntax *item = call->child;
-    for (; item && item->kind != BBI_SYNTAX_LIST && narg < 2; item = item->next) {
-        if (!elaborate_node(s, item, &args[narg++])) return false;
-    }
-    int lists = 0;
-    for (const bbi_syntax *k = item; k; k = k->next) lists += k->kind == BBI_SYNTAX_LIST ? 1 : 100;
-    if (lists != 4 || narg == 0) return fail(s, call, BB_BAD_SYNTAX, "contract takes one or two operands and four lists of integers");
-    if (!elaborate_integers(s, item, ints, &count)) return false;
-    const int64_t *size = ints, *la = size + 1 + size[0], *lb = la + 1 + la[0], *lo = lb + 1 + lb[0];
-    bbi_contraction spec = {(int)*size, (int)*la, (int)*lb, (int)*lo, size + 1, la + 1, lb + 1, lo + 1};
-    return give_node(s, call->place, bbi_contract(s->c, args[0], args[1], &spec), result);
-}
-
-/* True where f is (made of) results of reductions: its gradient is then that of the whole program, not of each pair. */
-static bool is_reduced(const bbi_node *f) {
-    const bbi_node **nodes = NULL;
-    int64_t count = 0;
-    bool found = false;
-    if (f->place == BBI_IJ || bbi_topological(&f, 1, &nodes, &count) != BB_OK) return false;
-    for (int64_t k = 0; k < count; k++) found = found || nodes[k]->op == BBI_OP_REDUCE;
-    bbi_free(nodes);
-    return found;
-}
-
-static const bbi_node *apply_op(const bbi_scope *s, int op, const bbi_node *const *args, int narg, const int64_t *ints, int nint) {
-    if (op == BBI_OP_grad && is_reduced(args[0])) {
-        const bbi_node *result;
-        return bbi_vjp(s->c, &args[0], &args[2], 1, &args[1], 1, false, &result) == BB_OK ? result : NULL;
-    }
-    return bbi_apply(s->c, op, args, narg, ints, nint);
-}
-
-static bool elaborate_op(const bbi_scope *s, const bbi_syntax *call, value *result) {
-    const bbi_op_row *row = bbi_op_info(call->which);
-    const bbi_node *args[BBI_MAX_ARGS] = {NULL};
-    int64_t ints[BBI_MAX_INTS];
-    int nint;
-    if (call->pair_list) return fail(s, call, BB_BAD_SYNTAX, "%s: only reductions take a list of pairs", call->name);
-    if (row->kind == BBI_CONTRACT) return elaborate_contract(s, call, result);
-    bool short_of = call->count < row->arity + (row->int_count > 0 ? row->int_count : 0);
-    if (short_of || (row->int_count == 0 && call->count > row->arity)) {
-        bbi_text form = {0};
-        if (row->int_count > 0) bbi_text_add(&form, " and %d integer%s", row->int_count, row->int_count > 1 ? "s" : "");
-        if (row->int_count < 0) bbi_text_add(&form, " and integers");
-        fail(s, call, BB_BAD_SYNTAX, "%s takes %d operand%s%s; found %d argument%s", call->name, row->arity, row->arity == 1 ? "" : "s",
-             form.data ? form.data : "", (int)call->count, call->count == 1 ? "" : "s");
-        bbi_text_free(&form);
-        return false;
-    }
-    const bbi_syntax *item = call->child;
-    for (int k = 0; k < row->arity; k++, item = item->next) {
-        if (!elaborate_node(s, item, &args[k])) return false;
-    }
-    if (!elaborate_integers(s, item, ints, &nint)) return false;
-    return give_node(s, call->place, apply_op(s, call->which, args, row->arity, ints, nint), result);
-}
-
-/* ---- Reductions ------------------------------------------------------------------------------------------------------------------- */
-
-typedef struct folded { /* arguments of a reduction, in either spelling */
-    const bbi_node *f, *weight, *list;
-    int64_t k;
-    bbi_place axis;
-} folded;
-
-static bool has_parameter(const bbi_syntax *call) {
-    return call->callee == BBI_CALLEE_REDUCTION ? bbi_reduction_info(call->which)->parameters > 0
-                                                : bbi_composite_info(call->which)->parameters > 0;
-}
-
-/* Name_Reduction(f, [K,] kept axis [, weight]), name_axis(f [, weight] [, K]), both with [; list]. */
-static bool elaborate_arguments(const bbi_scope *s, const bbi_syntax *call, folded *a) {
-    bool keops = call->axis == BBI_AXIS_NUMBER, parameter = has_parameter(call);
-    const bbi_syntax *item = call->child, *list = NULL;
-    int count = call->count - call->pair_list, fixed = 1 + parameter + keops;
-    *a = (folded){.axis = call->axis == BBI_AXIS_BOUND ? s->axis : keops ? 0 : (bbi_place)call->axis};
-    if (count < fixed || count > fixed + 1) {
-        return fail(s, call, BB_BAD_SYNTAX, "write %s(formula%s%s%s%s)", call->name, keops ? "" : "[, weight]", parameter ? ", K" : "",
-                    keops ? ", 0 or 1: the index that the result keeps" : "", keops ? "[, weight]" : "");
-    }
-    if (!elaborate_node(s, item, &a->f)) return false;
-    item = item->next;
-    bool weighted = count > fixed;
-    if (weighted && !keops) {
-        if (!elaborate_node(s, item, &a->weight)) return false;
-        item = item->next;
-    }
-    if (parameter) {
-        if (!elaborate_integer(s, item, &a->k)) return false;
-        item = item->next;
-    }
-    if (keops) {
-        int64_t kept;
-        if (!elaborate_integer(s, item, &kept)) return false;
-        if (kept != 0 && kept != 1) {
-            return fail(s, item, BB_BAD_ARGUMENT, "the result keeps index 0 (i) or 1 (j); found %lld", (long long)kept);
-        }
-        a->axis = kept == 0 ? BBI_J : BBI_I;
-        a->f = bbi_place_as(s->c, a->f, kept == 0 ? BBI_I : BBI_J); /* the result keeps its index even where f lacks it */
-        if (!a->f) return fail_built(s, call->place);
-        item = item->next;
-        if (weighted && !elaborate_node(s, item, &a->weight)) return false;
-        if (weighted) item = item->next;
-    }
-    if (call->pair_list) list = item;
-    return !list || elaborate_node(s, list, &a->list);
-}
-
-/* The weighted twin of a reduction: logsumexp -> logsumexpweight; its own where it takes a weight already; -1. */
-static int weighted_reduction(int reduction) {
-    const bbi_reduction_row *row = bbi_reduction_info(reduction);
-    char name[BBI_MAX_NAME];
-    size_t length = strlen(row->name);
-    if (row->formulas == 2) return reduction;
-    if (length + 7 > sizeof name) return -1;
-    memcpy(name, row->name, length);
-    memcpy(name + length, "weight", 7);
-    return bbi_reduction_find(name, length + 6);
-}
-
-static bool elaborate_reduction(const bbi_scope *s, const bbi_syntax *call, value *result) {
-    folded a;
-    if (!elaborate_arguments(s, call, &a)) return false;
-    int reduction = a.weight ? weighted_reduction(call->which) : call->which;
-    if (reduction < 0) return fail(s, call, BB_BAD_ARGUMENT, "%s takes one formula and no weight", call->name);
-    if (!a.weight && bbi_reduction_info(reduction)->formulas == 2) {
-        return fail(s, call, BB_BAD_ARGUMENT, "%s takes a formula and a weight", call->name);
-    }
-    return give_node(s, call->place, bbi_reduce(s->c, (bbi_reduction)reduction, a.axis, a.k, a.f, a.weight, a.list), result);
-}
-
-/* One or several outputs of a row of reduce_macro.def. */
-static bb_status elaborate_composite(const bbi_scope *s, const bbi_syntax *call, const bbi_node **outputs, int64_t max_outputs,
-                                     int64_t *noutput) {
-    const bbi_composite_row *row = bbi_composite_info(call->which);
-    folded a;
-    *noutput = 0;
-    if (!elaborate_arguments(s, call, &a)) return bbi_fail_append("%s", "");
-    if ((row->formulas == 2) != (a.weight != NULL)) {
-        fail(s, call, BB_BAD_ARGUMENT, row->formulas == 2 ? "%s takes a formula and a weight" : "%s takes one formula and no weight",
-             call->name);
-        return BB_BAD_ARGUMENT;
-    }
-    if (a.list) {
-        fail(s, call, BB_BAD_ARGUMENT, "%s takes no list of pairs", call->name);
-        return BB_BAD_ARGUMENT;
-    }
-    bbi_binding bindings[3] = {{"f", a.f, 0}, {"K", NULL, a.k}, {"w", a.weight, 0}};
-    bbi_scope inner = {.c = s->c, .bindings = bindings, .binding_count = a.weight ? 3 : 2, .axis = a.axis};
-    const bbi_syntax *trees = bbi_table_syntax(s->c, row->text);
-    bb_status status = trees ? bbi_elaborate(&inner, trees, outputs, max_outputs, noutput) : bbi_fail_append("%s", "");
-    if (status != BB_OK) fail_built(s, call->place);
-    return status;
-}
-
-/* ---- Everything ------------------------------------------------------------------------------------------------------------------- */
-
-static bool fail_unknown_call(const bbi_scope *s, const bbi_syntax *call) {
-    bbi_text help = {0};
-    bbi_suggest_call(&help, call->name, call->size);
-    fail(s, call, BB_UNKNOWN_NAME, "unknown operation '%s'%s", call->name, help.data && !help.failed ? help.data : "");
-    bbi_text_free(&help);
-    return false;
-}
-
-static bool elaborate_call(const bbi_scope *s, const bbi_syntax *call, value *result) {
-    const bbi_node *outputs[2];
-    int64_t count;
-    switch ((bbi_callee)call->callee) {
-    case BBI_CALLEE_OP: return elaborate_op(s, call, result);
-    case BBI_CALLEE_REDUCTION: return elaborate_reduction(s, call, result);
-    case BBI_CALLEE_SPECIAL: return elaborate_special(s, call, result);
-    case BBI_CALLEE_COMPOSITE:
-        if (strchr(bbi_composite_info(call->which)->text, ';')) {
-            return fail(s, call, BB_BAD_SYNTAX, "%s has two results: it stands at the top of a formula only", call->name);
-        }
-        return elaborate_composite(s, call, outputs, 2, &count) == BB_OK && give_node(s, call->place, outputs[0], result);
-    case BBI_CALLEE_UNKNOWN: break;
-    }
-    return fail_unknown_call(s, call);
-}
-
-static bool elaborate(const bbi_scope *s, const bbi_syntax *tree, value *result) {
+static bool elaborate(const bbi_scope *s, const bbi_syntax *tree, bbi_value *result) {
     switch ((bbi_syntax_kind)tree->kind) {
     case BBI_SYNTAX_INTEGER: return give_integer(tree->integer, result);
     case BBI_SYNTAX_REAL: return give_real(tree->real, result);
     case BBI_SYNTAX_NAME: return elaborate_name(s, tree, result);
     case BBI_SYNTAX_DECLARATION:
         return declare(s, tree, tree->name, tree->size, tree->integer, (bbi_place)tree->axis, -1, result);
-    case BBI_SYNTAX_LIST: *result = (value){.kind = LIST, .list = tree}; return true;
+    case BBI_SYNTAX_LIST: *result = (bbi_value){.kind = BBI_VALUE_LIST}; return true;
     case BBI_SYNTAX_PREFIX: return elaborate_prefix(s, tree, result);
     case BBI_SYNTAX_CHAIN: return elaborate_chain(s, tree, result);
-    case BBI_SYNTAX_CALL: return elaborate_call(s, tree, result);
+    case BBI_SYNTAX_CALL: return bbi_elaborate_call(s, tree, result);
     }
-    return fail(s, tree, BB_INTERNAL, "a tree of no kind");
+    return bbi_fail_in(s, tree, BB_INTERNAL, "a tree of no kind");
 }
 
-bb_status bbi_elaborate(const bbi_scope *s, const bbi_syntax *formulas, const bbi_node **outputs, int64_t max_outputs,
-                        int64_t *noutput) {
+bb_status bbi_elaborate(const bbi_scope *s, const bbi_syntax *formulas, const bbi_node **outputs,
+                        int64_t max_outputs, int64_t *noutput) {
     *noutput = 0;
     for (const bbi_syntax *tree = formulas; tree; tree = tree->next) {
         int64_t added = 1;
         if (*noutput >= max_outputs) {
-            fail(s, tree, BB_BAD_ARGUMENT, "more than %lld outputs", (long long)max_outputs);
+            bbi_fail_in(s, tree, BB_BAD_ARGUMENT, "more than %lld outputs", (long long)max_outputs);
             return BB_BAD_ARGUMENT;
         }
         if (tree->kind == BBI_SYNTAX_CALL && tree->callee == BBI_CALLEE_COMPOSITE) {
-            BBI_FORWARD(elaborate_composite(s, tree, outputs + *noutput, max_outputs - *noutput, &added));
-        } else if (!elaborate_node(s, tree, &outputs[*noutput])) {
+            BBI_FORWARD(bbi_elaborate_composite(s, tree, outputs + *noutput, max_outputs - *noutput, &added));
+        } else if (!bbi_elaborate_node(s, tree, &outputs[*noutput])) {
             return bbi_fail_append("%s", "");
         }
         *noutput += added;

@@ -1,6 +1,7 @@
-/* macro.c: formulas of the tables (macros, vjp texts, rows of reduce_macro.def) made into nodes over bound operands, and the one entry
- * by which builders and readers apply an operation of any kind. Each text is read once per context; what is kept is its tree, so that
- * the thousands of instances that a gradient needs cost no reading. Trees and their table live in the context's arena. */
+/* macro.c: formulas of the tables (macros, vjp texts, rows of reduce_macro.def) made into nodes over bound
+ * operands, and the one entry by which builders and readers apply an operation of any kind. Each text is read
+ * once per context; what is kept is its tree, so that the thousands of instances that a gradient needs cost
+ * no reading. Trees and their table live in the context's arena. */
 #include "syntax.h"
 
 #include <string.h>
@@ -20,13 +21,15 @@ typedef struct text_table { /* open addressing, at most half full */
 /* FNV-1a. Keys are contents, not addresses: a caller may well build a text on its stack. */
 static uint64_t hash_text(const char *text) {
     uint64_t hash = 14695981039346656037u;
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
     return hash;
 }
 
 static entry *find_slot(const text_table *table, const char *text, uint64_t hash) {
     size_t k = hash & (table->size - 1);
-    while (table->slots[k].text && (table->slots[k].hash != hash || strcmp(table->slots[k].text, text))) k = (k + 1) & (table->size - 1);
+    while (table->slots[k].text && (table->slots[k].hash != hash || strcmp(table->slots[k].text, text)))
+        k = (k + 1) & (table->size - 1);
     return &table->slots[k];
 }
 
@@ -79,12 +82,16 @@ const bbi_node *bbi_table_formula(bbi_context *c, const char *text, const bbi_bi
     return status == BB_OK ? node : NULL;
 }
 
-static const bbi_node *expand_macro(bbi_context *c, const bbi_op_row *row, const bbi_node *const *args, const int64_t *ints, int nint) {
-    static const char *const operand_names[] = {"a", "b", "c", "d"}, *const integer_names[] = {"m", "n", "k", "l"};
+static const bbi_node *expand_macro(bbi_context *c, const bbi_op_row *row, const bbi_node *const *args,
+                                    const int64_t *ints, int nint) {
+    static const char *const operand_names[] = {"a", "b", "c", "d"}, *const integer_names[] = {"m", "n", "k",
+                                                                                               "l"};
     bbi_binding bindings[BBI_MAX_ARGS + 4];
     int count = 0;
-    for (int k = 0; k < row->arity; k++) bindings[count++] = (bbi_binding){operand_names[k], args[k], 0};
-    for (int k = 0; k < nint && k < 4; k++) bindings[count++] = (bbi_binding){integer_names[k], NULL, ints[k]};
+    for (int k = 0; k < row->arity; k++)
+        bindings[count++] = (bbi_binding){operand_names[k], args[k], 0};
+    for (int k = 0; k < nint && k < 4; k++)
+        bindings[count++] = (bbi_binding){integer_names[k], NULL, ints[k]};
     return bbi_table_formula(c, row->value, bindings, count);
 }
 
@@ -99,15 +106,16 @@ static const bbi_node *named(const bbi_op_row *row, const bbi_node *result) {
     return NULL;
 }
 
-const bbi_node *bbi_apply(bbi_context *c, int op, const bbi_node *const *args, int narg, const int64_t *ints, int nint) {
+const bbi_node *bbi_apply(bbi_context *c, int op, const bbi_node *const *args, int narg, const int64_t *ints,
+                          int nint) {
     const bbi_op_row *row = bbi_op_info(op);
     for (int k = 0; k < narg; k++) {
         if (!args[k]) return NULL;
     }
     if (row->kind != BBI_MACRO && row->kind != BBI_BUILD) return bbi_node_make(c, op, args, narg, ints, nint);
     if (narg != row->arity || (row->int_count >= 0 && nint != row->int_count)) {
-        bbi_fail(BB_BAD_ARGUMENT, "%s: takes %d operands and %d integers; found %d and %d", row->name, row->arity, row->int_count, narg,
-                 nint);
+        bbi_fail(BB_BAD_ARGUMENT, "%s: takes %d operands and %d integers; found %d and %d", row->name,
+                 row->arity, row->int_count, narg, nint);
         return NULL;
     }
     if (row->kind == BBI_MACRO) return named(row, expand_macro(c, row, args, ints, nint));

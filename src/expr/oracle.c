@@ -1,6 +1,7 @@
-/* oracle.c: the slow twin that tests believe: every node evaluated by its definition, pair by pair, in float64, over the DAG as it is. A node
- * that depends on one axis or none has a table of its values; a node of pairs is evaluated anew at each pair; a reduction gathers the
- * values of its row and applies the definition to them. Nothing here is shared with the planner, the interpreter or the emitters. */
+/* oracle.c: the slow twin that tests believe: every node evaluated by its definition, pair by pair, in
+ * float64, over the DAG as it is. A node that depends on one axis or none has a table of its values; a node
+ * of pairs is evaluated anew at each pair; a reduction gathers the values of its row and applies the
+ * definition to them. Nothing here is shared with the planner, the interpreter or the emitters. */
 #include "expr.h"
 
 #include <math.h>
@@ -39,7 +40,7 @@ static const double *value_at(const oracle *o, const bbi_node *node, int64_t i, 
     return o->values[find(o, node)] + row_at(node->place, i, j) * node->dim;
 }
 
-/* ---- One operation at one pair -------------------------------------------------------------------------------------------------- */
+/* ---- One operation at one pair ---- */
 
 static void fold(int op, const double *a, int64_t dim, double *out) {
     long double sum = 0;
@@ -49,26 +50,33 @@ static void fold(int op, const double *a, int64_t dim, double *out) {
         sum += a[d];
         if (!isnan(a[d]) && (best < 0 || (largest ? a[d] > a[best] : a[d] < a[best]))) best = d;
     }
-    if (op == BBI_OP_sum) *out = (double)sum;
-    else if (op == BBI_OP_argmax || op == BBI_OP_argmin) *out = (double)best;
-    else *out = best >= 0 ? a[best] : largest ? -INFINITY : INFINITY;
+    if (op == BBI_OP_sum)
+        *out = (double)sum;
+    else if (op == BBI_OP_argmax || op == BBI_OP_argmin)
+        *out = (double)best;
+    else
+        *out = best >= 0 ? a[best] : largest ? -INFINITY : INFINITY;
 }
 
 static int64_t offset(const bbi_contraction *spec, const int64_t *index, const int64_t *labels, int count) {
     int64_t at = 0;
-    for (int k = 0; k < count; k++) at = at * spec->size[labels[k]] + index[labels[k]];
+    for (int k = 0; k < count; k++)
+        at = at * spec->size[labels[k]] + index[labels[k]];
     return at;
 }
 
 static void contract(const bbi_node *node, const double *a, const double *b, double *out) {
     bbi_contraction spec = bbi_contraction_of(node);
     int64_t index[BBI_MAX_INTS] = {0}, total = 1;
-    for (int64_t d = 0; d < node->dim; d++) out[d] = 0;
-    for (int k = 0; k < spec.nlabel; k++) total *= spec.size[k];
+    for (int64_t d = 0; d < node->dim; d++)
+        out[d] = 0;
+    for (int k = 0; k < spec.nlabel; k++)
+        total *= spec.size[k];
     for (int64_t step = 0; step < total; step++) {
         double factor = b ? b[offset(&spec, index, spec.lb, spec.nb)] : 1;
         out[offset(&spec, index, spec.lo, spec.no)] += a[offset(&spec, index, spec.la, spec.na)] * factor;
-        for (int k = spec.nlabel - 1; k >= 0 && ++index[k] == spec.size[k]; k--) index[k] = 0;
+        for (int k = spec.nlabel - 1; k >= 0 && ++index[k] == spec.size[k]; k--)
+            index[k] = 0;
     }
 }
 
@@ -82,23 +90,28 @@ static void rearrange(const bbi_node *node, const double *a, const double *b, do
         default: out[d] = 0; break; /* pad */
         }
     }
-    for (int64_t d = 0; node->op == BBI_OP_pad && d < first; d++) out[node->ints[0] + d * node->ints[2]] = a[d];
+    for (int64_t d = 0; node->op == BBI_OP_pad && d < first; d++)
+        out[node->ints[0] + d * node->ints[2]] = a[d];
 }
 
 static bb_status variable_value(const oracle *o, const bbi_node *node, int64_t i, int64_t j, double *out) {
     int64_t position = node->ints[0];
     if (position < 0) { /* not the caller's */
-        double number = node->place == BBI_I ? (double)i : node->place == BBI_J ? (double)j : (double)(i * o->n + j);
+        double number = node->place == BBI_I   ? (double)i
+                        : node->place == BBI_J ? (double)j
+                                               : (double)(i * o->n + j);
         *out = position == BBI_ONE ? 1 : position == BBI_SLOT ? (double)o->slot : number;
         return BB_OK;
     }
     if (position >= o->nvariable) {
-        return bbi_fail(BB_BAD_ARGUMENT, "oracle: no array for the variable at position %lld", (long long)position);
+        return bbi_fail(BB_BAD_ARGUMENT, "oracle: no array for the variable at position %lld",
+                        (long long)position);
     }
     const bbi_oracle_array *array = &o->variables[position];
     if (array->dim != node->dim || array->rows != rows_of(o, node->place)) {
-        return bbi_fail(BB_BAD_SHAPE, "oracle: variable %lld is %lld x %lld, its array %lld x %lld", (long long)position,
-                        (long long)rows_of(o, node->place), (long long)node->dim, (long long)array->rows, (long long)array->dim);
+        return bbi_fail(BB_BAD_SHAPE, "oracle: variable %lld is %lld x %lld, its array %lld x %lld",
+                        (long long)position, (long long)rows_of(o, node->place), (long long)node->dim,
+                        (long long)array->rows, (long long)array->dim);
     }
     memcpy(out, array->data + row_at(node->place, i, j) * node->dim, (size_t)node->dim * sizeof *out);
     return BB_OK;
@@ -107,12 +120,14 @@ static bb_status variable_value(const oracle *o, const bbi_node *node, int64_t i
 static bb_status evaluate(const oracle *o, const bbi_node *node, int64_t i, int64_t j, double *out) {
     const bbi_op_row *row = bbi_op_info(node->op);
     const double *a[3] = {NULL, NULL, NULL};
-    for (int k = 0; k < node->narg && k < 3; k++) a[k] = node->arg[k] ? value_at(o, node->arg[k], i, j) : NULL;
+    for (int k = 0; k < node->narg && k < 3; k++)
+        a[k] = node->arg[k] ? value_at(o, node->arg[k], i, j) : NULL;
     switch (row->kind) {
     case BBI_MAP:
         for (int64_t d = 0; d < node->dim; d++) {
             double operand[3] = {0, 0, 0};
-            for (int k = 0; k < node->narg; k++) operand[k] = a[k][node->arg[k]->dim == 1 ? 0 : d];
+            for (int k = 0; k < node->narg; k++)
+                operand[k] = a[k][node->arg[k]->dim == 1 ? 0 : d];
             out[d] = row->scalar(operand[0], operand[1], operand[2]);
         }
         return BB_OK;
@@ -125,11 +140,12 @@ static bb_status evaluate(const oracle *o, const bbi_node *node, int64_t i, int6
     if (node->op != BBI_OP_CONST && node->op != BBI_OP_IOTA) {
         return bbi_fail(BB_INTERNAL, "oracle: operation '%s' cannot stand here", row->name);
     }
-    for (int64_t d = 0; d < node->dim; d++) out[d] = node->op == BBI_OP_CONST ? node->value : (double)d;
+    for (int64_t d = 0; d < node->dim; d++)
+        out[d] = node->op == BBI_OP_CONST ? node->value : (double)d;
     return BB_OK;
 }
 
-/* ---- Reductions: the values of one row, gathered, then the definition --------------------------------------------------------------- */
+/* ---- Reductions: the values of one row, gathered, then the definition ---- */
 
 typedef struct gathered {
     int64_t count, capacity;
@@ -164,13 +180,15 @@ static bb_status gather_row(oracle *o, const bbi_node *r, int64_t row, gathered 
     int64_t i0 = folds_i ? 0 : r->place & BBI_I ? row : 0, i1 = folds_i ? o->m : i0 + 1;
     int64_t j0 = folds_j ? 0 : r->place & BBI_J ? row : 0, j1 = folds_j ? o->n : j0 + 1;
     for (int64_t i = i0; i < i1; i++) {
-        for (int64_t j = j0; j < j1; j++) BBI_FORWARD(gather(o, r, g, i, j, 0));
+        for (int64_t j = j0; j < j1; j++)
+            BBI_FORWARD(gather(o, r, g, i, j, 0));
     }
     return BB_OK;
 }
 
 /* The pair that an entry of a list names; false for the entry -1, which names none. */
-static bool entry_pair(const oracle *o, const bbi_node *list, int64_t row, double entry, int64_t *i, int64_t *j) {
+static bool entry_pair(const oracle *o, const bbi_node *list, int64_t row, double entry, int64_t *i,
+                       int64_t *j) {
     int64_t e = entry >= 0 ? (int64_t)entry : -1;
     *i = list->place == BBI_I ? row : list->place == BBI_J ? e : e / (o->n ? o->n : 1);
     *j = list->place == BBI_I ? e : list->place == BBI_J ? row : e % (o->n ? o->n : 1);
@@ -185,7 +203,9 @@ static bb_status gather_listed(oracle *o, const bbi_node *r, int64_t row, gather
         for (int64_t s = 0; s < list->dim; s++) {
             int64_t i, j;
             if (!entry_pair(o, list, k, entries[k * list->dim + s], &i, &j)) continue;
-            if (i >= o->m || j >= o->n) return bbi_fail(BB_BAD_ARGUMENT, "oracle: a list names the pair (%lld, %lld)", (long long)i, (long long)j);
+            if (i >= o->m || j >= o->n)
+                return bbi_fail(BB_BAD_ARGUMENT, "oracle: a list names the pair (%lld, %lld)", (long long)i,
+                                (long long)j);
             if ((r->place & BBI_I && i != row) || (r->place & BBI_J && j != row)) continue;
             BBI_FORWARD(gather(o, r, g, i, j, s));
         }
@@ -201,8 +221,10 @@ static bool before(const gathered *g, int64_t d, int64_t a, int64_t b, bool larg
     return largest ? x > y : x < y;
 }
 
-/* Selection by repeated search: entry k of the result is the first of the smallest that were not taken yet. */
-static bb_status select_entries(const gathered *g, const bbi_node *r, int64_t k, bool largest, bool index, double *out) {
+/* Selection by repeated search: entry k of the result is the first of the smallest that were not taken yet.
+ */
+static bb_status select_entries(const gathered *g, const bbi_node *r, int64_t k, bool largest, bool index,
+                                double *out) {
     bool *taken = bbi_calloc((size_t)(g->count * g->df + 1), sizeof *taken);
     if (!taken) return bbi_fail(BB_OUT_OF_MEMORY, "oracle: out of memory");
     for (int64_t e = 0; e < k * g->df && e < r->dim; e++) {
@@ -211,8 +233,10 @@ static bb_status select_entries(const gathered *g, const bbi_node *r, int64_t k,
             if (!taken[a * g->df + d] && before(g, d, a, best, largest)) best = a;
         }
         if (best >= 0) taken[best * g->df + d] = true;
-        if (index) out[e] = (double)best;
-        else out[e] = best >= 0 ? g->f[best * g->df + d] : largest ? -INFINITY : INFINITY;
+        if (index)
+            out[e] = (double)best;
+        else
+            out[e] = best >= 0 ? g->f[best * g->df + d] : largest ? -INFINITY : INFINITY;
     }
     bbi_free(taken);
     return BB_OK;
@@ -222,7 +246,8 @@ static bb_status select_entries(const gathered *g, const bbi_node *r, int64_t k,
 static void log_sum_exp(const gathered *g, const bbi_node *r, bbi_output output, double *out) {
     double m = -INFINITY;
     int64_t width = g->dw ? g->dw : 1;
-    for (int64_t k = 0; k < g->count; k++) m = g->f[k] > m ? g->f[k] : m;
+    for (int64_t k = 0; k < g->count; k++)
+        m = g->f[k] > m ? g->f[k] : m;
     double shift = isfinite(m) ? m : 0;
     for (int64_t e = 0; e < width; e++) {
         long double weighted = 0, plain = 0;
@@ -231,9 +256,12 @@ static void log_sum_exp(const gathered *g, const bbi_node *r, bbi_output output,
             weighted += g->dw ? p * g->w[k * g->dw + e] : p;
             plain += p;
         }
-        if (output == BBI_OUT_LOGSUM) out[e] = (double)(shift + logl(weighted));
-        else if (output == BBI_OUT_RATIO) out[e] = (double)(weighted / plain);
-        else out[r->dim - width + e] = (double)weighted;
+        if (output == BBI_OUT_LOGSUM)
+            out[e] = (double)(shift + logl(weighted));
+        else if (output == BBI_OUT_RATIO)
+            out[e] = (double)(weighted / plain);
+        else
+            out[r->dim - width + e] = (double)weighted;
     }
     if (output == BBI_OUT_MAXSUM) out[0] = m;
 }
@@ -241,7 +269,8 @@ static void log_sum_exp(const gathered *g, const bbi_node *r, bbi_output output,
 static bb_status reduce(const gathered *g, const bbi_node *r, double *out) {
     const bbi_reduction_row *row = bbi_reduction_info((int)r->ints[0]);
     switch (row->family) {
-    case BBI_FAMILY_SUM: case BBI_FAMILY_PROD:
+    case BBI_FAMILY_SUM:
+    case BBI_FAMILY_PROD:
         for (int64_t d = 0; d < r->dim; d++) {
             long double sum = 0, product = 1;
             for (int64_t k = 0; k < g->count; k++) {
@@ -290,7 +319,7 @@ static bb_status reduction_table(oracle *o, const bbi_node *r, double *table) {
     return status;
 }
 
-/* ---- The DAG ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- The DAG ---- */
 
 static bb_status fill_tables(oracle *o) {
     for (int64_t k = 0; k < o->count; k++) {
@@ -301,7 +330,8 @@ static bb_status fill_tables(oracle *o) {
         if (node->op == BBI_OP_REDUCE) {
             BBI_FORWARD(reduction_table(o, node, o->values[k]));
         } else if (node->place != BBI_IJ) {
-            for (int64_t row = 0; row < rows; row++) BBI_FORWARD(evaluate(o, node, row, row, o->values[k] + row * node->dim));
+            for (int64_t row = 0; row < rows; row++)
+                BBI_FORWARD(evaluate(o, node, row, row, o->values[k] + row * node->dim));
         }
     }
     return BB_OK;
@@ -326,22 +356,25 @@ static bb_status copy_root(oracle *o, const bbi_node *root, bbi_oracle_array *ou
     return BB_OK;
 }
 
-bb_status bbi_oracle(const bbi_node *const *roots, int64_t nroot, const bbi_oracle_array *variables, int64_t nvariable, int64_t m, int64_t n,
-                     bbi_oracle_array *outputs) {
+bb_status bbi_oracle(const bbi_node *const *roots, int64_t nroot, const bbi_oracle_array *variables,
+                     int64_t nvariable, int64_t m, int64_t n, bbi_oracle_array *outputs) {
     oracle o = {.m = m, .n = n, .variables = variables, .nvariable = nvariable};
-    for (int64_t k = 0; k < nroot; k++) outputs[k] = (bbi_oracle_array){NULL, 0, 0};
+    for (int64_t k = 0; k < nroot; k++)
+        outputs[k] = (bbi_oracle_array){NULL, 0, 0};
     bb_status status = bbi_topological(roots, nroot, &o.nodes, &o.count);
     if (status != BB_OK) return status;
     o.values = bbi_calloc((size_t)o.count, sizeof *o.values);
     o.needed = bbi_calloc((size_t)o.count, sizeof *o.needed);
     if (!o.values || !o.needed) status = bbi_fail(BB_OUT_OF_MEMORY, "oracle: out of memory");
     if (status == BB_OK) status = fill_tables(&o);
-    for (int64_t k = 0; status == BB_OK && k < nroot; k++) status = copy_root(&o, roots[k], &outputs[k]);
+    for (int64_t k = 0; status == BB_OK && k < nroot; k++)
+        status = copy_root(&o, roots[k], &outputs[k]);
     for (int64_t k = 0; status != BB_OK && k < nroot; k++) {
         bbi_free(outputs[k].data);
         outputs[k].data = NULL;
     }
-    for (int64_t k = 0; o.values && k < o.count; k++) bbi_free(o.values[k]);
+    for (int64_t k = 0; o.values && k < o.count; k++)
+        bbi_free(o.values[k]);
     bbi_free(o.values);
     bbi_free(o.needed);
     bbi_free(o.nodes);

@@ -1,10 +1,12 @@
-/* parse.c: formulas of users: text to nodes over a signature. The reading itself stands in lex.c (tokens), syntax.c (trees), callee.c
- * (names) and elaborate.c (nodes); here a text is taken as a whole, and the signature is left as it was when the text is refused. */
+/* parse.c: formulas of users: text to nodes over a signature. The reading itself stands in lex.c (tokens),
+ * syntax.c (trees), callee.c (names) and elaborate.c (nodes); here a text is taken as a whole, and the
+ * signature is left as it was when the text is refused. */
 #include "syntax.h"
 
 #include <string.h>
 
-/* Takes back what a refused text declared: names given to anonymous slots stay bound to equal declarations only. */
+/* Takes back what a refused text declared: names given to anonymous slots stay bound to equal declarations
+ * only. */
 typedef struct snapshot {
     int64_t count;
     bool *was_named, *was_declared;
@@ -42,8 +44,11 @@ static void restore(bbi_signature *signature, const snapshot *s) {
 static bb_status check_gaps(const bbi_signature *signature) {
     for (int64_t k = 0; k < signature->count; k++) {
         if (signature->variables[k].dim) continue;
-        return bbi_fail(BB_BAD_ARGUMENT, "variables are declared up to position %lld, but none at position %lld: number them from 0, without "
-                        "gaps", (long long)signature->count - 1, (long long)k);
+        return bbi_fail(BB_BAD_ARGUMENT,
+                        "variables are declared up to position %lld, but none at position %lld: number them "
+                        "from 0, without "
+                        "gaps",
+                        (long long)signature->count - 1, (long long)k);
     }
     return BB_OK;
 }
@@ -58,12 +63,17 @@ static bb_status parse(bbi_scope *scope, const bbi_node **outputs, int64_t max_o
     return status;
 }
 
-bb_status bbi_parse(bbi_context *c, const char *text, bbi_signature *signature, const bbi_parse_options *options, const bbi_node **outputs,
-                    int64_t max_outputs, int64_t *noutput) {
+bb_status bbi_parse(bbi_context *c, const char *text, bbi_signature *signature,
+                    const bbi_parse_options *options, const bbi_node **outputs, int64_t max_outputs,
+                    int64_t *noutput) {
     *noutput = 0;
     if (!text) return bbi_fail(BB_BAD_ARGUMENT, "the formula is NULL");
     bbi_signature none = {0};
-    bbi_scope scope = {.c = c, .text = text, .length = strlen(text), .signature = signature ? signature : &none, .options = options};
+    bbi_scope scope = {.c = c,
+                       .text = text,
+                       .length = strlen(text),
+                       .signature = signature ? signature : &none,
+                       .options = options};
     snapshot before;
     BBI_FORWARD(take(scope.signature, &before));
     bb_status status = parse(&scope, outputs, max_outputs, noutput);
@@ -71,7 +81,8 @@ bb_status bbi_parse(bbi_context *c, const char *text, bbi_signature *signature, 
         restore(scope.signature, &before);
         *noutput = 0;
     } else if (!signature && none.count) {
-        status = bbi_fail(BB_BAD_ARGUMENT, "the formula declares variables, but the caller gave no signature to hold them");
+        status = bbi_fail(BB_BAD_ARGUMENT,
+                          "the formula declares variables, but the caller gave no signature to hold them");
     }
     bbi_free(before.was_named);
     bbi_signature_free(&none);

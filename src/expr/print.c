@@ -1,7 +1,8 @@
-/* print.c: nodes to text in the short spelling, which parse.c reads back to the same nodes. (In raw contexts operands of + and * may come
- * back swapped: long sums are printed flat, which needs their order.) Numbers are printed with the fewest digits that give the same double,
- * in every locale. A shared subexpression is printed at each of its uses, so the text is cut with "..." beyond BBI_MAX_TEXT bytes; the
- * list of bbi_print_dag stays as short as the DAG. */
+/* print.c: nodes to text in the short spelling, which parse.c reads back to the same nodes. (In raw contexts
+ * operands of + and * may come back swapped: long sums are printed flat, which needs their order.) Numbers
+ * are printed with the fewest digits that give the same double, in every locale. A shared subexpression is
+ * printed at each of its uses, so the text is cut with "..." beyond BBI_MAX_TEXT bytes; the list of
+ * bbi_print_dag stays as short as the DAG. */
 #include "syntax.h"
 
 #include <math.h>
@@ -22,7 +23,7 @@ static const char *const suffixes[] = {"", "_i", "_j", "_ij"};
 
 static void print_node(printer *p, const bbi_node *node, int level);
 
-/* ---- Numbers and variables ---------------------------------------------------------------------------------------------------------- */
+/* ---- Numbers and variables ---- */
 
 /* digits * 10^exponent as a decimal literal that is never taken for an integer. */
 static void print_decimal(bbi_text *text, const char *digits, int count, int exponent) {
@@ -30,11 +31,13 @@ static void print_decimal(bbi_text *text, const char *digits, int count, int exp
     if (point > 0 && point <= 17) {
         int whole = point < count ? point : count;
         bbi_text_append(text, digits, (size_t)whole);
-        for (int k = whole; k < point; k++) bbi_text_append(text, "0", 1);
+        for (int k = whole; k < point; k++)
+            bbi_text_append(text, "0", 1);
         bbi_text_add(text, ".%.*s", count > whole ? count - whole : 1, count > whole ? digits + whole : "0");
     } else if (point > -5 && point <= 0) {
         bbi_text_add(text, "0.");
-        for (int k = point; k < 0; k++) bbi_text_append(text, "0", 1);
+        for (int k = point; k < 0; k++)
+            bbi_text_append(text, "0", 1);
         bbi_text_append(text, digits, (size_t)count);
     } else {
         bbi_text_add(text, "%.1s", digits);
@@ -56,7 +59,8 @@ static void print_number(bbi_text *text, double x) {
         bbi_text_add(text, "%.0f", x);
         return;
     }
-    for (int precision = 0; precision <= 17; precision++) { /* the locale's decimal point is skipped, whatever it is */
+    for (int precision = 0; precision <= 17;
+         precision++) { /* the locale's decimal point is skipped, whatever it is */
         snprintf(buffer, sizeof buffer, "%.*e", precision, x);
         int count = 0;
         const char *c = buffer;
@@ -65,8 +69,10 @@ static void print_number(bbi_text *text, double x) {
         }
         int exponent = atoi(c + 1) - (count - 1);
         if (precision < 17 && bbi_decimal(digits, (size_t)count, exponent) != x) continue;
-        if (x == 0) bbi_text_append(text, "0.0", 3);
-        else print_decimal(text, digits, count, exponent);
+        if (x == 0)
+            bbi_text_append(text, "0.0", 3);
+        else
+            print_decimal(text, digits, count, exponent);
         return;
     }
 }
@@ -87,11 +93,12 @@ static void print_variable(bbi_text *text, const bbi_node *node, const bbi_signa
     } else if (readable_name(signature, position)) {
         bbi_text_add(text, "%s", signature->variables[position].name);
     } else {
-        bbi_text_add(text, "Var(%lld, %lld, %d)", (long long)position, (long long)node->dim, categories[node->place & 3]);
+        bbi_text_add(text, "Var(%lld, %lld, %d)", (long long)position, (long long)node->dim,
+                     categories[node->place & 3]);
     }
 }
 
-/* ---- Operators -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Operators ---- */
 
 static const char *infix(int op) {
     switch (op) {
@@ -109,10 +116,12 @@ static const char *infix(int op) {
     }
 }
 
-/* Level of the operator that a node is printed with; ATOM_LEVEL for calls. Numbers alone would be folded by the reader: call form. */
+/* Level of the operator that a node is printed with; ATOM_LEVEL for calls. Numbers alone would be folded by
+ * the reader: call form. */
 static int level_of(const bbi_node *node) {
     bool constant = true;
-    for (int k = 0; k < node->narg; k++) constant = constant && node->arg[k] && node->arg[k]->op == BBI_OP_CONST;
+    for (int k = 0; k < node->narg; k++)
+        constant = constant && node->arg[k] && node->arg[k]->op == BBI_OP_CONST;
     if (node->op == BBI_OP_CONST) return signbit(node->value) ? PREFIX_LEVEL : ATOM_LEVEL;
     if (constant) return ATOM_LEVEL;
     if (node->op == BBI_OP_neg) return PREFIX_LEVEL;
@@ -121,11 +130,13 @@ static int level_of(const bbi_node *node) {
     return infix(node->op) ? COMPARISON_LEVEL : ATOM_LEVEL;
 }
 
-/* The operand that is printed on the left: of a sum or product the one that is itself a longer sum or product. */
+/* The operand that is printed on the left: of a sum or product the one that is itself a longer sum or
+ * product. */
 static int left_operand(const bbi_node *node) {
     bool commutes = node->op == BBI_OP_add || node->op == BBI_OP_mul;
     int level = level_of(node);
-    return commutes && level_of(node->arg[0]) != level && level_of(node->arg[1]) == level && node->arg[0]->op != BBI_OP_CONST;
+    return commutes && level_of(node->arg[0]) != level && level_of(node->arg[1]) == level &&
+           node->arg[0]->op != BBI_OP_CONST;
 }
 
 /* a + b - c …: the left spine is walked without recursion. */
@@ -142,7 +153,8 @@ static void print_chain(printer *p, const bbi_node *node, int level) {
         p->text->failed = true;
         return;
     }
-    for (int64_t k = length; k > 0; node = node->arg[left_operand(node)]) spine[--k] = node;
+    for (int64_t k = length; k > 0; node = node->arg[left_operand(node)])
+        spine[--k] = node;
     print_node(p, leftmost, level + !chains);
     for (int64_t k = 0; k < length && p->text->length < p->limit; k++) {
         bbi_text_add(p->text, "%s", infix(spine[k]->op));
@@ -151,11 +163,12 @@ static void print_chain(printer *p, const bbi_node *node, int level) {
     bbi_free(spine);
 }
 
-/* ---- Calls ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Calls ---- */
 
 static void print_list(bbi_text *text, const int64_t *items, int count) {
     bbi_text_add(text, ", [");
-    for (int k = 0; k < count; k++) bbi_text_add(text, "%s%lld", k ? ", " : "", (long long)items[k]);
+    for (int k = 0; k < count; k++)
+        bbi_text_add(text, "%s%lld", k ? ", " : "", (long long)items[k]);
     bbi_text_add(text, "]");
 }
 
@@ -169,7 +182,8 @@ static void print_integers(bbi_text *text, const bbi_node *node) {
         print_list(text, spec.lo, spec.no);
         return;
     }
-    for (int k = 0; k < node->nint; k++) bbi_text_add(text, "%s%lld", k || node->narg ? ", " : "", (long long)node->ints[k]);
+    for (int k = 0; k < node->nint; k++)
+        bbi_text_add(text, "%s%lld", k || node->narg ? ", " : "", (long long)node->ints[k]);
 }
 
 static void print_reduction(printer *p, const bbi_node *node) {
@@ -229,14 +243,15 @@ void bbi_print(bbi_text *text, const bbi_node *node, const bbi_signature *signat
     print_node(&p, node, 0);
 }
 
-/* ---- DAGs ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- DAGs ---- */
 
 static int by_id(const void *a, const void *b) {
     const bbi_node *x = *(const bbi_node *const *)a, *y = *(const bbi_node *const *)b;
     return (x->id > y->id) - (x->id < y->id);
 }
 
-static void print_line(bbi_text *text, const bbi_node *const *nodes, int64_t count, int64_t k, const bbi_signature *signature) {
+static void print_line(bbi_text *text, const bbi_node *const *nodes, int64_t count, int64_t k,
+                       const bbi_signature *signature) {
     static const char *const places[] = {"P", "I", "J", "IJ"};
     const bbi_node *node = nodes[k];
     bbi_text_add(text, "%%%lld = ", (long long)k);
@@ -247,25 +262,36 @@ static void print_line(bbi_text *text, const bbi_node *const *nodes, int64_t cou
     } else {
         bool reduction = node->op == BBI_OP_REDUCE;
         const bbi_reduction_row *row = reduction ? bbi_reduction_info((int)node->ints[0]) : NULL;
-        bbi_text_add(text, "%s%s(", row ? row->name : bbi_op_info(node->op)->name, row ? suffixes[node->ints[1] & 3] : "");
+        bbi_text_add(text, "%s%s(", row ? row->name : bbi_op_info(node->op)->name,
+                     row ? suffixes[node->ints[1] & 3] : "");
         for (int a = 0; a < node->narg; a++) {
-            const bbi_node **found = node->arg[a] ? bsearch(&node->arg[a], nodes, (size_t)count, sizeof *nodes, by_id) : NULL;
-            if (found) bbi_text_add(text, "%s%%%lld", a == 0 ? "" : reduction && a == 2 ? "; " : ", ", (long long)(found - (const bbi_node **)nodes));
+            const bbi_node **found =
+                node->arg[a] ? bsearch(&node->arg[a], nodes, (size_t)count, sizeof *nodes, by_id) : NULL;
+            if (found)
+                bbi_text_add(text, "%s%%%lld",
+                             a == 0                ? ""
+                             : reduction && a == 2 ? "; "
+                                                   : ", ",
+                             (long long)(found - (const bbi_node **)nodes));
         }
-        if (!reduction) print_integers(text, node);
-        else if (row->parameters) bbi_text_add(text, ", %lld", (long long)node->ints[2]);
+        if (!reduction)
+            print_integers(text, node);
+        else if (row->parameters)
+            bbi_text_add(text, ", %lld", (long long)node->ints[2]);
         bbi_text_add(text, ")");
     }
     bbi_text_add(text, "  dim %lld %s\n", (long long)node->dim, places[node->place & 3]);
 }
 
-void bbi_print_dag(bbi_text *text, const bbi_node *const *roots, int64_t nroot, const bbi_signature *signature) {
+void bbi_print_dag(bbi_text *text, const bbi_node *const *roots, int64_t nroot,
+                   const bbi_signature *signature) {
     const bbi_node **nodes;
     int64_t count;
     if (bbi_topological(roots, nroot, &nodes, &count) != BB_OK) {
         text->failed = true;
         return;
     }
-    for (int64_t k = 0; k < count; k++) print_line(text, nodes, count, k, signature);
+    for (int64_t k = 0; k < count; k++)
+        print_line(text, nodes, count, k, signature);
     bbi_free(nodes);
 }

@@ -1,6 +1,7 @@
-/* syntax.c: the grammar of formulas, both spellings in one. Python's precedence: or, and, not, comparisons, |, + -, * / // %, unary
- * minus, **. Operators of one precedence make one flat chain, so that a sum of many thousand terms needs no deep recursion; what
- * does recur (parentheses, calls, prefixes) is counted and bounded. */
+/* syntax.c: the grammar of formulas, both spellings in one. Python's precedence: or, and, not, comparisons,
+ * |, + -, * / // %, unary minus, **. Operators of one precedence make one flat chain, so that a sum of many
+ * thousand terms needs no deep recursion; what does recur (parentheses, calls, prefixes) is counted and
+ * bounded. */
 #include "syntax.h"
 
 #include <string.h>
@@ -11,7 +12,16 @@ typedef struct reader {
     int depth;
 } reader;
 
-enum { OR_LEVEL = 1, AND_LEVEL, NOT_LEVEL, COMPARISON_LEVEL, DOT_LEVEL, SUM_LEVEL, PRODUCT_LEVEL, PREFIX_LEVEL };
+enum {
+    OR_LEVEL = 1,
+    AND_LEVEL,
+    NOT_LEVEL,
+    COMPARISON_LEVEL,
+    DOT_LEVEL,
+    SUM_LEVEL,
+    PRODUCT_LEVEL,
+    PREFIX_LEVEL
+};
 
 static bbi_syntax *read_binary(reader *r, int level);
 
@@ -19,11 +29,19 @@ static int precedence(int token) {
     switch (token) {
     case BBI_TOKEN_OR: return OR_LEVEL;
     case BBI_TOKEN_AND: return AND_LEVEL;
-    case '<': case '>': case BBI_TOKEN_LESS_EQUAL: case BBI_TOKEN_GREATER_EQUAL: case BBI_TOKEN_EQUAL: case BBI_TOKEN_NOT_EQUAL:
-        return COMPARISON_LEVEL;
+    case '<':
+    case '>':
+    case BBI_TOKEN_LESS_EQUAL:
+    case BBI_TOKEN_GREATER_EQUAL:
+    case BBI_TOKEN_EQUAL:
+    case BBI_TOKEN_NOT_EQUAL: return COMPARISON_LEVEL;
     case '|': return DOT_LEVEL;
-    case '+': case '-': return SUM_LEVEL;
-    case '*': case '/': case '%': case BBI_TOKEN_FLOOR_DIVIDE: return PRODUCT_LEVEL;
+    case '+':
+    case '-': return SUM_LEVEL;
+    case '*':
+    case '/':
+    case '%':
+    case BBI_TOKEN_FLOOR_DIVIDE: return PRODUCT_LEVEL;
     default: return 0;
     }
 }
@@ -51,15 +69,17 @@ static bbi_syntax *new_tree(reader *r, bbi_syntax_kind kind, size_t place) {
 /* Expected-but-found, shared by every place that misses a token. */
 static bbi_syntax *fail_expected(const reader *r, const char *expected) {
     const bbi_lexer *x = &r->lexer;
-    if (x->kind == BBI_TOKEN_END) bbi_fail_at(BB_BAD_SYNTAX, x->text, x->length, x->start, "expected %s, found the end", expected);
+    if (x->kind == BBI_TOKEN_END)
+        bbi_fail_at(BB_BAD_SYNTAX, x->text, x->length, x->start, "expected %s, found the end", expected);
     else {
-        bbi_fail_at(BB_BAD_SYNTAX, x->text, x->length, x->start, "expected %s, found '%.*s'", expected, (int)x->size,
-                    x->text + x->start);
+        bbi_fail_at(BB_BAD_SYNTAX, x->text, x->length, x->start, "expected %s, found '%.*s'", expected,
+                    (int)x->size, x->text + x->start);
     }
     return NULL;
 }
 
-/* Items between brackets, separated by commas, up to the closing character; in calls one more item may stand after a semicolon. */
+/* Items between brackets, separated by commas, up to the closing character; in calls one more item may stand
+ * after a semicolon. */
 static bool read_items(reader *r, bbi_syntax *tree, int closing, int limit) {
     const bbi_syntax **link = &tree->child;
     bool separated = false;
@@ -147,7 +167,8 @@ static bbi_syntax *read_parenthesis(reader *r) {
 
 static bbi_syntax *read_primary(reader *r) {
     switch (r->lexer.kind) {
-    case BBI_TOKEN_INTEGER: case BBI_TOKEN_REAL: return read_number(r);
+    case BBI_TOKEN_INTEGER:
+    case BBI_TOKEN_REAL: return read_number(r);
     case BBI_TOKEN_NAME: return read_name(r);
     case '(': return read_parenthesis(r);
     case '[': {
@@ -159,7 +180,8 @@ static bbi_syntax *read_primary(reader *r) {
 }
 
 /* Links the operand behind an operator; a chain of the same precedence made just before is continued. */
-static bbi_syntax *join(reader *r, bbi_syntax *chain, bbi_syntax *left, bbi_syntax **last, bbi_syntax *right) {
+static bbi_syntax *join(reader *r, bbi_syntax *chain, bbi_syntax *left, bbi_syntax **last,
+                        bbi_syntax *right) {
     if (!chain) {
         chain = new_tree(r, BBI_SYNTAX_CHAIN, left->place);
         if (!chain) return NULL;
@@ -183,7 +205,9 @@ static bbi_syntax *read_prefix(reader *r, int level) {
     bbi_syntax *tree = NULL;
     if (kind == '-' || kind == '+' || kind == BBI_TOKEN_NOT) {
         if (kind == BBI_TOKEN_NOT && level > NOT_LEVEL) return fail(r, place, "'not' needs parentheses here");
-        bbi_syntax *child = !advance(r) ? NULL : kind == BBI_TOKEN_NOT ? read_binary(r, NOT_LEVEL) : read_prefix(r, PREFIX_LEVEL);
+        bbi_syntax *child = !advance(r)             ? NULL
+                            : kind == BBI_TOKEN_NOT ? read_binary(r, NOT_LEVEL)
+                                                    : read_prefix(r, PREFIX_LEVEL);
         if (child && kind != '+') {
             tree = new_tree(r, BBI_SYNTAX_PREFIX, place);
             if (tree) {
@@ -219,7 +243,8 @@ static bbi_syntax *read_binary(reader *r, int level) {
         int op = r->lexer.kind;
         size_t place = r->lexer.start;
         if (chain_level != here) chain = NULL;
-        if (chain && here == COMPARISON_LEVEL) return fail(r, place, "comparisons do not chain: write (a < b) and (b < c)");
+        if (chain && here == COMPARISON_LEVEL)
+            return fail(r, place, "comparisons do not chain: write (a < b) and (b < c)");
         bbi_syntax *right = advance(r) ? read_binary(r, here + 1) : NULL;
         if (!right) return NULL;
         right->op = (int16_t)op;
@@ -234,7 +259,8 @@ bb_status bbi_syntax_read(bbi_arena *arena, const char *text, size_t length, con
     reader r = {{.text = text, .length = length}, arena, 0};
     const bbi_syntax **link = formulas;
     *formulas = NULL;
-    if (length > BBI_MAX_TEXT) return bbi_fail(BB_BAD_SYNTAX, "the formula is longer than %d bytes", BBI_MAX_TEXT);
+    if (length > BBI_MAX_TEXT)
+        return bbi_fail(BB_BAD_SYNTAX, "the formula is longer than %d bytes", BBI_MAX_TEXT);
     BBI_FORWARD(bbi_lex(&r.lexer));
     do {
         bbi_syntax *formula = read_binary(&r, OR_LEVEL);
