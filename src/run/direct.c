@@ -1,0 +1,139 @@
+/* direct.c: the schedule with rows in lanes. An item packs its lane blocks once, then walks over the columns: each
+ * block of columns is packed once and meets every lane block of the item while it is in the cache. */
+#include "execute.h"
+
+#include <string.h>
+
+typedef struct direct { /* addresses of one item */
+    bbi_worker *worker;
+    const bbi_item *item;
+    const bbi_stage *stage;
+    const bbi_stage_code *code;
+    const bbi_schedule *s;
+    char *uniform, *row, *column, *sum, *out, *state, *interp;
+    int64_t size; /* of a real number */
+} direct;
+
+static char *sum_of(const direct *d, int64_t block) {
+    return d->sum + block * d->stage->sum_count * BBI_LANE_BYTES;
+}
+
+static char *next_state(const bbi_folding *folding, char *state) {
+    return state + (bbi_fold_state_bytes(folding, false, 1) + 63) / 64 * 64;
+}
+
+static int64_t lanes_of(const direct *d, int64_t block) {
+    int64_t left = d->item->rows - block * d->s->lanes;
+    return left < d->s->lanes ? left : d->s->lanes;
+}
+
+static void begin(const direct *d, int64_t blocks) {
+    memset(d->sum, 0, (size_t)(blocks * d->stage->sum_count * BBI_LANE_BYTES));
+    for (int64_t block = 0; block < blocks; block++) {
+        char *state = d->state + block * d->s->state_bytes;
+        for (int32_t k = 0; k < d->stage->nfold; k++) {
+            bbi_fold_init(&d->code->folding[k], false, 1, state);
+            state = next_state(&d->code->folding[k], state);
+        }
+    }
+}
+
+static void call_pair(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t first, int64_t casts) {
+    const char *lane = d->row + block * BBI_LANE_BYTES, *cast = d->column + first * d->size;
+    const int64_t *sizes = d->stage->size;
+    int64_t lanes = lanes_of(d, block), lane_stride = d->s->row_stride, cast_stride = d->s->column_stride;
+    if (kernel)
+        kernel(sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum_of(d, block), d->out,
+               d->s->tile);
+    else
+        bbi_interp_pair(d->code->pair, false, sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts,
+                        sum_of(d, block), d->out, d->s->tile, d->interp);
+}
+
+static void step_folds(const direct *d, int64_t block, int64_t casts, int64_t position) {
+    char *state = d->state + block * d->s->state_bytes;
+    for (int32_t k = 0; k < d->stage->nfold; k++) {
+        const bbi_folding *folding = &d->code->folding[k];
+        if (folding->fold.sum_first < 0)
+            bbi_fold_step(folding, false, state, d->out, d->s->tile, lanes_of(d, block), casts, position);
+        state = next_state(folding, state);
+    }
+}
+
+static void flush_sums(const direct *d, int64_t block) {
+    char *state = d->state + block * d->s->state_bytes;
+    for (int32_t k = 0; k < d->stage->nfold; k++) {
+        const bbi_folding *folding = &d->code->folding[k];
+        if (folding->fold.sum_first >= 0)
+            bbi_fold_flush(folding, false, 1, state, sum_of(d, block) + folding->fold.sum_first * BBI_LANE_BYTES,
+                           d->stage->sum_count, lanes_of(d, block));
+        state = next_state(folding, state);
+    }
+}
+
+/* The columns that are packed, `count` of them from this position of the sequence on, against one lane block. */
+static void meet(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t position, int64_t count) {
+    if (d->stage->out_count == 0) {
+        call_pair(d, kernel, block, 0, count);
+        return;
+    }
+    for (int64_t first = 0; first < count; first += d->s->tile) {
+        int64_t casts = count - first < d->s->tile ? count - first : d->s->tile;
+        call_pair(d, kernel, block, first, casts);
+        step_folds(d, block, casts, position + first);
+    }
+}
+
+static void walk(const direct *d, int64_t blocks) {
+    bool to_the_end = d->worker->run->executable->scheme == BBI_SCHEME_DIRECT;
+    const bbi_compiled *compiled = d->code->compiled[0];
+    for (int64_t at = d->item->first_position; at < d->item->end_position; at += d->s->block) {
+        int64_t left = d->item->end_position - at, count = left < d->s->block ? left : d->s->block;
+        if (bbi_run_stopped(d->worker->run)) return;
+        bbi_load_columns(d->worker, d->item, at, count);
+        bbi_pair_kernel *kernel = compiled ? bbi_compiled_function(compiled) : NULL;
+        if (d->worker->run->executable->tiering == BBI_TIERING_INTERP) kernel = NULL;
+        for (int64_t block = 0; block < blocks; block++) {
+            meet(d, kernel, block, at, count);
+            if (!to_the_end) flush_sums(d, block);
+        }
+    }
+    for (int64_t block = 0; to_the_end && block < blocks; block++) flush_sums(d, block);
+}
+
+/* Partial result of a row; rows without columns have the neutral one. */
+static void take_partial(const direct *d, int64_t row, double *value, int64_t *index) {
+    const char *state = d->state + row / d->s->lanes * d->s->state_bytes;
+    for (int32_t k = 0; k < d->stage->nfold; k++) {
+        const bbi_folding *folding = &d->code->folding[k];
+        if (d->item->first_position >= d->item->end_position) bbi_fold_neutral(folding, value, index);
+        else
+            bbi_fold_partial(folding, false, state, row % d->s->lanes, lanes_of(d, row / d->s->lanes), value, index);
+        value += bbi_fold_value_count(folding);
+        index += bbi_fold_index_count(folding);
+        state = next_state(folding, (char *)(uintptr_t)state);
+    }
+}
+
+void bbi_run_direct(bbi_worker *worker, const bbi_item *item) {
+    const bbi_schedule *s = worker->schedule;
+    char *w = worker->workspace;
+    direct d = {.worker = worker, .item = item, .s = s, .stage = &worker->run->plan->stage[worker->stage],
+                .code = &worker->run->executable->stage[worker->stage], .size = BBI_LANE_BYTES / s->lanes,
+                .uniform = w + s->uniform, .row = w + s->row, .column = w + s->column, .sum = w + s->sum,
+                .out = w + s->out, .state = w + s->state, .interp = w + s->interp};
+    int64_t blocks = (item->rows + s->lanes - 1) / s->lanes;
+    bbi_load_uniform(worker, item->batch, item->batch_slot);
+    bbi_load_rows(worker, item);
+    begin(&d, blocks);
+    walk(&d, blocks);
+    if (bbi_run_stopped(worker->run)) return;
+    double *value = (double *)(void *)(w + s->value);
+    int64_t *index = (int64_t *)(void *)(w + s->index);
+    for (int64_t row = 0; row < item->rows; row++) {
+        if (s->chunks > 1) bbi_partial_slot(worker, item, row, &value, &index);
+        take_partial(&d, row, value, index);
+        if (s->chunks == 1) bbi_finish_row(worker, item, row, value, index);
+    }
+    if (s->chunks == 1) bbi_finish_item(worker, item);
+}

@@ -1,0 +1,180 @@
+/* schedule.c: how a stage is cut into work items and what a thread needs to work on one. A pure function of sizes,
+ * plan, real type and instruction set: the number of threads, the load of the machine and the tier have no say, because
+ * the cuts decide the order of summation.
+ *
+ * Direct: an item holds `group` rows (lane blocks) and walks over its columns block by block; a block of columns is
+ * packed once and met by all lane blocks of the item. Transposed, for few rows: lanes are columns, so that no lane is
+ * idle, and the rows are cast. Few items: the column axis is cut into chunks whose partial results are merged in
+ * column order. */
+#include "execute.h"
+
+enum {
+    ITEMS_WANTED = 128,          /* enough to keep many cores busy to the end */
+    MAX_GROUP = 16,              /* lane blocks of an item: packing columns is amortised over them */
+    MIN_GROUP = 4,               /* below that packing shows */
+    MIN_CHUNK_DIRECT = 1024,     /* columns */
+    MIN_CHUNK_TRANSPOSED = 4096,
+    ALIGNMENT = 64
+};
+static const int64_t row_bytes = 256 << 10;     /* packed rows and sums of an item stay in the second-level cache */
+static const int64_t column_bytes = 256 << 10;  /* packed columns likewise */
+static const int64_t out_bytes = 32 << 10;      /* tile of values on its way from the pair code to a fold */
+static const int64_t state_limit = 4 << 20;     /* reduction states of an item */
+static const int64_t partial_limit = 16 << 20;  /* partial results of a cut stage */
+static const double work_worth_cutting = 1e6;   /* pair operations */
+
+static int64_t clamp(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return a / b + (a % b != 0);
+}
+
+/* An odd number of lane blocks: with a power of two the components of one element would share cache sets. */
+static int64_t odd_stride(int64_t count, int64_t lanes) {
+    return (ceil_div(count, lanes) | 1) * lanes;
+}
+
+static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, bool transposed, int64_t casts) {
+    int64_t bytes = 0;
+    for (int32_t k = 0; k < stage->nfold; k++)
+        bytes += ceil_div(bbi_fold_state_bytes(&code->folding[k], transposed, casts), ALIGNMENT) * ALIGNMENT;
+    return bytes;
+}
+
+/* Few rows leave lanes idle: they pay when the axis of columns is long enough to fill lanes instead. */
+static bool choose_transposed(const bbi_executable *e, const bbi_schedule *s) {
+    int64_t vector = (16 << e->level) / (e->is_double ? 8 : 4);
+    return s->rows * 2 < s->lanes && s->columns >= 4 * s->lanes && s->rows * 4 < ceil_div(s->rows, vector) * vector * 3;
+}
+
+static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
+    int64_t size = BBI_LANE_BYTES / s->lanes;
+    int64_t fit = column_bytes / (size * (stage->column_count + 1));
+    s->block = clamp(fit / s->lanes * s->lanes, s->lanes, BBI_COLUMN_BLOCK);
+    s->block = clamp(s->block, s->lanes, ceil_div(s->columns > 0 ? s->columns : 1, s->lanes) * s->lanes);
+    s->column_stride = odd_stride(s->block, s->lanes);
+    int64_t tile = s->block;
+    if (stage->out_count > 0) tile = out_bytes / (BBI_LANE_BYTES * stage->out_count);
+    if (tile > 8) tile -= tile % 8;
+    s->tile = clamp(tile, 1, s->block);
+}
+
+/* Direct and maps: lane blocks of an item. */
+static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int64_t batches, bbi_schedule *s) {
+    int64_t blocks = ceil_div(s->rows > 0 ? s->rows : 1, s->lanes);
+    int64_t group = row_bytes / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1));
+    s->state_bytes = state_bytes(stage, code, false, 1);
+    if (s->state_bytes > 0) group = clamp(group, 1, state_limit / s->state_bytes);
+    int64_t shared = ceil_div(blocks * batches, ITEMS_WANTED);
+    group = clamp(group, 1, clamp(shared, MIN_GROUP, MAX_GROUP));
+    if (group > blocks) group = blocks;
+    s->group = group * s->lanes;
+    s->row_stride = odd_stride(s->group, s->lanes);
+}
+
+static void choose_casts(const bbi_stage *stage, const bbi_stage_code *code, bbi_schedule *s) {
+    int64_t one = BBI_LANE_BYTES * (stage->out_count + 1) + BBI_LANE_BYTES * stage->sum_count / 4;
+    s->group = clamp(2 * out_bytes / one, 1, s->rows);
+    while (s->group > 1 && state_bytes(stage, code, true, s->group) > state_limit) s->group = (s->group + 1) / 2;
+    s->state_bytes = state_bytes(stage, code, true, s->group);
+    s->row_stride = odd_stride(s->group, s->lanes);
+}
+
+/* Columns of an item. Never cut: small problems (a thread takes them whole), pair sequences of ranges. */
+static void choose_chunks(const bbi_stage *stage, int64_t batches, bool ranges, bbi_schedule *s) {
+    s->chunk = s->columns > 0 ? s->columns : 1;
+    s->chunks = 1;
+    int64_t items = batches * s->groups;
+    if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED || items == 0) return;
+    int64_t wanted = ceil_div(ITEMS_WANTED, items);
+    int64_t bytes = 8 * (s->value_count + s->index_count) * s->rows * batches;
+    int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : MIN_CHUNK_DIRECT;
+    wanted = clamp(wanted, 1, clamp(s->columns / least, 1, partial_limit / (bytes + 1) + 1));
+    s->chunk = ceil_div(ceil_div(s->columns, wanted), s->block) * s->block;
+    s->chunks = ceil_div(s->columns, s->chunk);
+}
+
+static int64_t interp_bytes(const bbi_stage_code *code) {
+    const bbi_interp *const interps[] = {code->uniform, code->row, code->column, code->pair, code->epilogue};
+    int64_t most = 0;
+    for (size_t k = 0; k < sizeof interps / sizeof *interps; k++) {
+        int64_t bytes = interps[k] ? bbi_interp_workspace(interps[k]) : 0;
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+static int64_t read_dim(const bbi_stage *stage) {
+    int64_t most = 1;
+    for (int32_t k = 0; k < stage->nread; k++)
+        if (stage->read[k].dim > most) most = stage->read[k].dim;
+    return most;
+}
+
+static size_t reserve(bbi_schedule *s, int64_t bytes) {
+    size_t at = s->bytes;
+    s->bytes += (size_t)(ceil_div(bytes, ALIGNMENT) * ALIGNMENT);
+    return at;
+}
+
+static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
+    int64_t blocks = s->transposed ? 1 : s->group / s->lanes, casts = s->transposed ? s->group : 1;
+    s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count);
+    s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
+    s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * (s->transposed ? casts : s->tile));
+    s->state = reserve(s, s->state_bytes * blocks);
+    s->value = reserve(s, 8 * s->value_count * (casts + 1));
+    s->index = reserve(s, 8 * s->index_count * (casts + 1));
+    s->result = reserve(s, 8 * read_dim(stage));
+    s->list = reserve(s, 8 * s->block);
+}
+
+/* Pair lists: both sides of a block of pairs are gathered; `sum` holds the rows' side, `value` the rows' sums. */
+static void lay_out_list(const bbi_stage *stage, bbi_schedule *s) {
+    int64_t size = BBI_LANE_BYTES / s->lanes;
+    s->column = reserve(s, size * s->column_stride * stage->column_count);
+    s->sum = reserve(s, size * s->column_stride * stage->row_count);
+    s->out = reserve(s, size * s->column_stride * stage->out_count);
+    s->value = reserve(s, 8 * stage->out_count * s->group);
+    s->list = reserve(s, 8 * 3 * s->block);
+}
+
+/* Offsets in a thread's workspace. */
+static void lay_out(const bbi_stage *stage, const bbi_stage_code *code, bbi_schedule *s) {
+    int64_t size = BBI_LANE_BYTES / s->lanes;
+    s->bytes = 0;
+    s->uniform = reserve(s, size * stage->uniform_count);
+    s->wide = reserve(s, (code->uniform ? BBI_LANE_BYTES : size) * stage->uniform_count + BBI_LANE_BYTES);
+    s->row = reserve(s, size * s->row_stride * stage->row_count);
+    if (stage->list) lay_out_list(stage, s);
+    else if (stage->folded != BBI_P) lay_out_folds(stage, s);
+    s->interp = reserve(s, interp_bytes(code));
+}
+
+void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64_t rows, int64_t columns,
+                       int64_t batches, bool ranges, bbi_schedule *schedule) {
+    const bbi_stage *stage = &executable->plan->stage[stage_number];
+    const bbi_stage_code *code = &executable->stage[stage_number];
+    bbi_schedule *s = schedule;
+    *s = (bbi_schedule){.rows = rows, .columns = stage->folded == BBI_P ? 0 : columns};
+    s->dense = (bbi_segment){.count = rows, .columns = s->columns};
+    s->lanes = BBI_LANE_BYTES / (executable->is_double ? 8 : 4);
+    double pairs = (double)rows * (stage->folded == BBI_P ? 1 : stage->list ? (double)stage->list_dim : (double)columns);
+    double cost = stage->cost + (double)(stage->folded == BBI_P ? stage->row_count + stage->epilogue.count : 1);
+    s->work = pairs * cost * (double)batches;
+    for (int32_t k = 0; k < stage->nfold && !stage->list; k++) {
+        s->value_count += bbi_fold_value_count(&code->folding[k]);
+        s->index_count += bbi_fold_index_count(&code->folding[k]);
+    }
+    bool folds = stage->folded != BBI_P && !stage->list;
+    s->transposed = folds && !ranges && choose_transposed(executable, s);
+    choose_blocks(stage, s);
+    if (stage->list) s->block = BBI_COLUMN_BLOCK, s->column_stride = odd_stride(s->block, s->lanes);
+    if (s->transposed) choose_casts(stage, code, s);
+    else choose_group(stage, code, batches, s);
+    s->groups = ceil_div(rows, s->group);
+    choose_chunks(stage, stage->list ? 0 : batches, ranges, s);
+    lay_out(stage, code, s);
+}
