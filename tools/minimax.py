@@ -4,14 +4,14 @@
     minimax.py            prints every table
     minimax.py exp2 f64   prints one
 
-Each row of TABLE asks for p of degree n, minimising max |p(x) - g(x)| w(x) over [a, b]: g is what is left of the
-function once the terms that the code adds itself are taken away, w turns the error of p into the relative error of
-the final result. The leading coefficients are rounded to the working format one by one and the rest fitted again,
-so that the printed error is that of the rounded polynomial. Needs mpmath.
+Each row of TABLE asks for p of degree n, minimising max |p(x) - g(x)| w(x) over [a, b]: g is what is left
+of the function once the terms that the code adds itself are taken away, w turns the error of p into the
+relative error of the final result. The leading coefficients are rounded to the working format one by one
+and the rest fitted again, so that the printed error is that of the rounded polynomial. Needs mpmath.
 """
 import sys
-from mpmath import (mp, mpf, matrix, lu_solve, cos, sin, pi, log, exp, sqrt, expm1, log1p, asin, atan, tanh, sinh,
-                    erf, erfc, fabs, floor, frexp, ldexp)
+from mpmath import (mp, mpf, matrix, lu_solve, cos, sin, pi, log, exp, sqrt, expm1, log1p, asin, atan, tanh,
+                    sinh, erf, erfc, fabs, floor, frexp, ldexp)
 
 mp.dps = 60
 GRID = 1200
@@ -105,10 +105,13 @@ TABLE = {
     # log(1 + f) = f - f^2/2 + s (f^2/2 + z p(z)), s = f/(2 + f), z = s^2
     "log": (lambda z: (log_odd(z) - 2) / z, lambda z: z / 2, mpf(0), LOG_END, 2, 6),
     # log((1 + s)/(1 - s)) = 2 s + s z (2/3 + z p(z)), to a third of a word more than the format
-    "log-long": (lambda z: (log_odd(z) - 2 - 2 * z / 3) / z ** 2, lambda z: z ** 2 / 2, mpf(0), LOG_END, 3, 8),
+    "log-long": (lambda z: (log_odd(z) - 2 - 2 * z / 3) / z ** 2, lambda z: z ** 2 / 2, mpf(0),
+                 LOG_END, 3, 8),
     # sin r = r + r z p(z), cos r = 1 - z/2 + z^2 p(z), z = r^2
-    "sin": (lambda z: (sin(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z * sqrt(z) / sin(sqrt(z)), mpf(0), QUARTER, 2, 5),
-    "cos": (lambda z: (cos(sqrt(z)) - 1 + z / 2) / z ** 2, lambda z: z ** 2 / cos(sqrt(z)), mpf(0), QUARTER, 2, 5),
+    "sin": (lambda z: (sin(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z * sqrt(z) / sin(sqrt(z)), mpf(0),
+            QUARTER, 2, 5),
+    "cos": (lambda z: (cos(sqrt(z)) - 1 + z / 2) / z ** 2, lambda z: z ** 2 / cos(sqrt(z)), mpf(0),
+            QUARTER, 2, 5),
     # atan r = r + r z p(z) up to tan(pi/8); asin r likewise up to 1/2; sinh up to 1; tanh up to 0.55
     "atan": (*odd(atan), mpf(0), (sqrt(2) - 1) ** 2, 4, 10),
     "asin": (*odd(asin), mpf(0), mpf(1) / 4, 4, 11),
@@ -120,7 +123,7 @@ TABLE = {
     "erfc": (lambda t: scaled_erfc(4 * (1 + t) / (1 - t)), lambda t: 1 / scaled_erfc(4 * (1 + t) / (1 - t)),
              mpf("-3.52") / mpf("4.48"), (mpf("6.6") / mpf("14.6"), mpf("23.5") / mpf("31.5")), 10, 20),
 }
-# name: value, bits of the leading parts (float), (double): each part but the last is exact times a small integer
+# name: value, bits of the leading parts (float), (double): times a small integer they are exact
 CONSTANTS = {
     "ln2": (LN2, (15,), (41,)),
     "log2e": (1 / LN2, (12,), (21,)),

@@ -1,13 +1,15 @@
 /* The vocabulary of the CPU kernels: one vector type and its elementary operations.
  *
- * This text is compiled twice: library sources include it once per instruction set, and every emitted kernel begins
- * with it. It therefore includes nothing, defines only inline functions, and calls nothing that could leave an
- * undefined symbol. Two macros choose what it means:
+ * This text is compiled twice: library sources include it once per instruction set, and every emitted kernel
+ * begins with it. It therefore includes nothing, defines only inline functions, and calls nothing that could
+ * leave an undefined symbol. Two macros choose what it means:
+ *
  *   BB_DOUBLE  0 float, 1 double
  *   BB_ISA     0 the baseline (SSE2, NEON, or plain C elsewhere), 1 AVX2 with FMA, 2 AVX-512 (F, DQ, BW, VL)
- * The same instruction set gives the same bits with every compiler and at every optimisation level, provided that
- * contraction is off (-ffp-contract=off). Where there is no fused multiply-add (BB_FMA 0: x86 baseline), v_fma is a
- * multiplication followed by an addition. +, -, *, / and unary minus are used directly on vectors. */
+ *
+ * The same instruction set gives the same bits with every compiler and at every optimisation level, provided
+ * that contraction is off (-ffp-contract=off). Where there is no fused multiply-add (BB_FMA 0: x86 baseline),
+ * v_fma is a multiplication followed by an addition. Vectors have +, -, *, / and unary minus. */
 #ifndef BB_PRELUDE_CPU_H
 #define BB_PRELUDE_CPU_H
 
@@ -16,7 +18,7 @@
 #endif
 #define BB_INLINE static inline __attribute__((always_inline, unused))
 
-/* BB_VB: bytes of a vector; BB_W: its lanes; BB_MB: explicit bits of a significand; BB_EB: bias of the exponent. */
+/* BB_VB: bytes of a vector; BB_W: its lanes; BB_MB: stored bits of a significand; BB_EB: exponent bias */
 #define BB_VB (BB_ISA == 2 ? 64 : BB_ISA == 1 ? 32 : 16)
 #if BB_DOUBLE
 typedef double R;
@@ -46,8 +48,8 @@ typedef unsigned short VM;
 typedef VI VM; /* lanes of 0 or -1 */
 #endif
 
-/* K(0.5) is a vector of R's, whatever the type of the literal: an expression never becomes double by accident.
- * Splats subtract zero, because adding it would turn -0 into +0. */
+/* K(0.5) is a vector of R's, whatever the type of the literal: an expression never becomes double by
+ * accident. Splats subtract zero, because adding it would turn -0 into +0. */
 #define K(x) v_splat((R)(x))
 BB_INLINE V v_splat(R r) { return r - (V){0}; }
 BB_INLINE VI v_splati(I i) { return i - (VI){0}; }
@@ -193,7 +195,8 @@ BB_INLINE V v_sel(VM m, V a, V b) { return BB_S(select, 512)(m, a, b); }
 BB_INLINE V v_sel(VM m, V a, V b) { return BB_T(blendm, _512_mask)(b, a, m); }
 #endif
 #else
-#define BB_COMPARE(name, op, code) BB_INLINE VM name(V a, V b) { return (VM)(a op b); }
+#define BB_COMPARE(name, op, code) \
+    BB_INLINE VM name(V a, V b) { return (VM)(a op b); }
 BB_INLINE VM v_and(VM a, VM b) { return a & b; }
 BB_INLINE VM v_or(VM a, VM b) { return a | b; }
 BB_INLINE VM v_not(VM a) { return ~a; }
@@ -243,7 +246,7 @@ BB_INLINE V v_floor(V a) { return BB_ROUND(a, "frintm"); }
 BB_INLINE V v_ceil(V a) { return BB_ROUND(a, "frintp"); }
 BB_INLINE V v_trunc(V a) { return BB_ROUND(a, "frintz"); }
 #else
-/* Adding 2^MB leaves no room for a fraction. From 2^MB on, and for NaN and the infinities, a is its own answer. */
+/* Adding 2^MB leaves no room for a fraction. From 2^MB on, and where a is NaN, it is its own answer. */
 BB_INLINE V v_rint(V a)
 {
     V big = K((R)((U)1 << BB_MB)), r = (v_abs(a) + big) - big;
@@ -267,11 +270,13 @@ BB_INLINE V v_trunc(V a)
 #endif
 
 /* ---- integers in the lanes ---- */
-#define BB_MAGIC ((R)((U)3 << (BB_MB - 1))) /* 1.5 2^MB: a + BB_MAGIC holds rint(a) in its low bits, |a| < 2^(MB-2) */
-#define BB_MAGIC_BITS ((I)(((U)(BB_EB + BB_MB) << BB_MB) | (U)1 << (BB_MB - 1)))
+/* BB_MAGIC is 1.5 2^MB: a + BB_MAGIC holds rint(a) in its low bits, for |a| < 2^(MB-2). */
+#define BB_MAGIC ((R)((U)3 << (BB_MB - 1)))
+#define BB_MAGIC_BITS ((U)(BB_EB + BB_MB) << BB_MB | (U)1 << (BB_MB - 1))
 BB_INLINE VI v_seli(VM m, VI a, VI b) { return (VI)v_sel(m, (V)a, (V)b); }
-BB_INLINE VI v_to_int(V a) { return (VI)(a + K(BB_MAGIC)) - BB_MAGIC_BITS; } /* of an integer, |a| < 2^(MB-2) */
-BB_INLINE V v_from_int(VI i) { return (V)(i + BB_MAGIC_BITS) - K(BB_MAGIC); }
+/* of an integer, |a| < 2^(MB-2); unsigned, for what is out of range wraps around */
+BB_INLINE VI v_to_int(V a) { return (VI)((VU)(a + K(BB_MAGIC)) - BB_MAGIC_BITS); }
+BB_INLINE V v_from_int(VI i) { return (V)((VU)i + BB_MAGIC_BITS) - K(BB_MAGIC); }
 /* 2^k of an integer k in [-BB_EB, BB_EB + 1], with 0 and infinity at the ends */
 BB_INLINE V v_pow2(V k) { return (V)((VU)(k + K(BB_MAGIC + BB_EB)) << BB_MB); }
 #define BB_INF ((R)__builtin_inf())

@@ -1,15 +1,16 @@
 /* Elementary functions on the vectors of cpu.h, in float and in double.
  *
- * The text is a sequence of blocks. The line that opens a block names what it defines and the blocks it needs, which
- * stand before it, so that an emitted kernel carries only the blocks its formula uses. Error bounds are in units in
- * the last place (ulp) of the result, float and double, for every argument; "no FMA" is the x86 baseline. The
- * polynomials are printed by tools/minimax.py; E stands for the row of its table. */
+ * The text is a sequence of blocks. The line that opens a block names what it defines and the blocks it
+ * needs, which stand before it, so that an emitted kernel carries only the blocks its formula uses. Error
+ * bounds are in units in the last place (ulp) of the result, float and double, for every argument; "no FMA"
+ * is the x86 baseline. The polynomials are printed by tools/minimax.py; E: names the row of its table. */
 
 /*@ v_expk : */
-/* 2^t for kernels, with as few instructions as possible; 1.5 ulp. Below 2^-125.5 (2^-1021.5) the result is zero unless
- * the instruction set has a scaling instruction, above the largest number infinity. p(0) is exactly 1, so that a chain
- * of rescalings by 2^0 does nothing. Without a scaling instruction the polynomial is doubled and the exponent one
- * less: then each finite power, and zero, is a normal factor or zero. E: exp2. */
+/* 2^t for kernels, with as few instructions as possible; 1.5 ulp. Below 2^-125.5 (2^-1021.5) the result is
+ * zero unless the instruction set has a scaling instruction, above the largest number infinity. p(0) is
+ * exactly 1, so that a chain of rescalings by 2^0 does nothing. Without a scaling instruction the polynomial
+ * is doubled and the exponent one less: then each finite power, and zero, is a normal factor or zero.
+ * E: exp2. */
 BB_INLINE V v_expk(V t)
 {
 #if BB_ISA == 2
@@ -23,10 +24,11 @@ BB_INLINE V v_expk(V t)
     V f = t - (r - K(BB_MAGIC + BB_EB - 1));
 #endif
 #if BB_DOUBLE
-    V p = BB_P11(f, BB_TWICE(1.0), BB_TWICE(0x1.62e42fefa39efp-1), BB_TWICE(0x1.ebfbdff82c5b3p-3),
-                 BB_TWICE(0x1.c6b08d704a26fp-5), BB_TWICE(0x1.3b2ab6fb9da48p-7), BB_TWICE(0x1.5d87fe7845d65p-10),
-                 BB_TWICE(0x1.43091316b5598p-13), BB_TWICE(0x1.ffcbfe60d4b06p-17), BB_TWICE(0x1.62bfb3a884fa7p-20),
-                 BB_TWICE(0x1.b5209d3467848p-24), BB_TWICE(0x1.e63e2c7b018efp-28), BB_TWICE(0x1.f0a76b5700c41p-32));
+    V p = BB_P11(
+        f, BB_TWICE(1.0), BB_TWICE(0x1.62e42fefa39efp-1), BB_TWICE(0x1.ebfbdff82c5b3p-3),
+        BB_TWICE(0x1.c6b08d704a26fp-5), BB_TWICE(0x1.3b2ab6fb9da48p-7), BB_TWICE(0x1.5d87fe7845d65p-10),
+        BB_TWICE(0x1.43091316b5598p-13), BB_TWICE(0x1.ffcbfe60d4b06p-17), BB_TWICE(0x1.62bfb3a884fa7p-20),
+        BB_TWICE(0x1.b5209d3467848p-24), BB_TWICE(0x1.e63e2c7b018efp-28), BB_TWICE(0x1.f0a76b5700c41p-32));
 #else
     V p = BB_P6(f, BB_TWICE(1.0), BB_TWICE(0x1.62e43p-1), BB_TWICE(0x1.ebfb94p-3), BB_TWICE(0x1.c6af9ep-5),
                 BB_TWICE(0x1.3b6812p-7), BB_TWICE(0x1.5ef4ep-10), BB_TWICE(0x1.17a054p-13));
@@ -40,21 +42,21 @@ BB_INLINE V v_expk(V t)
 }
 
 /*@ v_scale : */
-/* p 2^k of an integer k, |k| < 2 BB_EB: two factors, the first product exact, so that a result below the normal
- * numbers is rounded once. */
+/* p 2^k of an integer k, |k| < 2 BB_EB: two factors, the first product exact, so that a result below the
+ * normal numbers is rounded once. */
 BB_INLINE V v_scale(V p, V k)
 {
 #if BB_ISA == 2
     return BB_T(scalef, 512_mask)(p, k, p, BB_ALL, 4);
 #else
-    V h = (v_fma(k, K(0.5), K(BB_MAGIC))) - K(BB_MAGIC);
+    V h = v_fma(k, K(0.5), K(BB_MAGIC)) - K(BB_MAGIC);
     return p * v_pow2(h) * v_pow2(k - h);
 #endif
 }
 
 /*@ v_exp_parts : */
-/* e^(x + c) = (1 + s) 2^k for a small correction c; returns s. Cody and Waite: x = k log 2 + f with log 2 in two parts, the
- * first short enough for k times it to be exact. E: exp. */
+/* e^(x + c) = (1 + s) 2^k for a small correction c; returns s. Cody and Waite: x = k log 2 + f with log 2 in
+ * two parts, the first short enough for k times it to be exact. E: exp. */
 BB_INLINE V v_exp_parts(V x, V c, V *k)
 {
     V n = v_fma(x, K(0x1.71547652b82fep+0), K(BB_MAGIC)) - K(BB_MAGIC);
@@ -98,8 +100,8 @@ BB_INLINE V v_log_parts(V x, V *e)
 }
 
 /*@ v_log_series : */
-/* log(1 + f) = f - h + lo, h = f^2/2; returns lo. With s = f/(2 + f) the odd series of log((1 + s)/(1 - s)) needs
- * half the terms. E: log. */
+/* log(1 + f) = f - h + lo, h = f^2/2; returns lo. With s = f/(2 + f) the odd series of log((1 + s)/(1 - s))
+ * needs half the terms. E: log. */
 BB_INLINE V v_log_series(V f, V h)
 {
     V s = f / (K(2) + f), z = s * s;
@@ -135,8 +137,8 @@ BB_INLINE V v_log(V x)
 }
 
 /*@ v_log_base : v_log_parts v_log_series v_log_edge */
-/* log x times the constant ch + cl, log 2 times which is lh + ll; ch and the high part of log(1 + f) have half the
- * bits, so that their product is exact. */
+/* log x times the constant ch + cl, log 2 times which is lh + ll; ch and the high part of log(1 + f) have
+ * half the bits, so that their product is exact. */
 BB_INLINE V v_log_base(V x, R ch, R cl, R lh, R ll)
 {
     V e, f = v_log_parts(x, &e), h = K(0.5) * f * f;
@@ -203,7 +205,7 @@ BB_INLINE V v_exp2(V t)
 }
 
 /*@ v_expm1 : v_exp_parts */
-/* e^x - 1; 2 ulp. With u = 2^(k-1), e^x - 1 = 2 (u s + (u - 1/2)): u is finite up to the last finite result. */
+/* e^x - 1; 2 ulp. With u = 2^(k-1), e^x - 1 = 2 (u s + (u - 1/2)): u is finite while the result is. */
 BB_INLINE V v_expm1(V x)
 {
     V k, t = v_minx(K(BB_DOUBLE ? 710 : 89), v_maxx(K(-50), x));
@@ -264,13 +266,16 @@ BB_INLINE V v_sigmoid(V x)
 BB_INLINE V v_softplus(V x) { return v_maxx(K(0), x) + v_log1p(v_exp(-v_abs(x))); }
 
 /*@ v_trig_huge : */
-/* Payne and Hanek, in integers, for the lanes of x beyond the limit: x = n pi/2 + r + l, |r + l| <= pi/4, n modulo 4.
- * The table is 2/pi behind 64 zero bits. x = m 2^e with an integer m; the bits of 2/pi above 2^(2-e) contribute
- * multiples of 4 to x 2/pi and are skipped, and the product of m with the next 192 bits leaves 139 bits behind the
- * binary point, where no double comes closer than 2^-62 to a multiple of pi/2. */
+/* Payne and Hanek, in integers, for the lanes of x beyond the limit: x = n pi/2 + r + l, |r + l| <= pi/4, n
+ * modulo 4. The table is 2/pi behind 64 zero bits. x = m 2^e with an integer m; the bits of 2/pi above
+ * 2^(2-e) contribute multiples of 4 to x 2/pi and are skipped, and the product of m with the next 192 bits
+ * leaves 139 bits behind the binary point, where no double comes closer than 2^-62 to a multiple of pi/2. */
 BB_INLINE double bb_upper(double x)
 {
-    union { double x; unsigned long long u; } b = {x};
+    union {
+        double x;
+        unsigned long long u;
+    } b = {x};
     b.u &= ~0x7ffffffull;
     return b.x;
 }
@@ -287,7 +292,10 @@ static __attribute__((unused)) int bb_trig_huge(double x, double *r, double *l)
         0xb7246e3a424dd2e0, 0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41,
         0x3991d639835339f4, 0x9c845f8bbdf9283b, 0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7,
         0x4f463f669e5fea2d, 0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab};
-    union { double x; unsigned long long u; } b = {x};
+    union {
+        double x;
+        unsigned long long u;
+    } b = {x};
     int field = (int)(b.u >> 52) & 2047;
     if (field == 2047) {
         *r = *l = x - x;
@@ -299,10 +307,11 @@ static __attribute__((unused)) int bb_trig_huge(double x, double *r, double *l)
         const unsigned long long *p = table + (at >> 6) + i;
         w[i] = at & 63 ? p[0] << (at & 63) | p[1] >> (64 - (at & 63)) : p[0];
     }
-    unsigned long long p0 = m * w[2], p1 = m * w[1], p2 = m * w[0] + bb_mulhi(m, w[1]), carry = bb_mulhi(m, w[2]);
+    unsigned long long p0 = m * w[2], carry = bb_mulhi(m, w[2]);
+    unsigned long long p1 = m * w[1], p2 = m * w[0] + bb_mulhi(m, w[1]);
     p1 += carry;
     p2 += p1 < carry;
-    /* The product is p2 p1 p0 / 2^190: two bits of quadrant, then the fraction, which is rounded to the nearest. */
+    /* The product is p2 p1 p0 / 2^190: two bits of quadrant, then the fraction, rounded to the nearest. */
     unsigned long long n = (p2 + 0x2000000000000000ull) >> 62;
     p2 -= n << 62;
     double c0 = (double)(int)(p2 >> 32) * 0x1p-30, c1 = (double)(unsigned)p2 * 0x1p-62;
@@ -338,8 +347,9 @@ static __attribute__((noinline, unused)) void bb_trig_lanes(const R *x, R *r, R 
 }
 
 /*@ v_trig_reduce : v_trig_huge */
-/* x = n pi/2 + r + l, |r + l| <= pi/4 (and a rounding more); returns r; *n is n modulo 4 in its low bits. Cody and Waite where the
- * products with the parts of pi/2 are exact: |n| < 2^20. In float the same in double lanes of twice the width. */
+/* x = n pi/2 + r + l, |r + l| <= pi/4 (and a rounding more); returns r; *n is n modulo 4 in its low bits.
+ * Cody and Waite where the products with the parts of pi/2 are exact: |n| < 2^20. In float the same in double
+ * lanes of twice the width. */
 BB_INLINE V v_trig_reduce(V x, V *lo, VI *n)
 {
 #if BB_DOUBLE
@@ -391,16 +401,16 @@ BB_INLINE V v_cos_series(V r, V l)
 {
     V z = r * r, h = z * K(0.5), w = K(1) - h;
 #if BB_DOUBLE
-    V p = BB_P5(z, 0x1.555555555554bp-5, -0x1.6c16c16c15015p-10, 0x1.a01a019c8f254p-16, -0x1.27e4f7f191469p-22,
-                0x1.1ee9dbcef7f5ep-29, -0x1.8fa68483bd124p-37);
+    V p = BB_P5(z, 0x1.555555555554bp-5, -0x1.6c16c16c15015p-10, 0x1.a01a019c8f254p-16,
+                -0x1.27e4f7f191469p-22, 0x1.1ee9dbcef7f5ep-29, -0x1.8fa68483bd124p-37);
 #else
     V p = BB_P2(z, 0x1.55554ap-5, -0x1.6c0c28p-10, 0x1.99e80cp-16);
 #endif
     return w + (((K(1) - w) - h) + v_fma(z * z, p, -(r * l)));
 }
 /* masks and signs of n: bit 0 exchanges sine and cosine, bit 1 changes the sign */
-BB_INLINE VM v_odd(VI n) { return v_lt((V)(n << (int)(sizeof(R) * 8 - 1) ^ (VI)K(1)), K(0)); }
-BB_INLINE V v_bit1(VI n) { return v_signbit((V)(n << (int)(sizeof(R) * 8 - 2))); }
+BB_INLINE VM v_odd(VI n) { return v_lt((V)((VU)n << (int)(sizeof(R) * 8 - 1) ^ (VU)K(1)), K(0)); }
+BB_INLINE V v_bit1(VI n) { return v_signbit((V)((VU)n << (int)(sizeof(R) * 8 - 2))); }
 
 /*@ v_sin : v_trig_reduce v_trig_series */
 /* sin x; 1 ulp. */
@@ -418,7 +428,7 @@ BB_INLINE V v_cos(V x)
 {
     VI n;
     V l, r = v_trig_reduce(x, &l, &n);
-    return v_xor(v_sel(v_odd(n), v_sin_series(r, l), v_cos_series(r, l)), v_bit1(n + 1));
+    return v_xor(v_sel(v_odd(n), v_sin_series(r, l), v_cos_series(r, l)), v_bit1((VI)((VU)n + 1)));
 }
 
 /*@ v_tan : v_trig_reduce v_trig_series */
@@ -432,8 +442,9 @@ BB_INLINE V v_tan(V x)
 }
 
 /*@ v_atan_core : */
-/* The angle in [0, pi] of the point (b, a), a >= 0, mirrored where left is true. The quotient q is brought below
- * tan(pi/8) by exchanging a and b and by a rotation of pi/4; what is turned back is n quarters. E: atan. */
+/* The angle in [0, pi] of the point (b, a), a >= 0, mirrored where left is negative. The quotient q is
+ * brought below tan(pi/8) by exchanging a and b and by a rotation of pi/4; n is the number of quarters.
+ * E: atan. */
 BB_INLINE V v_atan_core(V a, V b, V left)
 {
     V scale = v_sel(v_gt(v_maxx(b, a), K(BB_DOUBLE ? 0x1p1020 : (double)0x1p124f)), K(0.25), K(1));
@@ -472,8 +483,8 @@ BB_INLINE V v_atan2(V y, V x)
 }
 
 /*@ v_asin_core : */
-/* asin s = s + s z p(z) for s = |x| up to 1/2, and for s = sqrt((1 - |x|)/2) above, where asin |x| = pi/2 - 2 asin s.
- * E: asin. */
+/* asin s = s + s z p(z) for s = |x| up to 1/2, and for s = sqrt((1 - |x|)/2) above, where asin |x| = pi/2 - 2
+ * asin s. E: asin. */
 BB_INLINE V v_asin_core(V a, VM big)
 {
     V z = v_sel(big, (K(1) - a) * K(0.5), a * a), s = v_sel(big, v_sqrt(z), a);
@@ -533,8 +544,8 @@ BB_INLINE V v_hypot(V a, V b)
     a = v_abs(a);
     b = v_abs(b);
     V hi = v_maxx(a, b), lo = v_minx(a, b);
-    VI field = (VI)((VU)v_minx(hi, (V)(VI)v_splati(limit << BB_MB)) >> BB_MB);
-    field += (VI)((VU)(field - 1) >> (int)(sizeof(R) * 8 - 1)); /* at least 1 */
+    VU field = (VU)v_minx(hi, (V)v_splati(limit << BB_MB)) >> BB_MB;
+    field += (field - 1) >> (int)(sizeof(R) * 8 - 1); /* at least 1 */
     V down = (V)((2 * BB_EB - field) << BB_MB), up = (V)(field << BB_MB);
     hi *= down;
     lo *= down;
@@ -554,15 +565,15 @@ BB_INLINE V v_erf_series(V x)
                  0x1.ba69135cf9ep-20, -0x1.6390bfe02c4cdp-23, 0x1.1320ae6305dcbp-26, -0x1.c4bb413514fc6p-30,
                  0x1.3ba4145518fafp-33);
 #else
-    V p = BB_P6(z, 0x1.06eba8p-3, -0x1.81273ep-2, 0x1.ce2ce6p-4, -0x1.b7f71ap-6, 0x1.53f22ep-8, -0x1.a351d4p-11,
-                0x1.47730ap-14);
+    V p = BB_P6(z, 0x1.06eba8p-3, -0x1.81273ep-2, 0x1.ce2ce6p-4, -0x1.b7f71ap-6, 0x1.53f22ep-8,
+                -0x1.a351d4p-11, 0x1.47730ap-14);
 #endif
     return v_fma(x, p, x);
 }
 
 /*@ v_erfc_tail : v_exp_parts v_scale v_two_prod */
-/* erfc x for x >= 1/2, after Shepherd and Laframboise: (1 + 2 x) e^(x^2) erfc x is nearly constant and a polynomial in
- * (x - 4)/(x + 4). The square is taken in full, for its error is multiplied by x^2. E: erfc. */
+/* erfc x for x >= 1/2, after Shepherd and Laframboise: (1 + 2 x) e^(x^2) erfc x is nearly constant and a
+ * polynomial in (x - 4)/(x + 4). The square is taken in full, for its error is multiplied by x^2. E: erfc. */
 BB_INLINE V v_erfc_tail(V x)
 {
     x = v_minx(K(BB_DOUBLE ? 27.5 : 10.5), x);
@@ -599,8 +610,8 @@ BB_INLINE V v_erfc(V x)
 }
 
 /*@ v_pow_core : v_log_parts v_two_prod v_scale */
-/* a^b = 2^(b log2 a) for 0 < a < infinity: the logarithm as a sum of two numbers, half a word more exact than the
- * format. E: log-long, exp2-fine. */
+/* a^b = 2^(b log2 a) for 0 < a < infinity: the logarithm as a sum of two numbers, half a word more exact than
+ * the format. E: log-long, exp2-fine. */
 BB_INLINE V v_log2_pair(V a, V *rest)
 {
     V e, f = v_log_parts(a, &e);
