@@ -26,6 +26,8 @@ static int64_t stage_of(const planner *p, const bbi_node *node) { return bbi_tab
 
 static bb_status no_memory(void) { return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory"); }
 
+static bbi_place wanted_place(const planner *p, int32_t k) { return p->b.options->places ? p->b.options->places[k] : (bbi_place)p->outputs[k]->place; }
+
 static bb_status check_outputs(const planner *p) {
     for (int32_t k = 0; k < p->noutput; k++) {
         if (!p->outputs[k]) return bbi_fail(BB_BAD_ARGUMENT, "plan: output %d is missing", k);
@@ -144,10 +146,10 @@ static bb_status find_homes(planner *p) {
         const bbi_node *root = p->outputs[k];
         home_search search = {.home = (int32_t)stage_of(p, root), .possible = true};
         if (search.home >= 0) {
-            search.possible = p->key[search.home].kept == (bbi_place)root->place && !p->key[search.home].list;
+            search.possible = p->key[search.home].kept == wanted_place(p, k) && !p->key[search.home].list;
             BBI_FORWARD(visit_once(p, root, check_home, &search));
         }
-        bool itself = root->op == BBI_OP_REDUCE;
+        bool itself = root->op == BBI_OP_REDUCE && (bbi_place)root->place == wanted_place(p, k);
         p->home[k] = search.home >= 0 && (search.possible || itself) ? search.home : -1;
         BBI_FORWARD(visit_once(p, root, need_temporary, &p->home[k]));
     }
@@ -163,7 +165,7 @@ static bb_status find_homes(planner *p) {
 static bb_status add_map_stages(planner *p) {
     for (int32_t k = 0; k < p->noutput; k++) {
         if (p->home[k] >= 0) continue;
-        stage_key key = {.level = p->max_level + 1, .kept = (bbi_place)p->outputs[k]->place, .folded = BBI_P};
+        stage_key key = {.level = p->max_level + 1, .kept = wanted_place(p, k), .folded = BBI_P};
         p->home[k] = find_stage(p, &key);
         if (p->home[k] < 0) p->home[k] = add_stage(p, &key);
         if (p->home[k] < 0) return BB_OUT_OF_MEMORY;
@@ -215,7 +217,7 @@ static bb_status build(planner *p) {
 
 bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput, const bbi_plan_options *options,
                         bbi_plan **result) {
-    static const bbi_plan_options defaults = {false};
+    static const bbi_plan_options defaults = {false, NULL};
     planner p = {.outputs = outputs, .noutput = noutput};
     *result = NULL;
     p.b.c = c;

@@ -155,6 +155,7 @@ int64_t bbi_index_value(const bbi_code *code, int32_t index, const int64_t *size
 /* ---- plan.c, lower.c ---------------------------------------------------------------------------------------------------------- */
 typedef struct bbi_plan_options {
     bool separate_sums; /* sums go through out and fold kernels (direct summation in double of float terms) */
+    const bbi_place *places; /* where each output is wanted: at least its own placement; NULL: just there */
 } bbi_plan_options;
 /* outputs: placed values (I, J or P) over reductions. The context is locked by the caller; the plan keeps no pointer into it but stage->list. */
 bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput, const bbi_plan_options *options,

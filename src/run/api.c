@@ -1,0 +1,219 @@
+/* api.c: the checked shell of the public header around contexts, expressions, tables, cache and machine. Programs and kernels have files of
+ * their own. */
+#include "api_text.h"
+#include "cache.h"
+#include "compiler.h"
+#include "jit.h"
+#include "program.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *bb_version(void) { return "0.1.0"; }
+void bb_free(void *pointer) { bbi_free(pointer); }
+
+/* ---- arrays ------------------------------------------------------------------------------------------------------------------------- */
+bb_array bb_array_of(void *data, bb_dtype dtype, int ndim, const int64_t *shape) {
+    static const struct { uint8_t code, bits; } kind[] = {[BB_FLOAT32] = {2, 32}, [BB_FLOAT64] = {2, 64}, [BB_FLOAT16] = {2, 16},
+                                                          [BB_BFLOAT16] = {4, 16}, [BB_INT64] = {0, 64}};
+    bb_array a = {.data = data, .device_type = 1, .ndim = ndim, .shape = shape, .dtype_lanes = 1};
+    if ((unsigned)dtype < sizeof kind / sizeof *kind) a.dtype_code = kind[dtype].code, a.dtype_bits = kind[dtype].bits;
+    return a;
+}
+
+/* ---- contexts and expressions ----------------------------------------------------------------------------------------------------------- */
+bb_status bb_context_new(bb_context **context) {
+    if (!context) return bbi_fail(BB_BAD_ARGUMENT, "bb_context_new: context must not be NULL");
+    *context = bbi_context_new();
+    return *context ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_context_new: out of memory");
+}
+
+void bb_context_release(bb_context *context) {
+    if (context) bbi_context_release(context);
+}
+
+static bool usable(const bb_context *context, const char *function) {
+    if (context) return true;
+    bbi_fail(BB_BAD_ARGUMENT, "%s: the context is NULL", function);
+    return false;
+}
+
+bb_expr bb_variable(bb_context *context, int position, bb_axis place, int64_t dim) {
+    if (!usable(context, "bb_variable")) return NULL;
+    if (position < 0 || dim < 1 || (place != BB_NONE && place != BB_I && place != BB_J)) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_variable: position %d, place %d, dimension %lld; position >= 0, place BB_I, BB_J or BB_NONE, dimension >= 1", position,
+                 (int)place, (long long)dim);
+        return NULL;
+    }
+    bbi_context_lock(context);
+    bb_expr e = bbi_var(context, position, (bbi_place)place, dim);
+    bbi_context_unlock(context);
+    return e;
+}
+
+bb_expr bb_number(bb_context *context, double value) {
+    if (!usable(context, "bb_number")) return NULL;
+    bbi_context_lock(context);
+    bb_expr e = bbi_const(context, value);
+    bbi_context_unlock(context);
+    return e;
+}
+
+bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers, int integer_count) {
+    if (!usable(context, "bb_apply")) return NULL;
+    int op = name ? bbi_op_find(name, strlen(name)) : -1;
+    if (op < 0 || (bbi_op_info(op)->flags & BBI_HIDDEN)) {
+        bbi_fail(BB_UNKNOWN_NAME, "bb_apply: there is no operation '%s'; `benben ops` lists them", name ? name : "(null)");
+        return NULL;
+    }
+    if (count < 0 || count > BBI_MAX_ARGS || integer_count < 0 || integer_count > BBI_MAX_INTS || (count && !operands) || (integer_count && !integers)) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_apply: %s takes %d operands; %d given with %d integers", name, bbi_op_info(op)->arity, count, integer_count);
+        return NULL;
+    }
+    for (int k = 0; k < count; k++)
+        if (!operands[k]) return NULL;
+    bbi_context_lock(context);
+    bb_expr e = bbi_apply(context, op, operands, count, integers, integer_count);
+    bbi_context_unlock(context);
+    return e;
+}
+
+bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr formula, bb_expr weight, int64_t k) {
+    if (!usable(context, "bb_reduce") || !formula) return NULL;
+    int reduction = name ? bbi_reduction_find(name, strlen(name)) : -1;
+    if (reduction < 0 || axis < BB_I || axis > BB_IJ) {
+        bbi_fail(reduction < 0 ? BB_UNKNOWN_NAME : BB_BAD_ARGUMENT, "bb_reduce: reduction '%s' over axis %d; the axis is BB_I, BB_J or BB_IJ, `benben ops` lists the names",
+                 name ? name : "(null)", (int)axis);
+        return NULL;
+    }
+    bbi_context_lock(context);
+    bb_expr e = bbi_reduce(context, (bbi_reduction)reduction, (bbi_place)axis, k, formula, weight, NULL);
+    bbi_context_unlock(context);
+    return e;
+}
+
+bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_expr list) {
+    if (!usable(context, "bb_reduce_listed") || !formula || !list) return NULL;
+    if ((axis != BB_I && axis != BB_J) || !bbi_node_is_index(list) || (list->place != BBI_I && list->place != BBI_J)) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_reduce_listed: the axis is BB_I or BB_J and the list an index reduction that keeps an axis (argmin, argkmin ...)");
+        return NULL;
+    }
+    bbi_context_lock(context);
+    bb_expr e = bbi_reduce(context, BBI_RED_sum, (bbi_place)axis, 0, bbi_place_as(context, formula, BBI_IJ), NULL, list);
+    bbi_context_unlock(context);
+    return e;
+}
+
+int64_t bb_expr_dim(bb_expr expression) { return expression ? expression->dim : 0; }
+bb_axis bb_expr_place(bb_expr expression) { return expression ? (bb_axis)expression->place : BB_NONE; }
+
+/* ---- tables ------------------------------------------------------------------------------------------------------------------------------ */
+static int nth_public_op(int number) { /* leaves and hidden rows are not counted */
+    for (int op = BBI_OP_REDUCE + 1; op < BBI_OP_COUNT; op++)
+        if (!(bbi_op_info(op)->flags & BBI_HIDDEN) && number-- == 0) return op;
+    return -1;
+}
+
+int bb_op_count(void) {
+    int count = 0;
+    while (nth_public_op(count) >= 0) count++;
+    return count;
+}
+
+bb_status bb_op(int number, bb_op_info *info) {
+    static const char *const kind[] = {"map", "fold", "contract", "index", "macro", "build", "leaf"};
+    int op = number < 0 ? -1 : nth_public_op(number);
+    if (op < 0 || !info) return bbi_fail(BB_BAD_ARGUMENT, "bb_op: there is no operation number %d", number);
+    const bbi_op_row *row = bbi_op_info(op);
+    *info = (bb_op_info){.name = row->name, .alias = row->alias, .kind = kind[row->kind], .doc = row->doc, .arity = row->arity, .integers = row->int_count,
+                         .cost = row->cost, .differentiable = !(row->flags & BBI_NODIFF)};
+    return BB_OK;
+}
+
+int bb_reduction_count(void) { return BBI_RED_COUNT; }
+
+bb_status bb_reduction(int number, bb_reduction_info *info) {
+    if (number < 0 || number >= BBI_RED_COUNT || !info) return bbi_fail(BB_BAD_ARGUMENT, "bb_reduction: there is no reduction number %d", number);
+    const bbi_reduction_row *row = bbi_reduction_info(number);
+    *info = (bb_reduction_info){.name = row->name, .alias = row->alias, .doc = row->doc, .takes_k = row->parameters, .formulas = row->formulas,
+                                .is_index = row->output == BBI_OUT_INDEX};
+    return BB_OK;
+}
+
+/* ---- showing -------------------------------------------------------------------------------------------------------------------------------- */
+static bb_status show_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dtype) {
+    bbi_emit_options options = {.is_double = dtype == BB_FLOAT64, .level = bbi_cpu_level()};
+    for (int32_t s = 0; s < plan->nstage; s++) {
+        if (plan->stage[s].folded == BBI_P || plan->stage[s].list) continue;
+        bbi_text_add(text, "/* ==== stage %d ==== */\n", s);
+        BBI_FORWARD(bbi_emit_pair(text, &plan->stage[s], &options));
+    }
+    return BB_OK;
+}
+
+static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_dtype dtype) {
+    if (strcmp(what, "parsed") == 0 || strcmp(what, "dag") == 0) {
+        bbi_context_lock(p->context);
+        if (what[0] == 'd') bbi_print_dag(text, p->output, p->noutput, &p->signature);
+        for (int k = 0; k < p->noutput && what[0] == 'p'; k++) {
+            bbi_print(text, p->output[k], &p->signature);
+            bbi_text_add(text, "\n");
+        }
+        bbi_context_unlock(p->context);
+        return BB_OK;
+    }
+    if (strcmp(what, "plan") != 0 && strcmp(what, "source") != 0)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: cannot show '%s'; parsed, dag, plan or source", what);
+    bbi_plan *plan;
+    BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, &plan));
+    bb_status status = BB_OK;
+    if (what[0] == 'p') bbi_plan_print(text, plan);
+    else status = show_sources(text, plan, dtype);
+    bbi_plan_free(plan);
+    return status;
+}
+
+static bb_status give_text(bb_status status, bbi_text *text, char **out) {
+    if (status == BB_OK && (text->failed || !text->data)) status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the text");
+    if (status == BB_OK) *out = text->data;
+    else bbi_text_free(text);
+    return status;
+}
+
+bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **out) {
+    if (!program || !what || !out) return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: program, what and text must not be NULL");
+    bbi_text text = {0};
+    *out = NULL;
+    return give_text(show(&text, program, what, dtype), &text, out);
+}
+
+/* ---- machine, compiler, cache ---------------------------------------------------------------------------------------------------------------- */
+bb_status bb_get_statistics(bb_statistics *statistics) {
+    int64_t counters[BBI_JIT_COUNTERS];
+    if (!statistics || !bbi_options_fit(statistics->size, sizeof *statistics, "bb_get_statistics")) return BB_BAD_ARGUMENT;
+    bbi_jit_counters(counters);
+    bb_statistics all = {.size = statistics->size, .compiles = counters[BBI_JIT_COMPILES], .disk_hits = counters[BBI_JIT_DISK_HITS],
+                         .memory_hits = counters[BBI_JIT_MEMORY_HITS], .failures = counters[BBI_JIT_FAILURES], .peak_memory = bbi_peak_memory()};
+    memcpy(statistics, &all, statistics->size < sizeof all ? statistics->size : sizeof all);
+    return BB_OK;
+}
+
+bb_status bb_doctor(char **out) {
+    if (!out) return bbi_fail(BB_BAD_ARGUMENT, "bb_doctor: text must not be NULL");
+    bbi_text text = {0};
+    *out = NULL;
+    bbi_doctor_text(&text);
+    return give_text(BB_OK, &text, out);
+}
+
+bb_status bb_cache_info(char **path, int64_t *entries, int64_t *bytes) {
+    bbi_cache_state state;
+    BBI_FORWARD(bbi_cache_look(&state));
+    if (entries) *entries = state.entries;
+    if (bytes) *bytes = state.bytes;
+    if (!path) return BB_OK;
+    *path = state.folder[0] ? bbi_strdup(state.folder) : NULL;
+    return *path || !state.folder[0] ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_cache_info: out of memory");
+}
+
+bb_status bb_cache_clear(void) { return bbi_cache_clear(NULL); }

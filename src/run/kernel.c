@@ -1,0 +1,139 @@
+/* kernel.c: kernels. A kernel is cheap to make; plans and executables come with the first arrays, one for each real type. */
+#include "program.h"
+
+#include <string.h>
+
+bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, bbi_plan **plan) {
+    bool direct = options && options->sum_scheme == BB_SUM_DIRECT && options->accumulate_double && !is_double;
+    bbi_plan_options how = {.separate_sums = direct, .places = program->place};
+    bbi_context_lock(program->context);
+    bb_status status = bbi_plan_make(program->context, program->output, program->noutput, (int32_t)program->signature.count, &how, plan);
+    bbi_context_unlock(program->context);
+    return status;
+}
+
+static bb_status check_options(const bb_compile_options *options, bb_compile_options *all) {
+    memset(all, 0, sizeof *all);
+    all->size = sizeof *all;
+    if (!options) return BB_OK;
+    if (!bbi_options_fit(options->size, sizeof *all, "bb_compile options")) return BB_BAD_ARGUMENT;
+    memcpy(all, options, options->size < sizeof *all ? options->size : sizeof *all);
+    all->size = sizeof *all;
+    if ((int)all->target < 0 || all->target > BB_TARGET_CPU) return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown target %d", (int)all->target);
+    if ((int)all->policy < 0 || all->policy > BB_POLICY_BACKGROUND) return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown policy %d", (int)all->policy);
+    if ((int)all->sum_scheme < 0 || all->sum_scheme > BB_SUM_DIRECT)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown sum scheme %d", (int)all->sum_scheme);
+    return BB_OK;
+}
+
+bb_status bb_compile(const bb_program *program, const bb_compile_options *options, bb_kernel **kernel) {
+    bb_compile_options all;
+    if (!program || !kernel) return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: program and kernel must not be NULL");
+    *kernel = NULL;
+    BBI_FORWARD(check_options(options, &all));
+    bb_kernel *k = bbi_calloc(1, sizeof *k);
+    if (!k) return bbi_fail(BB_OUT_OF_MEMORY, "bb_compile: out of memory");
+    k->references = 1;
+    k->options = all;
+    k->program = (bb_program *)program;
+    bb_program_retain(k->program);
+    k->mutex = bbi_mutex_new();
+    bb_status status = k->mutex ? bbi_plan_of(program, &all, false, &k->plan) : bbi_fail(BB_OUT_OF_MEMORY, "bb_compile: out of memory");
+    if (status == BB_OK) *kernel = k;
+    else bb_kernel_release(k);
+    return status;
+}
+
+void bb_kernel_retain(bb_kernel *kernel) {
+    if (kernel) atomic_fetch_add(&kernel->references, 1);
+}
+
+static void variant_free(bbi_variant *v) {
+    if (!v) return;
+    if (v->executable) bbi_executable_free(v->executable);
+    bbi_plan_free(v->plan);
+    bbi_free(v);
+}
+
+void bb_kernel_release(bb_kernel *kernel) {
+    if (!kernel || atomic_fetch_sub(&kernel->references, 1) != 1) return;
+    for (int t = 0; t < 2; t++) variant_free(atomic_load(&kernel->variant[t]));
+    bbi_plan_free(kernel->plan);
+    bb_program_release(kernel->program);
+    if (kernel->mutex) bbi_mutex_free(kernel->mutex);
+    bbi_free(kernel);
+}
+
+const bb_program *bb_kernel_program(const bb_kernel *kernel) { return kernel ? kernel->program : NULL; }
+
+static bb_status make_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant) {
+    bbi_variant *v = bbi_calloc(1, sizeof *v);
+    if (!v) return bbi_fail(BB_OUT_OF_MEMORY, "kernel: out of memory");
+    bb_status status = bbi_plan_of(kernel->program, &kernel->options, is_double, &v->plan);
+    if (status == BB_OK) status = bbi_executable_new(v->plan, is_double, &kernel->options, &v->executable);
+    if (status == BB_OK) *variant = v;
+    else variant_free(v);
+    return status;
+}
+
+bb_status bbi_kernel_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant) {
+    *variant = atomic_load_explicit(&kernel->variant[is_double], memory_order_acquire);
+    if (*variant) return BB_OK;
+    bbi_mutex_lock(kernel->mutex);
+    *variant = atomic_load(&kernel->variant[is_double]);
+    bb_status status = BB_OK;
+    if (!*variant) {
+        status = make_variant(kernel, is_double, variant);
+        if (status == BB_OK) atomic_store_explicit(&kernel->variant[is_double], *variant, memory_order_release);
+    }
+    bbi_mutex_unlock(kernel->mutex);
+    return status;
+}
+
+bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs, int output_count, const bb_run_options *options) {
+    bool is_double;
+    bbi_variant *v;
+    if (!kernel || (input_count > 0 && !inputs) || (output_count > 0 && !outputs))
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_run: kernel, inputs and outputs must not be NULL");
+    const bb_program *p = kernel->program;
+    if (input_count != p->signature.count)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d inputs, but the program has %lld variables", input_count, (long long)p->signature.count);
+    if (output_count != p->noutput) return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d outputs, but the program has %d", output_count, p->noutput);
+    BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, input_count, p->signature.variables, &is_double));
+    BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
+    return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info, options);
+}
+
+bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_run_options *options, int position, int64_t *shape,
+                          int capacity, int *ndim) {
+    int64_t full[BBI_MAX_BATCH_DIMS + 2];
+    bbi_extent extent;
+    if (!kernel || !ndim || (capacity > 0 && !shape) || (input_count > 0 && !inputs))
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: kernel, inputs, shape and ndim must not be NULL");
+    const bb_program *p = kernel->program;
+    if (position < 0 || position >= p->noutput) return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: there is no output %d", position);
+    BBI_FORWARD(bbi_arrays_extent(inputs, input_count, p->signature.variables, (int)p->signature.count, options, &extent));
+    *ndim = bbi_output_shape(&extent, &p->info[position], full);
+    if (*ndim > capacity) return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: %d dimensions, room for %d", *ndim, capacity);
+    memcpy(shape, full, (size_t)*ndim * sizeof *shape);
+    return BB_OK;
+}
+
+bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const char **reason) {
+    const char *ignored;
+    if (!reason) reason = &ignored;
+    *reason = "";
+    bbi_variant *v = kernel ? atomic_load(&kernel->variant[dtype == BB_FLOAT64]) : NULL;
+    if (v) return bbi_executable_tier(v->executable, reason);
+    *reason = "the kernel has not run with this type yet";
+    return BB_TARGET_INTERP;
+}
+
+bb_status bb_kernel_wait(bb_kernel *kernel) {
+    if (!kernel) return bbi_fail(BB_BAD_ARGUMENT, "bb_kernel_wait: the kernel is NULL");
+    for (int t = 0; t < 2; t++) {
+        bbi_variant *v = atomic_load(&kernel->variant[t]);
+        if (v) BBI_FORWARD(bbi_executable_wait(v->executable));
+    }
+    return BB_OK;
+}
