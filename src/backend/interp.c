@@ -1,0 +1,410 @@
+/* The interpreter's executor: a code is run action by action over tiles of (casts x lanes).
+ *
+ * A tile holds as many vectors of lanes as are in use, cast after cast without gaps, so that an operation between tiles is one
+ * flat loop. Every operand is found in the same way: base of its space + component x stride, plus the space's step per cast;
+ * lanes are vectors in memory or one number for all (splat). Map codes and pair lists have no casts: there a "cast" is a further
+ * block of lanes.
+ *
+ * Sums: a tile's casts are added in ascending order onto the sum area, tile after tile; a component of the sum area is written by
+ * one SUM only, so each component sees its terms in the order of the casts, as in the compiled kernel. */
+#include "interp.h"
+
+#include <string.h>
+
+typedef struct bbi_space_view {
+    const char *base;
+    int64_t stride, step; /* bytes: from component to component, from cast to cast */
+    bool splat;
+} bbi_space_view;
+
+typedef struct bbi_frame {
+    const bbi_interp *interp;
+    const bbi_interp_isa *isa;
+    bbi_space_view space[BBI_SPACES];
+    int64_t casts, vectors, tile_step; /* tile_step: bytes of a cast in a tile */
+    const int64_t *size;
+    int64_t *index, *counter;
+    char *tiles, *sum, *out;
+    int64_t tile_stride;
+    int64_t sum_step;              /* bytes from cast to cast of the sum area; components are a block apart */
+    int64_t out_stride, out_step;
+    bool single;                   /* one element only: outputs are numbers, not vectors */
+    double count[3];               /* operands that are integers, as R */
+} bbi_frame;
+
+/* ---- index expressions ------------------------------------------------------------------------------------------------------ */
+static int64_t combine(bbi_index_op op, int64_t a, int64_t b)
+{
+    switch (op) {
+    case BBI_IX_ADD: return a + b;
+    case BBI_IX_SUB: return a - b;
+    case BBI_IX_MUL: return a * b;
+    case BBI_IX_DIV: return b != 0 ? a / b : 0;
+    case BBI_IX_MOD: return b != 0 ? a % b : 0;
+    case BBI_IX_MIN: return a < b ? a : b;
+    case BBI_IX_MAX: return a > b ? a : b;
+    case BBI_IX_LT: return a < b;
+    case BBI_IX_GE: return a >= b;
+    case BBI_IX_EQ: return a == b;
+    case BBI_IX_AND: return a != 0 && b != 0;
+    default: return 0;
+    }
+}
+
+static void evaluate(const bbi_frame *f, int32_t first, int32_t count)
+{
+    const bbi_interp *interp = f->interp;
+    for (int32_t k = first; k < first + count; k++) {
+        const int32_t n = interp->node[k];
+        const bbi_index *x = &interp->index[n];
+        if (x->op == BBI_IX_SIZE) {
+            f->index[n] = f->size[x->value];
+        } else if (x->op == BBI_IX_COUNTER) {
+            f->index[n] = f->counter[x->value];
+        } else {
+            f->index[n] = combine((bbi_index_op)x->op, f->index[x->a], f->index[x->b]);
+        }
+    }
+}
+
+static inline int64_t value_of(const bbi_frame *f, bbi_address a) { return a.slot < 0 ? a.value : f->index[a.slot]; }
+
+/* ---- operands ------------------------------------------------------------------------------------------------------------------ */
+static inline void look(bbi_frame *f, const bbi_place_operand *o, int number, bbi_view *view)
+{
+    const bbi_space_view *s = &f->space[o->space];
+    const int64_t component = value_of(f, o->component);
+    if (o->space == BBI_COUNT) {
+        if (f->interp->is_double) {
+            f->count[number] = (double)component;
+        } else {
+            const float value = (float)component;
+            memcpy(&f->count[number], &value, sizeof value);
+        }
+        *view = (bbi_view){.at = (const char *)&f->count[number], .splat = true};
+        return;
+    }
+    view->at = s->base + component * s->stride;
+    view->cast_step = s->step;
+    view->splat = s->splat;
+}
+
+/* Where all operands go from cast to cast as the tile does, or are the same for all, the tile is one row. */
+static inline bool is_flat(const bbi_frame *f, const bbi_view *view, int count)
+{
+    bool flat = true;
+    for (int k = 0; k < count; k++) {
+        flat &= view[k].cast_step == (view[k].splat ? 0 : f->tile_step);
+    }
+    return flat || f->casts == 1;
+}
+
+static void put_out(const bbi_frame *f, int64_t component, const bbi_view *view)
+{
+    char *out = f->out + component * f->out_stride;
+    if (f->single) {
+        memcpy(out, view->at, (size_t)f->isa->real_bytes);
+    } else {
+        f->isa->copy(out, f->out_step, view, f->casts, f->vectors);
+    }
+}
+
+/* Where an action writes its tile: its buffer, or the out area itself if its casts are laid out as those of the tile. */
+static char *destination(const bbi_frame *f, const bbi_action *a)
+{
+    if (a->to_out && f->tile_step == f->out_step) return f->out + value_of(f, a->index) * f->out_stride;
+    return f->tiles + a->result * f->tile_stride;
+}
+
+static void finish(const bbi_frame *f, const bbi_action *a, const char *tile)
+{
+    if (!a->to_out || f->tile_step == f->out_step) return;
+    put_out(f, value_of(f, a->index), &(bbi_view){.at = tile, .cast_step = f->tile_step});
+}
+
+/* ---- actions ---------------------------------------------------------------------------------------------------------------------- */
+static inline void run_map(bbi_frame *f, const bbi_action *a)
+{
+    bbi_view view[3];
+    unsigned splats = 0;
+    for (int k = 0; k < a->narg; k++) {
+        look(f, &a->arg[k], k, &view[k]);
+        splats |= (unsigned)view[k].splat << k;
+    }
+    char *result = destination(f, a);
+    if (is_flat(f, view, a->narg)) {
+        a->function[splats](result, view, 1, f->casts * f->vectors);
+    } else {
+        a->function[splats](result, view, f->casts, f->vectors);
+    }
+    finish(f, a, result);
+}
+
+static void run_copy(bbi_frame *f, const bbi_action *a, int which)
+{
+    bbi_view view;
+    look(f, &a->arg[which], 0, &view);
+    char *result = f->tiles + a->result * f->tile_stride;
+    if (is_flat(f, &view, 1)) {
+        f->isa->copy(result, 0, &view, 1, f->casts * f->vectors);
+    } else {
+        f->isa->copy(result, f->tile_step, &view, f->casts, f->vectors);
+    }
+}
+
+static inline void run_sum(bbi_frame *f, const bbi_action *a)
+{
+    bbi_view view[2];
+    for (int k = 0; k < a->narg; k++) {
+        look(f, &a->arg[k], k, &view[k]);
+    }
+    f->isa->sum(f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts, f->vectors);
+}
+
+static void run_out(bbi_frame *f, const bbi_action *a)
+{
+    bbi_view view;
+    look(f, &a->arg[0], 0, &view);
+    put_out(f, value_of(f, a->index), &view);
+}
+
+typedef struct bbi_terms { /* of a chain, as pointers */
+    const char *lane[BBI_CHAIN_TERMS], *cast[BBI_CHAIN_TERMS];
+    int64_t count;
+} bbi_terms;
+
+static inline void add_term(const bbi_frame *f, bbi_terms *t, const bbi_term *term)
+{
+    const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
+    const char *x = row->base + value_of(f, term->row) * row->stride;
+    const char *y = column->base + value_of(f, term->column) * column->stride;
+    t->lane[t->count] = row->splat ? y : x;
+    t->cast[t->count] = row->splat ? x : y;
+    t->count++;
+}
+
+static void run_terms(bbi_frame *f, const bbi_action *a, const bbi_terms *t, const bbi_view *initial, char *result)
+{
+    bbi_chain chain = {.count = t->count, .lane = t->lane, .cast = t->cast, .square = a->square, .has_initial = initial != NULL};
+    const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
+    chain.cast_step = row->splat ? row->step : column->splat ? column->step : 0;
+    if (initial) chain.initial = *initial;
+    f->isa->chain(result, &chain, f->casts, f->vectors);
+}
+
+/* A long chain goes through the result BBI_CHAIN_TERMS terms at a time. */
+static void run_chain(bbi_frame *f, const bbi_action *a)
+{
+    const bbi_interp *interp = f->interp;
+    char *result = destination(f, a);
+    bbi_view view, *initial = NULL;
+    bbi_terms t;
+    t.count = 0;
+    if (a->narg > 0) {
+        look(f, &a->arg[0], 0, &view);
+        initial = &view;
+    }
+    for (int32_t n = a->first_term; n >= 0; n = interp->term[n].next) {
+        add_term(f, &t, &interp->term[n]);
+        if (t.count < BBI_CHAIN_TERMS && interp->term[n].next >= 0) continue;
+        run_terms(f, a, &t, initial, result);
+        view = (bbi_view){.at = result, .cast_step = f->tile_step};
+        initial = &view;
+        t.count = 0;
+    }
+    finish(f, a, result);
+}
+
+static void run_chain_loop(bbi_frame *f, const bbi_action *a)
+{
+    char *result = f->tiles + a->result * f->tile_stride;
+    const bbi_view view = {.at = result, .cast_step = f->tile_step};
+    const int64_t count = value_of(f, a->index);
+    bbi_terms t;
+    t.count = 0;
+    for (int64_t c = 0; c < count; c++) {
+        f->counter[a->counter] = c;
+        evaluate(f, a->first_node, a->node_count);
+        add_term(f, &t, &f->interp->term[a->first_term]);
+        if (t.count < BBI_CHAIN_TERMS && c + 1 < count) continue;
+        run_terms(f, a, &t, &view, result);
+        t.count = 0;
+    }
+}
+
+static void run_actions(bbi_frame *f, int32_t first, int32_t end);
+
+static void run_loop(bbi_frame *f, int32_t n, int64_t from)
+{
+    const bbi_action *a = &f->interp->action[n];
+    const int64_t count = value_of(f, a->index);
+    for (int64_t c = from; c < count; c++) {
+        f->counter[a->counter] = c;
+        evaluate(f, a->first_node, a->node_count);
+        run_actions(f, n + 1, a->end - 1);
+    }
+}
+
+/* The sum areas of different iterations are different components, BBI_WIDE of which are taken together. */
+static void run_sum_loop(bbi_frame *f, int32_t n)
+{
+    const bbi_action *a = &f->interp->action[n], *sum = a + 1;
+    const bbi_space_view *column = &f->space[BBI_COLUMN];
+    int64_t c = 0;
+    if (column->splat && f->sum_step == 0) {
+        const int64_t count = value_of(f, a->index);
+        bbi_view tile;
+        look(f, &sum->arg[0], 0, &tile);
+        for (; c + BBI_WIDE <= count; c += BBI_WIDE) {
+            char *area[BBI_WIDE];
+            const char *weight[BBI_WIDE];
+            for (int e = 0; e < BBI_WIDE; e++) {
+                f->counter[a->counter] = c + e;
+                evaluate(f, a->first_node, a->node_count);
+                area[e] = f->sum + value_of(f, sum->index) * BBI_BLOCK_BYTES;
+                weight[e] = column->base + value_of(f, sum->arg[1].component) * column->stride;
+            }
+            f->isa->sum_wide(area, &tile, weight, column->step, f->casts, f->vectors);
+        }
+    }
+    run_loop(f, n, c);
+}
+
+static void run_actions(bbi_frame *f, int32_t first, int32_t end)
+{
+    for (int32_t n = first; n < end; n++) {
+        const bbi_action *a = &f->interp->action[n];
+        switch (a->kind) {
+        case BBI_ACT_MAP: run_map(f, a); break;
+        case BBI_ACT_COPY: run_copy(f, a, 0); break;
+        case BBI_ACT_CHOOSE: run_copy(f, a, value_of(f, a->index) == 0); break;
+        case BBI_ACT_SUM: run_sum(f, a); break;
+        case BBI_ACT_OUT: run_out(f, a); break;
+        case BBI_ACT_CHAIN: run_chain(f, a); break;
+        case BBI_ACT_LOOP: run_loop(f, n, 0); n = a->end - 1; break;
+        case BBI_ACT_CHAIN_LOOP: run_chain_loop(f, a); n = a->end - 1; break;
+        case BBI_ACT_SUM_LOOP: run_sum_loop(f, n); n = a->end - 1; break;
+        default: break;
+        }
+    }
+}
+
+/* ---- frames ------------------------------------------------------------------------------------------------------------------------- */
+static int64_t rounded(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* Workspace: tile buffers, values of index expressions, counters. */
+int64_t bbi_interp_workspace(const bbi_interp *interp)
+{
+    return interp->buffer_count * interp->tile_casts * BBI_BLOCK_BYTES + rounded(interp->index_count * 8) +
+           rounded(interp->counter_count * 8) + 64;
+}
+
+static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *size, void *workspace)
+{
+    char *w = workspace;
+    f->interp = interp;
+    f->isa = interp->isa;
+    f->size = size;
+    f->tiles = w;
+    f->tile_stride = interp->tile_casts * BBI_BLOCK_BYTES;
+    w += interp->buffer_count * f->tile_stride;
+    f->index = (int64_t *)w;
+    f->counter = (int64_t *)(w + rounded(interp->index_count * 8));
+    f->single = false;
+    f->sum = f->out = NULL;
+    f->sum_step = f->out_stride = f->out_step = 0;
+    f->space[BBI_LITERAL] = (bbi_space_view){.base = interp->literal, .stride = interp->isa->real_bytes, .splat = true};
+    f->space[BBI_COUNT] = (bbi_space_view){.splat = true};
+    if (interp->node_count > 0) {
+        memcpy(f->index, interp->initial, (size_t)interp->index_count * sizeof *f->index);
+        evaluate(f, 0, interp->outer_nodes);
+    }
+}
+
+static void set_tile(bbi_frame *f, int64_t casts, int64_t vectors)
+{
+    f->casts = casts;
+    f->vectors = vectors;
+    f->tile_step = vectors * f->isa->vector_bytes;
+    f->space[BBI_VALUE] = (bbi_space_view){.base = f->tiles, .stride = f->tile_stride, .step = f->tile_step};
+}
+
+/* ---- pairs: rows by columns -------------------------------------------------------------------------------------------------------------- */
+void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform, const void *lane,
+                     int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out,
+                     int64_t out_stride, void *workspace)
+{
+    const int64_t real = interp->isa->real_bytes, vector = interp->isa->vector_bytes;
+    const int64_t vectors = (lanes * real + vector - 1) / vector;
+    bbi_frame f;
+    open_frame(&f, interp, size, workspace);
+    bbi_space_view *casting = &f.space[transposed ? BBI_ROW : BBI_COLUMN];
+    f.space[BBI_UNIFORM] = (bbi_space_view){.base = uniform, .stride = real, .splat = true};
+    f.space[transposed ? BBI_COLUMN : BBI_ROW] = (bbi_space_view){.base = lane, .stride = lane_stride * real};
+    *casting = (bbi_space_view){.base = cast, .stride = cast_stride * real, .step = real, .splat = true};
+    f.sum = sum;
+    f.sum_step = transposed ? interp->sum_count * BBI_BLOCK_BYTES : 0;
+    f.out = out;
+    f.out_stride = out_stride * BBI_BLOCK_BYTES;
+    f.out_step = BBI_BLOCK_BYTES;
+    for (int64_t first = 0; first < casts; first += f.casts) {
+        const int64_t left = casts - first;
+        set_tile(&f, left < interp->tile_casts ? left : interp->tile_casts, vectors);
+        run_actions(&f, 0, interp->action_count);
+        casting->base += f.casts * real;
+        if (f.sum) f.sum += f.casts * f.sum_step;
+        if (f.out) f.out += f.casts * f.out_step;
+    }
+}
+
+/* ---- elementwise: blocks of lanes take the place of casts ------------------------------------------------------------------------------------ */
+static void run_lanes(bbi_frame *f, int64_t count)
+{
+    const int64_t real = f->isa->real_bytes, vector = f->isa->vector_bytes, block = BBI_BLOCK_BYTES / real;
+    for (int64_t first = 0; first < count;) {
+        const int64_t left = count - first, whole = left / block;
+        if (whole > 0) {
+            set_tile(f, whole < f->interp->tile_casts ? whole : f->interp->tile_casts, BBI_BLOCK_BYTES / vector);
+        } else {
+            set_tile(f, 1, (left * real + vector - 1) / vector);
+        }
+        run_actions(f, 0, f->interp->action_count);
+        first += f->casts * block;
+        f->space[BBI_ROW].base += f->casts * f->space[BBI_ROW].step;
+        f->space[BBI_COLUMN].base += f->casts * f->space[BBI_COLUMN].step;
+        f->out += f->casts * f->out_step;
+    }
+}
+
+void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *uniform, void *array, int64_t stride, int64_t count,
+                    void *workspace)
+{
+    const int64_t real = interp->isa->real_bytes;
+    bbi_frame f;
+    if (count <= 0 || interp->action_count == 0) return;
+    open_frame(&f, interp, size, workspace);
+    f.single = count == 1 && stride * real % BBI_BLOCK_BYTES != 0; /* the uniform array, or one like it, is compact */
+    const bbi_space_view own = {.base = array, .stride = stride * real, .step = f.single ? 0 : BBI_BLOCK_BYTES, .splat = f.single};
+    f.space[BBI_ROW] = f.space[BBI_COLUMN] = own;
+    f.space[BBI_UNIFORM] = (bbi_space_view){.base = uniform ? uniform : array, .stride = uniform ? real : stride * real, .splat = true};
+    f.out = array;
+    f.out_stride = stride * real;
+    f.out_step = BBI_BLOCK_BYTES;
+    run_lanes(&f, count);
+}
+
+void bbi_interp_zip(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *row, const void *column, void *out,
+                    int64_t stride, int64_t count, void *workspace)
+{
+    const int64_t real = interp->isa->real_bytes;
+    bbi_frame f;
+    if (count <= 0) return;
+    open_frame(&f, interp, size, workspace);
+    f.space[BBI_ROW] = (bbi_space_view){.base = row, .stride = stride * real, .step = BBI_BLOCK_BYTES};
+    f.space[BBI_COLUMN] = (bbi_space_view){.base = column, .stride = stride * real, .step = BBI_BLOCK_BYTES};
+    f.space[BBI_UNIFORM] = (bbi_space_view){.base = uniform, .stride = real, .splat = true};
+    f.out = out;
+    f.out_stride = stride * real;
+    f.out_step = BBI_BLOCK_BYTES;
+    run_lanes(&f, count);
+}

@@ -1,0 +1,74 @@
+/* interp.h: the form in which the interpreter keeps a code, shared by interp_build.c, which makes it, and interp.c, which
+ * executes it. */
+#ifndef BBI_INTERP_H
+#define BBI_INTERP_H
+
+#include "backend.h"
+#include "isa.h"
+
+/* Where an operand lives: a bbi_space, with VALUE meaning tile buffers of the workspace. */
+enum { BBI_SPACES = BBI_COLUMN + 1 };
+typedef struct bbi_address { /* a component of a space, or an integer: `value`, or index[slot] if slot >= 0 */
+    int32_t slot;
+    int64_t value;
+} bbi_address;
+typedef struct bbi_place_operand {
+    uint8_t space;
+    bbi_address component; /* VALUE: number of the buffer; LITERAL: number of the literal; COUNT: the integer itself */
+} bbi_place_operand;
+
+typedef enum bbi_action_kind {
+    BBI_ACT_MAP,       /* result = op(arg...) */
+    BBI_ACT_COPY,      /* result = arg[0] */
+    BBI_ACT_CHOOSE,    /* result = index != 0 ? arg[0] : arg[1] */
+    BBI_ACT_LOOP,      /* for index times: the actions up to end */
+    BBI_ACT_END,
+    BBI_ACT_SUM,       /* sum[index] += ... */
+    BBI_ACT_OUT,       /* out[index] = arg[0] */
+    BBI_ACT_CHAIN,     /* result = arg[0] (narg 1) or nothing (narg 0), plus the terms */
+    BBI_ACT_CHAIN_LOOP, /* a loop whose body is one chain onto its own result */
+    BBI_ACT_SUM_LOOP,   /* a loop whose body is one SUM of a tile times weights of the casts */
+    BBI_ACT_NONE        /* while building: absorbed by another action */
+} bbi_action_kind;
+
+typedef struct bbi_term { /* of a chain: component of the rows, component of the columns */
+    bbi_address row, column;
+    int32_t next; /* term number, -1 */
+} bbi_term;
+
+typedef struct bbi_action {
+    uint8_t kind, narg;
+    bool square;      /* chain */
+    bool to_out;      /* the result is output component `index` and nothing else reads it */
+    uint16_t op;
+    int32_t result;   /* buffer; while building: value number; -1 */
+    int32_t end;      /* loops: the action after the body's END */
+    int32_t counter;  /* loops */
+    int32_t first_node, node_count;  /* loops: index expressions to evaluate in each iteration */
+    int32_t first_term, term_count;  /* chains */
+    bbi_address index;
+    bbi_place_operand arg[3];
+    bbi_map_function *function[8];   /* MAP: by splat flags of the operands */
+} bbi_action;
+
+struct bbi_interp {
+    const bbi_interp_isa *isa;
+    bool map, is_double;
+    int64_t sum_count;
+    bbi_action *action; int32_t action_count;
+    bbi_term *term;     int32_t term_count;
+    bbi_index *index;   int32_t index_count;    /* copy of the code's */
+    int64_t *initial;                           /* index values known beforehand */
+    int32_t *node;      int32_t node_count;     /* numbers of index expressions, in the order in which they are evaluated */
+    int32_t outer_nodes;                        /* the first of them, which depend on no counter */
+    void *literal;      int32_t literal_count;  /* as R */
+    int32_t counter_count, buffer_count;
+    int64_t tile_casts;
+};
+
+enum {
+    BBI_CHAIN_TERMS = 64, /* terms of a chain loop taken at a time */
+    BBI_BLOCK_BYTES = BBI_LANE_BYTES
+};
+
+#endif

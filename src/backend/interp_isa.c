@@ -1,0 +1,352 @@
+/* The interpreter's operations on tiles, for one instruction set and one real type.
+ *
+ * One function per MAP row of op.def, generated from the row's value text, so that interpreted and emitted code perform
+ * the same operations. Each reads its operands through views; the few operations that fill inner loops have variants
+ * with the splat flags known at compile time. Sums and chains keep their accumulators in registers over the rows of a
+ * tile; every accumulator sees its terms in ascending order whatever the blocking. */
+#include "isa.h"
+#include "prelude/cpu.h"
+#include "prelude/math.h"
+
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+BB_INLINE V at(const char *p) { return v_loadu((const R *)p); }
+BB_INLINE V splat_at(const char *p) { return v_splat(*(const R *)p); }
+BB_INLINE void put(char *p, V a) { v_storeu((R *)p, a); }
+
+/* ---- elementwise operations ------------------------------------------------------------------------------------------- */
+/* s0 s1 s2: splat flags of the operands, constants or expressions. */
+#define LOOP(arity, f, s0, s1, s2)                                                                                     \
+    const char *p0 = view[0].at, *p1 = view[arity > 1].at, *p2 = view[arity > 2 ? 2 : 0].at;                           \
+    const int64_t q0 = view[0].cast_step, q1 = view[arity > 1].cast_step, q2 = view[arity > 2 ? 2 : 0].cast_step;      \
+    for (; rows > 0; rows--, p0 += q0, p1 += q1, p2 += q2) {                                                           \
+        const V w0 = splat_at(p0), w1 = splat_at(p1), w2 = splat_at(p2);                                               \
+        for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB, result += BB_VB) {                                        \
+            const V a = (s0) ? w0 : at(p0 + v);                                                                        \
+            const V b = arity < 2 ? a : (s1) ? w1 : at(p1 + v);                                                        \
+            const V c = arity < 3 ? a : (s2) ? w2 : at(p2 + v);                                                        \
+            put(result, f(a, b, c));                                                                                   \
+        }                                                                                                              \
+    }
+
+#define OP(id, alias, arity, nint, kind, flags, value, ...) GENERATE_##kind(id, arity, value)
+#define GENERATE_FOLD(...)
+#define GENERATE_CONTRACT(...)
+#define GENERATE_INDEX(...)
+#define GENERATE_MACRO(...)
+#define GENERATE_BUILD(...)
+#define GENERATE_MAP(id, arity, value)                                                                                 \
+    BB_INLINE V f_##id(V a, V b, V c)                                                                                  \
+    {                                                                                                                  \
+        (void)a, (void)b, (void)c;                                                                                     \
+        return value;                                                                                                  \
+    }                                                                                                                  \
+    static void map_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors)                            \
+    {                                                                                                                  \
+        LOOP(arity, f_##id, view[0].splat, view[1].splat, view[2].splat)                                               \
+    }
+#include "../expr/op.def"
+#undef OP
+#undef GENERATE_MAP
+
+#define OP(id, alias, arity, nint, kind, flags, value, ...) [BBI_OP_##id] = LIST_##kind(id),
+#define LIST_FOLD(id) NULL
+#define LIST_CONTRACT(id) NULL
+#define LIST_INDEX(id) NULL
+#define LIST_MACRO(id) NULL
+#define LIST_BUILD(id) NULL
+#define LIST_MAP(id) map_##id
+static bbi_map_function *const map[BBI_OP_COUNT] = {
+#include "../expr/op.def"
+};
+#undef OP
+
+/* ---- variants with known splat flags ------------------------------------------------------------------------------------ */
+#define VARIANT(arity, id, letters, s0, s1, s2)                                                                        \
+    static void id##_##letters(char *result, const bbi_view *view, int64_t rows, int64_t vectors)                      \
+    {                                                                                                                  \
+        LOOP(arity, f_##id, s0, s1, s2)                                                                                \
+    }
+#define BINARY(id) VARIANT(2, id, mm, 0, 0, 0) VARIANT(2, id, sm, 1, 0, 0) VARIANT(2, id, ms, 0, 1, 0)
+BINARY(add)
+BINARY(sub)
+BINARY(mul)
+BINARY(div)
+VARIANT(3, fma, mmm, 0, 0, 0)
+VARIANT(3, fma, smm, 1, 0, 0)
+VARIANT(3, fma, msm, 0, 1, 0)
+VARIANT(3, fma, mss, 0, 1, 1)
+
+static bbi_map_function *special(int op, unsigned splats)
+{
+#define CHOOSE(id) \
+    case BBI_OP_##id: return splats == 0 ? id##_mm : splats == 1 ? id##_sm : splats == 2 ? id##_ms : NULL;
+    switch (op) {
+    CHOOSE(add)
+    CHOOSE(sub)
+    CHOOSE(mul)
+    CHOOSE(div)
+    case BBI_OP_fma: return splats == 0 ? fma_mmm : splats == 1 ? fma_smm : splats == 2 ? fma_msm : splats == 6 ? fma_mss : NULL;
+    default: return NULL;
+    }
+#undef CHOOSE
+}
+
+/* ---- exponentials of a scaled operand: four vectors at a time, their latencies overlap ---------------------------------- */
+#define SCALED(id)                                                                                                     \
+    static void scaled_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors)                         \
+    {                                                                                                                  \
+        const char *p = view[0].at, *q = view[1].at;                                                                   \
+        for (; rows > 0; rows--, p += view[0].cast_step, q += view[1].cast_step) {                                     \
+            const V s = splat_at(q);                                                                                   \
+            int64_t v = 0;                                                                                             \
+            for (; v + 4 <= vectors; v += 4, result += 4 * BB_VB) {                                                    \
+                V t[4];                                                                                                \
+                UNROLL for (int k = 0; k < 4; k++) t[k] = at(p + (v + k) * BB_VB) * s;                                 \
+                UNROLL for (int k = 0; k < 4; k++) t[k] = f_##id(t[k], t[k], t[k]);                                    \
+                UNROLL for (int k = 0; k < 4; k++) put(result + k * BB_VB, t[k]);                                      \
+            }                                                                                                          \
+            for (; v < vectors; v++, result += BB_VB) {                                                                \
+                const V t = at(p + v * BB_VB) * s;                                                                     \
+                put(result, f_##id(t, t, t));                                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+SCALED(exp)
+SCALED(exp2)
+SCALED(expk)
+
+static bbi_map_function *scaled(int op)
+{
+    return op == BBI_OP_expk ? scaled_expk : op == BBI_OP_exp ? scaled_exp : op == BBI_OP_exp2 ? scaled_exp2 : NULL;
+}
+
+static void copy(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors)
+{
+    const char *p = view->at;
+    for (; rows > 0; rows--, p += view->cast_step, result += result_step) {
+        const V s = splat_at(p);
+        for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB) {
+            put(result + v, view->splat ? s : at(p + v));
+        }
+    }
+}
+
+/* ---- sums ------------------------------------------------------------------------------------------------------------------ */
+/* GROUP vectors of one sum row, over all casts: independent chains that hide the latency of the fma. */
+#define GROUP (BB_ISA == 2 ? 4 : 8)
+BB_INLINE void sum_group(char *sum, const bbi_view *view, int narg, bool s0, bool s1, int64_t rows, int64_t first, int group)
+{
+    V acc[GROUP];
+    const char *p = view[0].at, *q = view[narg > 1].at;
+    p += s0 ? 0 : first;
+    q += s1 ? 0 : first;
+    UNROLL for (int g = 0; g < group; g++) acc[g] = at(sum + first + g * BB_VB);
+    for (; rows > 0; rows--, p += view[0].cast_step, q += view[narg > 1].cast_step) {
+        const V a = splat_at(p), b = splat_at(q);
+        UNROLL for (int g = 0; g < group; g++)
+        {
+            const V x = s0 ? a : at(p + g * BB_VB), y = narg < 2 ? x : s1 ? b : at(q + g * BB_VB);
+            acc[g] = narg > 1 ? v_fma(x, y, acc[g]) : acc[g] + x;
+        }
+    }
+    UNROLL for (int g = 0; g < group; g++) put(sum + first + g * BB_VB, acc[g]);
+}
+
+BB_INLINE void sum_rows(char *sum, const bbi_view *view, int narg, bool s0, bool s1, int64_t rows, int64_t vectors)
+{
+    int64_t v = 0;
+    for (; v + GROUP <= vectors; v += GROUP) {
+        sum_group(sum, view, narg, s0, s1, rows, v * BB_VB, GROUP);
+    }
+    for (; v < vectors; v++) {
+        sum_group(sum, view, narg, s0, s1, rows, v * BB_VB, 1);
+    }
+}
+
+/* Each cast has a sum of its own. */
+static void sum_casts(char *sum, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors)
+{
+    const char *p = view[0].at, *q = view[narg > 1].at;
+    for (; rows > 0; rows--, sum += sum_step, p += view[0].cast_step, q += view[narg > 1].cast_step) {
+        const V a = splat_at(p), b = splat_at(q);
+        for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB) {
+            const V x = view[0].splat ? a : at(p + v), s = at(sum + v);
+            put(sum + v, narg < 2 ? s + x : v_fma(x, view[1].splat ? b : at(q + v), s));
+        }
+    }
+}
+
+static void sum(char *area, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors)
+{
+    if (sum_step != 0) {
+        sum_casts(area, sum_step, view, narg, rows, vectors);
+    } else if (narg < 2) {
+        if (view[0].splat) {
+            sum_rows(area, view, 1, 1, 1, rows, vectors);
+        } else {
+            sum_rows(area, view, 1, 0, 0, rows, vectors);
+        }
+    } else if (view[0].splat == view[1].splat) {
+        if (view[0].splat) {
+            sum_rows(area, view, 2, 1, 1, rows, vectors);
+        } else {
+            sum_rows(area, view, 2, 0, 0, rows, vectors);
+        }
+    } else {
+        const bbi_view ordered[2] = {view[view[0].splat], view[!view[0].splat]};
+        sum_rows(area, ordered, 2, 0, 1, rows, vectors);
+    }
+}
+
+/* Wide sums: a block of components by a block of vectors, so that one load of the tile feeds BBI_WIDE multiplications. */
+#define WIDE_GROUP (BB_ISA == 2 ? 4 : 2)
+BB_INLINE void wide_group(char *const *area, const bbi_view *tile, const char *const *weight, int64_t cast_step, int64_t rows,
+                          int64_t first, int group)
+{
+    V acc[BBI_WIDE][WIDE_GROUP];
+    const char *p = tile->at + first, *q[BBI_WIDE];
+    UNROLL for (int e = 0; e < BBI_WIDE; e++)
+    {
+        q[e] = weight[e];
+        UNROLL for (int g = 0; g < group; g++) acc[e][g] = at(area[e] + first + g * BB_VB);
+    }
+    for (int64_t r = 0; r < rows; r++, p += tile->cast_step) {
+        V x[WIDE_GROUP];
+        UNROLL for (int g = 0; g < group; g++) x[g] = at(p + g * BB_VB);
+        UNROLL for (int e = 0; e < BBI_WIDE; e++)
+        {
+            const V w = splat_at(q[e] + r * cast_step);
+            UNROLL for (int g = 0; g < group; g++) acc[e][g] = v_fma(x[g], w, acc[e][g]);
+        }
+    }
+    UNROLL for (int e = 0; e < BBI_WIDE; e++)
+    {
+        UNROLL for (int g = 0; g < group; g++) put(area[e] + first + g * BB_VB, acc[e][g]);
+    }
+}
+
+static void sum_wide(char *const *area, const bbi_view *tile, const char *const *weight, int64_t cast_step, int64_t rows,
+                     int64_t vectors)
+{
+    int64_t v = 0;
+    for (; v + WIDE_GROUP <= vectors; v += WIDE_GROUP) {
+        wide_group(area, tile, weight, cast_step, rows, v * BB_VB, WIDE_GROUP);
+    }
+    for (; v < vectors; v++) {
+        wide_group(area, tile, weight, cast_step, rows, v * BB_VB, 1);
+    }
+}
+
+/* ---- chains: squared distances and scalar products --------------------------------------------------------------------------- */
+/* CHAIN_VECTORS x CHAIN_CASTS accumulators: a load of the lanes serves two casts, a splat of the cast four vectors. */
+enum { CHAIN_VECTORS = 4, CHAIN_CASTS = 2 };
+BB_INLINE V chain_term(V x, V y, bool square, bool add, V acc)
+{
+    const V t = square ? x - y : x, u = square ? t : y;
+    return add ? v_fma(t, u, acc) : t * u;
+}
+
+BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, int64_t count, int64_t row, int64_t first,
+                           int64_t vectors, int casts, int group)
+{
+    V acc[CHAIN_CASTS][CHAIN_VECTORS];
+    const int64_t v = first * BB_VB;
+    int64_t d = 0;
+    if (chain->has_initial) {
+        UNROLL for (int j = 0; j < casts; j++)
+        {
+            const char *p = chain->initial.at + (row + j) * chain->initial.cast_step;
+            UNROLL for (int g = 0; g < group; g++)
+                acc[j][g] = chain->initial.splat ? splat_at(p) : at(p + v + g * BB_VB);
+        }
+    } else {
+        UNROLL for (int j = 0; j < casts; j++)
+        {
+            const V y = splat_at(chain->cast[0] + (row + j) * chain->cast_step);
+            UNROLL for (int g = 0; g < group; g++)
+                acc[j][g] = chain_term(at(chain->lane[0] + v + g * BB_VB), y, square, 0, K(0));
+        }
+        d = 1;
+    }
+    UNROLL for (; d < count; d++)
+    {
+        const char *x = chain->lane[d] + v, *y = chain->cast[d] + row * chain->cast_step;
+        UNROLL for (int j = 0; j < casts; j++)
+        {
+            const V w = splat_at(y + j * chain->cast_step);
+            UNROLL for (int g = 0; g < group; g++)
+                acc[j][g] = chain_term(at(x + g * BB_VB), w, square, 1, acc[j][g]);
+        }
+    }
+    UNROLL for (int j = 0; j < casts; j++)
+    {
+        UNROLL for (int g = 0; g < group; g++) put(result + ((row + j) * vectors + g) * BB_VB + v, acc[j][g]);
+    }
+}
+
+BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int64_t count, int64_t rows, int64_t vectors)
+{
+    for (int64_t r = 0; r < rows; r += CHAIN_CASTS) {
+        int64_t v = 0;
+        if (r + CHAIN_CASTS <= rows) {
+            for (; v + CHAIN_VECTORS <= vectors; v += CHAIN_VECTORS) {
+                chain_block(result, chain, square, count, r, v, vectors, CHAIN_CASTS, CHAIN_VECTORS);
+            }
+        }
+        for (int64_t j = r; j < rows && j < r + CHAIN_CASTS; j++) {
+            for (int64_t w = v; w < vectors; w++) {
+                chain_block(result, chain, square, count, j, w, vectors, 1, 1);
+            }
+        }
+    }
+}
+
+/* Both sides vary with the lanes: pair lists. */
+static void chain_pairs(char *result, const bbi_chain *chain, int64_t bytes)
+{
+    for (int64_t v = 0; v < bytes; v += BB_VB) {
+        V acc = K(0);
+        if (chain->has_initial) {
+            acc = chain->initial.splat ? splat_at(chain->initial.at) : at(chain->initial.at + v);
+        }
+        for (int64_t d = 0; d < chain->count; d++) {
+            acc = chain_term(at(chain->lane[d] + v), at(chain->cast[d] + v), chain->square, d > 0 || chain->has_initial, acc);
+        }
+        put(result + v, acc);
+    }
+}
+
+static void chain_generic(char *result, const bbi_chain *chain, int64_t rows, int64_t vectors)
+{
+    if (chain->cast_step == 0) {
+        chain_pairs(result, chain, rows * vectors * BB_VB);
+    } else if (!chain->square) {
+        chain_rows(result, chain, 0, chain->count, rows, vectors);
+    } else if (chain->has_initial || chain->count > 4) {
+        chain_rows(result, chain, 1, chain->count, rows, vectors);
+    } else {
+        switch (chain->count) {
+        case 1: chain_rows(result, chain, 1, 1, rows, vectors); break;
+        case 2: chain_rows(result, chain, 1, 2, rows, vectors); break;
+        case 3: chain_rows(result, chain, 1, 3, rows, vectors); break;
+        default: chain_rows(result, chain, 1, 4, rows, vectors); break;
+        }
+    }
+}
+
+const bbi_interp_isa BBI_ISA_NAME(bbi_interp_isa, BB_ISA, BB_DOUBLE) = {
+    .vector_bytes = BB_VB,
+    .real_bytes = sizeof(R),
+    .map = map,
+    .special = special,
+    .scaled = scaled,
+    .copy = copy,
+    .sum = sum,
+    .sum_wide = sum_wide,
+    .chain = chain_generic,
+};

@@ -1,0 +1,82 @@
+/* isa.h: the tables through which ordinary C reaches the sources that are compiled once per instruction set and real
+ * type (interp_isa.c, pack_isa.c). A unit is compiled with -DBB_ISA=0|1|2 -DBB_DOUBLE=0|1 and exports one const table
+ * whose name ends in both numbers; the files that choose among them are told the highest level built by
+ * -DBBI_HAVE_ISA. */
+#ifndef BBI_ISA_H
+#define BBI_ISA_H
+
+#include "../expr/expr.h"
+
+#ifndef BBI_HAVE_ISA
+#define BBI_HAVE_ISA 0
+#endif
+#define BBI_ISA_PASTE(name, isa, real) name##_##isa##_##real
+#define BBI_ISA_NAME(name, isa, real) BBI_ISA_PASTE(name, isa, real)
+
+/* ---- interp_isa.c: operations on tiles -------------------------------------------------------------------------------- */
+/* A tile is `rows` casts by `vectors` vectors of lanes, contiguous. An operand varies with the casts by cast_step bytes; with
+ * the lanes either as a vector in memory does, or not at all (splat). */
+typedef struct bbi_view {
+    const char *at;
+    int64_t cast_step;
+    bool splat;
+} bbi_view;
+
+/* Sum of terms onto an initial value: term d is (lane_d - cast_d)^2 or lane_d cast_d, d ascending, each added by one fma;
+ * without an initial value the first term is a plain product. */
+typedef struct bbi_chain {
+    int64_t count;
+    const char *const *lane;
+    const char *const *cast;
+    int64_t cast_step; /* bytes; 0: both sides are tiles (pair lists) */
+    bool square, has_initial;
+    bbi_view initial;
+} bbi_chain;
+
+/* result may be one of the operands: element k is written after it was read, and no other is read later. */
+typedef void bbi_map_function(char *result, const bbi_view *view, int64_t rows, int64_t vectors);
+
+enum { BBI_WIDE = 4 }; /* components of a sum taken at a time by sum_wide */
+typedef struct bbi_interp_isa {
+    int vector_bytes, real_bytes;
+    bbi_map_function *const *map; /* by operation; NULL where the row is no MAP */
+    /* The variant for operands whose splat flags are these bits (bit n: operand n), or NULL. */
+    bbi_map_function *(*special)(int op, unsigned splats);
+    bbi_map_function *(*scaled)(int op); /* op(view[0] * view[1]), view[1] a splat; NULL for most operations */
+    void (*copy)(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors);
+    /* sum[.] += view[0], or fma(view[0], view[1], sum[.]), rows ascending. sum_step: bytes from cast to cast, 0: one
+     * vector row that all casts are added to. */
+    void (*sum)(char *sum, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors);
+    /* sum[e][.] = fma(tile, weight_e, sum[e][.]) for BBI_WIDE weights, which vary with the cast only. */
+    void (*sum_wide)(char *const *sum, const bbi_view *tile, const char *const *weight, int64_t cast_step, int64_t rows,
+                     int64_t vectors);
+    void (*chain)(char *result, const bbi_chain *chain, int64_t rows, int64_t vectors);
+} bbi_interp_isa;
+
+extern const bbi_interp_isa bbi_interp_isa_0_0, bbi_interp_isa_0_1;
+#if BBI_HAVE_ISA >= 1
+extern const bbi_interp_isa bbi_interp_isa_1_0, bbi_interp_isa_1_1;
+#endif
+#if BBI_HAVE_ISA >= 2
+extern const bbi_interp_isa bbi_interp_isa_2_0, bbi_interp_isa_2_1;
+#endif
+
+/* ---- pack_isa.c: between the storage types and R, between rows of components and components of rows ---------------------- */
+enum { BBI_DTYPES = 5 };
+typedef struct bbi_pack_isa {
+    /* count numbers, `step` bytes apart in storage, compact as R; by storage type. No alignment is assumed. */
+    void (*read[BBI_DTYPES])(void *result, const char *data, int64_t step, int64_t count);
+    void (*write[BBI_DTYPES])(char *data, int64_t step, const void *source, int64_t count);
+    /* result[d * stride + r] = source[r * row_step + d]; steps in R's. */
+    void (*transpose)(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows, int64_t dim);
+} bbi_pack_isa;
+
+extern const bbi_pack_isa bbi_pack_isa_0_0, bbi_pack_isa_0_1;
+#if BBI_HAVE_ISA >= 1
+extern const bbi_pack_isa bbi_pack_isa_1_0, bbi_pack_isa_1_1;
+#endif
+#if BBI_HAVE_ISA >= 2
+extern const bbi_pack_isa bbi_pack_isa_2_0, bbi_pack_isa_2_1;
+#endif
+
+#endif
