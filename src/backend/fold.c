@@ -1,0 +1,492 @@
+/* fold.c: the scalar side of reductions: beginning and end of their states, partial results and their merging.
+ *
+ * A partial result is a row of doubles and of indices; what the lanes or chunks of a row have found is put together in the
+ * order of the columns, which decides the rounding of sums and nothing else: minima, maxima and the K smallest compare
+ * pairs (value, index), so that ties go to the smaller index in any grouping. Each family is a row of the table below. */
+#include "fold.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct family {
+    int64_t (*cell_bytes)(const bbi_folding *f);
+    void (*init)(const bbi_folding *f, char *cell);
+    int64_t (*value_count)(const bbi_folding *f);
+    int64_t (*index_count)(const bbi_folding *f);
+    void (*neutral)(const bbi_folding *f, double *value, int64_t *index);
+    void (*add_lane)(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
+    void (*close)(const bbi_folding *f, double *value, int64_t *index); /* after the last lane; may be NULL */
+    void (*merge)(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
+    void (*finish)(const bbi_folding *f, bbi_output output, const double *value, double *result);
+} family;
+
+/* ---- cells -------------------------------------------------------------------------------------------------------------- */
+static double read_real(const void *array, bool wide, int64_t n)
+{
+    return wide ? ((const double *)array)[n] : (double)((const float *)array)[n];
+}
+
+static double lane_real(const bbi_folding *f, const char *array, int64_t n) { return read_real(array, f->is_double, n); }
+
+/* The sum number n of a lane, where sums stand at `array`. */
+static double lane_sum(const bbi_folding *f, const char *array, int64_t n, int64_t lane)
+{
+    return read_real(array + n * bbi_fold_sum_bytes(f), bbi_fold_wide(f), lane);
+}
+
+static void fill(const bbi_folding *f, char *array, int64_t count, double value)
+{
+    for (int64_t n = 0; n < count; n++) {
+        if (f->is_double) {
+            ((double *)(void *)array)[n] = value;
+        } else {
+            ((float *)(void *)array)[n] = (float)value;
+        }
+    }
+}
+
+static int64_t no_index(const bbi_folding *f)
+{
+    (void)f;
+    return 0;
+}
+
+static int64_t dimension(const bbi_folding *f) { return f->fold.dim; }
+
+static void copy_values(const bbi_folding *f, bbi_output output, const double *value, double *result)
+{
+    (void)output;
+    memcpy(result, value, (size_t)f->fold.dim * sizeof *result);
+}
+
+/* ---- sum and product ------------------------------------------------------------------------------------------------------ */
+static bool is_kahan(const bbi_folding *f) { return f->scheme == BBI_SCHEME_KAHAN; }
+
+/* A compensated sum in double stays a pair (high, low) to the end; in float the double sum of both is enough. */
+static bool is_pair(const bbi_folding *f) { return is_kahan(f) && bbi_fold_wide(f); }
+
+static int64_t sum_bytes(const bbi_folding *f) { return f->fold.dim * bbi_fold_sum_bytes(f) * (is_kahan(f) ? 2 : 1); }
+
+static void sum_init(const bbi_folding *f, char *cell) { memset(cell, 0, (size_t)sum_bytes(f)); }
+
+static int64_t sum_values(const bbi_folding *f) { return f->fold.dim * (is_pair(f) ? 2 : 1); }
+
+static void sum_neutral(const bbi_folding *f, double *value, int64_t *index)
+{
+    (void)index;
+    memset(value, 0, (size_t)sum_values(f) * sizeof *value);
+}
+
+/* Where the sum is not finite the correction is NaN and means nothing. */
+static double corrected(double high, double low) { return isfinite(high) ? high + low : high; }
+
+/* (high, low) + x, low taking the exact error (Neumaier, 1974). */
+static void add_pair(double *high, double *low, double x)
+{
+    double t = *high + x;
+    *low += fabs(*high) >= fabs(x) ? (*high - t) + x : (x - t) + *high;
+    *high = t;
+}
+
+static void sum_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
+{
+    (void)index;
+    int64_t dim = f->fold.dim;
+    for (int64_t c = 0; c < dim; c++) {
+        double high = lane_sum(f, cell, c, lane), low = is_kahan(f) ? lane_sum(f, cell, dim + c, lane) : 0;
+        if (is_pair(f)) {
+            add_pair(&value[c], &value[dim + c], high);
+            value[dim + c] += low;
+        } else {
+            value[c] += corrected(high, low);
+        }
+    }
+}
+
+static void sum_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+{
+    (void)index, (void)more_index;
+    int64_t dim = f->fold.dim;
+    for (int64_t c = 0; c < dim; c++) {
+        if (is_pair(f)) {
+            add_pair(&value[c], &value[dim + c], more[c]);
+            value[dim + c] += more[dim + c];
+        } else {
+            value[c] += more[c];
+        }
+    }
+}
+
+static void sum_finish(const bbi_folding *f, bbi_output output, const double *value, double *result)
+{
+    (void)output;
+    for (int64_t c = 0; c < f->fold.dim; c++) {
+        result[c] = is_pair(f) ? corrected(value[c], value[f->fold.dim + c]) : value[c];
+    }
+}
+
+static int64_t prod_bytes(const bbi_folding *f) { return f->fold.dim * BBI_LANE_BYTES; }
+
+static void prod_init(const bbi_folding *f, char *cell) { fill(f, cell, f->fold.dim * bbi_fold_lanes(f), 1); }
+
+static void prod_neutral(const bbi_folding *f, double *value, int64_t *index)
+{
+    (void)index;
+    for (int64_t c = 0; c < f->fold.dim; c++) value[c] = 1;
+}
+
+static void prod_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
+{
+    (void)index;
+    for (int64_t c = 0; c < f->fold.dim; c++) value[c] *= lane_real(f, cell, c * bbi_fold_lanes(f) + lane);
+}
+
+static void prod_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+{
+    (void)index, (void)more_index;
+    for (int64_t c = 0; c < f->fold.dim; c++) value[c] *= more[c];
+}
+
+/* ---- minimum and maximum --------------------------------------------------------------------------------------------------- */
+static double worst(const bbi_folding *f) { return f->fold.family == BBI_FAMILY_MAX ? -INFINITY : INFINITY; }
+
+static int64_t extreme_bytes(const bbi_folding *f)
+{
+    return bbi_extreme_places(f).index + f->fold.dim * 8 * bbi_fold_lanes(f);
+}
+
+static void extreme_init(const bbi_folding *f, char *cell)
+{
+    const bbi_extreme_cell places = bbi_extreme_places(f);
+    int64_t count = f->fold.dim * bbi_fold_lanes(f), *index = (int64_t *)(void *)(cell + places.index);
+    fill(f, cell + places.best, count, worst(f));
+    fill(f, cell + places.seen, count, 0);
+    for (int64_t n = 0; n < count; n++) index[n] = -1;
+}
+
+static int64_t extreme_indices(const bbi_folding *f) { return f->fold.want_index ? f->fold.dim : 0; }
+
+static void extreme_neutral(const bbi_folding *f, double *value, int64_t *index)
+{
+    for (int64_t c = 0; c < f->fold.dim; c++) {
+        value[c] = worst(f);
+        if (f->fold.want_index) index[c] = -1;
+    }
+}
+
+static void take_extreme(const bbi_folding *f, double *value, int64_t *index, double x, const int64_t *i)
+{
+    bool less = f->fold.family == BBI_FAMILY_MAX ? x > *value : x < *value;
+    if (f->fold.want_index) {
+        if (*i < 0) return;
+        if (!less && *index >= 0 && (x != *value || *i > *index)) return;
+        *index = *i;
+    } else if (!less) {
+        return;
+    }
+    *value = x;
+}
+
+static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
+{
+    const bbi_extreme_cell places = bbi_extreme_places(f);
+    const int64_t *indices = (const int64_t *)(const void *)(cell + places.index);
+    for (int64_t c = 0; c < f->fold.dim; c++) {
+        int64_t n = c * bbi_fold_lanes(f) + lane;
+        take_extreme(f, &value[c], index + c, lane_real(f, cell + places.best, n), &indices[n]);
+    }
+}
+
+static void extreme_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+{
+    for (int64_t c = 0; c < f->fold.dim; c++) take_extreme(f, &value[c], index + c, more[c], more_index + c);
+}
+
+/* ---- K smallest ---------------------------------------------------------------------------------------------------------------- */
+/* A column of a partial result: entry k at k * step; no entry: (infinity, -1), after all others. */
+typedef struct entries {
+    double *value;
+    int64_t *index;
+    int64_t step;
+} entries;
+
+static bool is_worse(double a, int64_t i, double b, int64_t j)
+{
+    if (i < 0 || j < 0) return i < 0 && j >= 0;
+    return a > b || (a == b && i > j);
+}
+
+static bool entry_worse(entries e, int64_t k, entries o, int64_t l)
+{
+    return is_worse(e.value[k * e.step], e.index[k * e.step], o.value[l * o.step], o.index[l * o.step]);
+}
+
+static void put_entry(entries e, int64_t k, double value, int64_t index)
+{
+    e.value[k * e.step] = value;
+    e.index[k * e.step] = index;
+}
+
+/* Lets (value, index) sink from the top of the heap of the first `count` entries, the worst at the top. */
+static void sift(entries e, int64_t count, double value, int64_t index)
+{
+    int64_t at = 0;
+    for (int64_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && entry_worse(e, child + 1, e, child)) child++;
+        if (!is_worse(e.value[child * e.step], e.index[child * e.step], value, index)) break;
+        put_entry(e, at, e.value[child * e.step], e.index[child * e.step]);
+    }
+    put_entry(e, at, value, index);
+}
+
+static entries entries_of(const bbi_folding *f, double *value, int64_t *index, int64_t c)
+{
+    return (entries){.value = value + c, .index = index + c, .step = f->fold.dim};
+}
+
+static int64_t kmin_bytes(const bbi_folding *f) { return f->fold.dim * bbi_kmin_places(f).bytes; }
+
+static void kmin_init(const bbi_folding *f, char *cell)
+{
+    const bbi_kmin_cell places = bbi_kmin_places(f);
+    for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
+        fill(f, cell + places.limit, bbi_fold_lanes(f), INFINITY);
+        fill(f, cell + places.full, bbi_fold_lanes(f), 0);
+        memset(cell + places.count, 0, 8 * (size_t)bbi_fold_lanes(f));
+    }
+}
+
+static int64_t kmin_count(const bbi_folding *f) { return f->fold.k * f->fold.dim; }
+
+static void kmin_neutral(const bbi_folding *f, double *value, int64_t *index)
+{
+    for (int64_t n = 0; n < kmin_count(f); n++) {
+        value[n] = INFINITY;
+        index[n] = -1;
+    }
+}
+
+/* Until kmin_close the entries are a heap: all absent is one. */
+static void kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
+{
+    const bbi_kmin_cell places = bbi_kmin_places(f);
+    int64_t k = f->fold.k;
+    for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
+        entries e = entries_of(f, value, index, c);
+        const int64_t *indices = (const int64_t *)(const void *)(cell + places.index) + lane * k;
+        int64_t count = ((const int64_t *)(const void *)(cell + places.count))[lane];
+        for (int64_t n = 0; n < count; n++) {
+            double x = lane_real(f, cell + places.value, lane * k + n);
+            if (is_worse(e.value[0], e.index[0], x, indices[n])) sift(e, k, x, indices[n]);
+        }
+    }
+}
+
+static void kmin_close(const bbi_folding *f, double *value, int64_t *index)
+{
+    for (int64_t c = 0; c < f->fold.dim; c++) {
+        entries e = entries_of(f, value, index, c);
+        for (int64_t last = f->fold.k - 1; last > 0; last--) {
+            double x = e.value[last * e.step];
+            int64_t i = e.index[last * e.step];
+            put_entry(e, last, e.value[0], e.index[0]);
+            sift(e, last, x, i);
+        }
+    }
+}
+
+/* Two sorted lists, in place: first how many of the K come from each, then from the last to the first. */
+static void kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+{
+    for (int64_t c = 0; c < f->fold.dim; c++) {
+        entries a = entries_of(f, value, index, c), b = a;
+        b.value = (double *)(uintptr_t)(more + c);
+        b.index = (int64_t *)(uintptr_t)(more_index + c);
+        int64_t i = 0, j = 0;
+        while (i + j < f->fold.k) {
+            if (entry_worse(a, i, b, j)) {
+                j++;
+            } else {
+                i++;
+            }
+        }
+        for (int64_t last = f->fold.k - 1; j > 0; last--) {
+            bool from_a = i > 0 && entry_worse(a, i - 1, b, j - 1);
+            entries from = from_a ? a : b;
+            int64_t n = from_a ? --i : --j;
+            put_entry(a, last, from.value[n * from.step], from.index[n * from.step]);
+        }
+    }
+}
+
+static void kmin_finish(const bbi_folding *f, bbi_output output, const double *value, double *result)
+{
+    (void)output;
+    memcpy(result, value, (size_t)kmin_count(f) * sizeof *result);
+}
+
+/* ---- log-sum-exp ------------------------------------------------------------------------------------------------------------------ */
+/* value[0] = m, value[1 + n] = sum number n of exp(f - m) times 1 or a component of the weight. */
+static int64_t lse_bytes(const bbi_folding *f)
+{
+    return BBI_LANE_BYTES + (1 + f->fold.weight_dim) * bbi_fold_sum_bytes(f);
+}
+
+static void lse_init(const bbi_folding *f, char *cell)
+{
+    memset(cell, 0, (size_t)lse_bytes(f));
+    fill(f, cell, bbi_fold_lanes(f), -INFINITY);
+}
+
+static int64_t lse_values(const bbi_folding *f) { return 2 + f->fold.weight_dim; }
+
+static void lse_neutral(const bbi_folding *f, double *value, int64_t *index)
+{
+    (void)index;
+    memset(value, 0, (size_t)lse_values(f) * sizeof *value);
+    value[0] = -INFINITY;
+}
+
+/* exp(m - top); equal infinities differ by nothing. */
+static double scale_of(double m, double top) { return m == top ? 1 : exp(m - top); }
+
+static void lse_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
+{
+    (void)index;
+    double m = lane_real(f, cell, lane), top = m > value[0] ? m : value[0];
+    double old = scale_of(value[0], top), new = scale_of(m, top);
+    value[0] = top;
+    for (int64_t n = 0; n <= f->fold.weight_dim; n++) {
+        value[1 + n] = value[1 + n] * old + lane_sum(f, cell + BBI_LANE_BYTES, n, lane) * new;
+    }
+}
+
+static void lse_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+{
+    (void)index, (void)more_index;
+    double top = more[0] > value[0] ? more[0] : value[0];
+    double old = scale_of(value[0], top), new = scale_of(more[0], top);
+    value[0] = top;
+    for (int64_t n = 1; n < lse_values(f); n++) value[n] = value[n] * old + more[n] * new;
+}
+
+static void lse_finish(const bbi_folding *f, bbi_output output, const double *value, double *result)
+{
+    int64_t weights = f->fold.weight_dim, count = weights ? weights : 1;
+    const double *sum = value + 1 + (weights ? 1 : 0);
+    if (output == BBI_OUT_MAXSUM) *result++ = value[0];
+    for (int64_t n = 0; n < count; n++) {
+        if (output == BBI_OUT_LOGSUM) {
+            result[n] = value[0] + log(sum[n]);
+        } else {
+            result[n] = output == BBI_OUT_RATIO ? sum[n] / value[1] : sum[n];
+        }
+    }
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------------------------------- */
+static const family families[] = {
+    [BBI_FAMILY_SUM] = {sum_bytes, sum_init, sum_values, no_index, sum_neutral, sum_add_lane, NULL, sum_merge, sum_finish},
+    [BBI_FAMILY_PROD] = {prod_bytes, prod_init, dimension, no_index, prod_neutral, prod_add_lane, NULL, prod_merge,
+                         copy_values},
+    [BBI_FAMILY_MIN] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane, NULL,
+                        extreme_merge, copy_values},
+    [BBI_FAMILY_MAX] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane, NULL,
+                        extreme_merge, copy_values},
+    [BBI_FAMILY_KMIN] = {kmin_bytes, kmin_init, kmin_count, kmin_count, kmin_neutral, kmin_add_lane, kmin_close, kmin_merge,
+                         kmin_finish},
+    [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, NULL, lse_merge, lse_finish},
+};
+
+static const family *family_of(const bbi_folding *f) { return &families[f->fold.family]; }
+
+static bbi_fold_stepper *stepper_of(const bbi_folding *f)
+{
+    const bbi_fold_isa *isa = f->is_double ? &bbi_fold_isa_0_1 : &bbi_fold_isa_0_0;
+#if BBI_HAVE_ISA >= 1
+    if (f->level >= 1) isa = f->is_double ? &bbi_fold_isa_1_1 : &bbi_fold_isa_1_0;
+#endif
+#if BBI_HAVE_ISA >= 2
+    if (f->level >= 2) isa = f->is_double ? &bbi_fold_isa_2_1 : &bbi_fold_isa_2_0;
+#endif
+    return isa->step[f->fold.family];
+}
+
+/* ---- entries -------------------------------------------------------------------------------------------------------------------------- */
+int64_t bbi_fold_state_bytes(const bbi_folding *f, bool transposed, int64_t casts)
+{
+    return family_of(f)->cell_bytes(f) * (transposed ? casts : 1);
+}
+
+void bbi_fold_init(const bbi_folding *f, bool transposed, int64_t casts, void *state)
+{
+    int64_t cell_bytes = family_of(f)->cell_bytes(f);
+    for (int64_t cell = 0; cell < (transposed ? casts : 1); cell++) {
+        family_of(f)->init(f, (char *)state + cell * cell_bytes);
+    }
+}
+
+void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *state, void *sum, int64_t sum_count,
+                    int64_t lanes)
+{
+    int64_t cell_bytes = sum_bytes(f);
+    bbi_fold_stepper *step = stepper_of(f);
+    for (int64_t cell = 0; cell < (transposed ? casts : 1); cell++) {
+        char *block = (char *)sum + cell * sum_count * BBI_LANE_BYTES;
+        step(&(bbi_fold_tile){.folding = f, .cell = (char *)state + cell * cell_bytes, .values = block,
+                              .component_step = bbi_fold_lanes(f), .lanes = lanes, .casts = 1});
+        memset(block, 0, (size_t)(f->fold.dim * BBI_LANE_BYTES));
+    }
+}
+
+void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const void *out, int64_t out_stride, int64_t lanes,
+                   int64_t casts, int64_t first_column)
+{
+    bbi_fold_stepper *step = stepper_of(f);
+    bbi_fold_tile tile = {.folding = f, .cell = state, .component_step = out_stride * bbi_fold_lanes(f), .lanes = lanes,
+                          .casts = casts, .first = first_column};
+    const char *values = (const char *)out + f->fold.out_first * out_stride * BBI_LANE_BYTES;
+    tile.values = values;
+    if (!transposed) {
+        step(&tile);
+        return;
+    }
+    int64_t cell_bytes = family_of(f)->cell_bytes(f);
+    tile.casts = 1;
+    tile.lane_step = 1;
+    for (int64_t cell = 0; cell < casts; cell++) {
+        tile.cell = (char *)state + cell * cell_bytes;
+        tile.values = values + cell * BBI_LANE_BYTES;
+        step(&tile);
+    }
+}
+
+int64_t bbi_fold_value_count(const bbi_folding *f) { return family_of(f)->value_count(f); }
+int64_t bbi_fold_index_count(const bbi_folding *f) { return family_of(f)->index_count(f); }
+
+void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes, double *value,
+                      int64_t *index)
+{
+    const family *of = family_of(f);
+    const char *cell = (const char *)state + (transposed ? row * of->cell_bytes(f) : 0);
+    int64_t first = transposed ? 0 : row, last = transposed ? lanes : row + 1;
+    of->neutral(f, value, index);
+    for (int64_t lane = first; lane < last; lane++) of->add_lane(f, cell, lane, value, index);
+    if (of->close) of->close(f, value, index);
+}
+
+void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index) { family_of(f)->neutral(f, value, index); }
+
+void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value, const int64_t *more_index)
+{
+    family_of(f)->merge(f, value, index, more_value, more_index);
+}
+
+void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index, double *result)
+{
+    if (output == BBI_OUT_INDEX) {
+        for (int64_t n = 0; n < bbi_fold_index_count(f); n++) result[n] = (double)index[n];
+        return;
+    }
+    family_of(f)->finish(f, output, value, result);
+}

@@ -1,0 +1,78 @@
+/* fold.h: the states of reductions, shared by fold.c (scalar part) and fold_isa.c (steps over tiles).
+ *
+ * A cell is the state of a lane block: one for a block of rows (direct schedule), or one for each row (transposed, where
+ * the lanes of a cell hold different columns and are merged at the end). All arrays of a cell have a slot per lane,
+ * L = BBI_LANE_BYTES / sizeof(R) of them, and A is R, or double where float is accumulated in double:
+ *   SUM   A high[dim][L]; Kahan: A low[dim][L]
+ *   PROD  R product[dim][L]
+ *   MIN, MAX  R best[dim][L]; with indices: R seen[dim][L] (0 or 1), int64 index[dim][L]
+ *   KMIN  per component: R limit[L] (the K-th value), R full[L] (0 or 1), int64 count[L], R value[L][K], int64 index[L][K];
+ *         a lane's values are sorted for small K, else a heap with the worst at the top
+ *   LSE   R shift[L], A sum[1 + weight_dim][L] */
+#ifndef BBI_FOLD_H
+#define BBI_FOLD_H
+
+#include "backend.h"
+#include "isa.h"
+
+enum { BBI_SORTED_K = 48 }; /* K up to here is kept sorted */
+
+/* A tile of values for one cell: component c of cast q, all lanes, at values + c * component_step + q * L, in R's. */
+typedef struct bbi_fold_tile {
+    const bbi_folding *folding;
+    char *cell;
+    const void *values;
+    int64_t component_step;
+    int64_t lanes, casts;
+    int64_t first, lane_step; /* column of cast q and lane l: first + q + l * lane_step */
+} bbi_fold_tile;
+
+typedef void bbi_fold_stepper(const bbi_fold_tile *tile);
+typedef struct bbi_fold_isa {
+    bbi_fold_stepper *step[BBI_FAMILY_USER]; /* by family */
+} bbi_fold_isa;
+
+extern const bbi_fold_isa bbi_fold_isa_0_0, bbi_fold_isa_0_1;
+#if BBI_HAVE_ISA >= 1
+extern const bbi_fold_isa bbi_fold_isa_1_0, bbi_fold_isa_1_1;
+#endif
+#if BBI_HAVE_ISA >= 2
+extern const bbi_fold_isa bbi_fold_isa_2_0, bbi_fold_isa_2_1;
+#endif
+
+/* ---- places in a cell, in bytes ---------------------------------------------------------------------------------------- */
+static inline int64_t bbi_fold_lanes(const bbi_folding *f) { return f->is_double ? BBI_LANE_BYTES / 8 : BBI_LANE_BYTES / 4; }
+
+/* Are sums accumulated in double? */
+static inline bool bbi_fold_wide(const bbi_folding *f) { return f->is_double || f->accumulate_double; }
+
+static inline int64_t bbi_fold_sum_bytes(const bbi_folding *f)
+{
+    return bbi_fold_lanes(f) * (bbi_fold_wide(f) ? 8 : 4);
+}
+
+typedef struct bbi_extreme_cell { /* offsets of component 0; those of component c are c strides further */
+    int64_t best, seen, index;
+} bbi_extreme_cell;
+
+static inline bbi_extreme_cell bbi_extreme_places(const bbi_folding *f)
+{
+    int64_t bytes = f->fold.dim * BBI_LANE_BYTES;
+    return (bbi_extreme_cell){.best = 0, .seen = bytes, .index = 2 * bytes};
+}
+
+typedef struct bbi_kmin_cell { /* offsets within a component */
+    int64_t limit, full, count, value, index, bytes;
+} bbi_kmin_cell;
+
+static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f)
+{
+    int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
+    bbi_kmin_cell c = {.full = BBI_LANE_BYTES, .count = 2 * BBI_LANE_BYTES};
+    c.value = c.count + 8 * lanes;
+    c.index = c.value + BBI_LANE_BYTES * k;
+    c.bytes = c.index + 8 * lanes * k;
+    return c;
+}
+
+#endif

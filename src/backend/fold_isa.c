@@ -1,0 +1,320 @@
+/* fold_isa.c: tiles of values folded into the cells of reductions, for one instruction set and one real type.
+ *
+ * Values come as the pair code wrote them: lanes side by side, casts one lane block apart. Each function takes vector
+ * after vector and walks down its casts with the state in registers. What happens seldom (a new minimum, a value below
+ * the K-th smallest) is found by one comparison per tile and vector and then done lane by lane. */
+#include "fold.h"
+#include "prelude/cpu.h"
+#include "prelude/math.h"
+
+#define LANES (BBI_LANE_BYTES / (int64_t)sizeof(R))
+enum {
+    TILE = 16,    /* casts between two comparisons */
+    LSE_TILE = 64 /* casts between two rescalings; their exponentials fit into the first-level cache */
+};
+
+static int64_t vector_count(const bbi_fold_tile *t) { return (t->lanes + BB_W - 1) / BB_W; }
+
+static const R *component(const bbi_fold_tile *t, int64_t c) { return (const R *)t->values + c * t->component_step; }
+
+static unsigned lane_bits(VM mask)
+{
+#if BB_ISA == 2
+    return mask;
+#else
+    return (unsigned)v_bits(mask);
+#endif
+}
+
+/* ---- sums -------------------------------------------------------------------------------------------------------------- */
+/* s + x = t + error exactly (Knuth, The Art of Computer Programming, volume 2, 4.2.2, theorem B), the errors summed apart.
+ * An infinite s makes the error NaN: whoever reads the pair ignores it then. */
+#define TWO_SUM(T, s, low, x)                                                                                \
+    do {                                                                                                     \
+        const T t_ = (s) + (x), b_ = t_ - (s);                                                               \
+        (low) += ((s) - (t_ - b_)) + ((x)-b_);                                                               \
+        (s) = t_;                                                                                            \
+    } while (0)
+
+static void sum_terms(V *high, V *low, const R *p, int64_t casts)
+{
+    V s = *high, e = K(0);
+    if (low) {
+        e = *low;
+        for (int64_t q = 0; q < casts; q++) TWO_SUM(V, s, e, v_loadu(p + q * LANES));
+        *low = e;
+    } else {
+        for (int64_t q = 0; q < casts; q++) s += v_loadu(p + q * LANES);
+    }
+    *high = s;
+}
+
+static void sum_real(const bbi_fold_tile *t, int64_t c, R *high, R *low)
+{
+    for (int64_t v = 0; v < vector_count(t); v++) {
+        V s = v_loadu(high + v * BB_W), e = low ? v_loadu(low + v * BB_W) : K(0);
+        sum_terms(&s, low ? &e : 0, component(t, c) + v * BB_W, t->casts);
+        v_storeu(high + v * BB_W, s);
+        if (low) v_storeu(low + v * BB_W, e);
+    }
+}
+
+#if !BB_DOUBLE
+typedef double VD __attribute__((vector_size(2 * BB_VB)));
+typedef double unaligned_double __attribute__((vector_size(2 * BB_VB), aligned(8), may_alias));
+
+static void sum_double(const bbi_fold_tile *t, int64_t c, double *high, double *low)
+{
+    for (int64_t v = 0; v < vector_count(t); v++) {
+        const R *p = component(t, c) + v * BB_W;
+        unaligned_double *h = (unaligned_double *)(high + v * BB_W), *l = (unaligned_double *)(low + v * BB_W);
+        VD s = *h;
+        if (low) {
+            VD e = *l;
+            for (int64_t q = 0; q < t->casts; q++) {
+                const VD x = __builtin_convertvector(v_loadu(p + q * LANES), VD);
+                TWO_SUM(VD, s, e, x);
+            }
+            *l = e;
+        } else {
+            for (int64_t q = 0; q < t->casts; q++) s += __builtin_convertvector(v_loadu(p + q * LANES), VD);
+        }
+        *h = s;
+    }
+}
+#endif
+
+static void step_sum(const bbi_fold_tile *t)
+{
+    const bbi_folding *f = t->folding;
+    int64_t bytes = bbi_fold_sum_bytes(f);
+    bool kahan = f->scheme == BBI_SCHEME_KAHAN;
+    for (int64_t c = 0; c < f->fold.dim; c++) {
+        char *high = t->cell + c * bytes, *low = kahan ? high + f->fold.dim * bytes : 0;
+#if !BB_DOUBLE
+        if (f->accumulate_double) {
+            sum_double(t, c, (double *)high, (double *)low);
+            continue;
+        }
+#endif
+        sum_real(t, c, (R *)high, (R *)low);
+    }
+}
+
+static void step_prod(const bbi_fold_tile *t)
+{
+    for (int64_t c = 0; c < t->folding->fold.dim; c++) {
+        R *state = (R *)t->cell + c * LANES;
+        for (int64_t v = 0; v < vector_count(t); v++) {
+            const R *p = component(t, c) + v * BB_W;
+            V s = v_loadu(state + v * BB_W);
+            for (int64_t q = 0; q < t->casts; q++) s *= v_loadu(p + q * LANES);
+            v_storeu(state + v * BB_W, s);
+        }
+    }
+}
+
+/* ---- minimum and maximum ------------------------------------------------------------------------------------------------ */
+/* v_minx and v_maxx give their second operand where the first is NaN: NaN is ignored. */
+BB_INLINE V better(bool max, V a, V b) { return max ? v_maxx(a, b) : v_minx(a, b); }
+BB_INLINE VM is_better(bool max, V a, V b) { return max ? v_gt(a, b) : v_lt(a, b); }
+
+/* A tile where a lane improves, or a lane that has seen no number yet: cast by cast, strictly better only, so that the
+ * first of equals stays. */
+BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, int64_t *index, int64_t first, int64_t lane_step)
+{
+    V m = v_loadu(best);
+    VM unseen = v_eq(v_loadu(seen), K(0));
+    V hit = K(-1);
+    for (int64_t q = 0; q < casts; q++) {
+        const V x = v_loadu(p + q * LANES);
+        const VM now = v_or(is_better(max, x, m), v_and(unseen, v_eq(x, x)));
+        m = v_sel(now, x, m);
+        hit = v_sel(now, v_splat((R)q), hit);
+        unseen = v_and(unseen, v_not(now));
+    }
+    v_storeu(best, m);
+    v_storeu(seen, v_mask01(v_not(unseen)));
+    R casts_hit[BB_W];
+    v_storeu(casts_hit, hit);
+    for (unsigned bits = lane_bits(v_ge(hit, K(0))); bits; bits &= bits - 1) {
+        int l = __builtin_ctz(bits);
+        index[l] = first + (int64_t)casts_hit[l] + l * lane_step;
+    }
+}
+
+BB_INLINE void extreme(bool max, const bbi_fold_tile *t)
+{
+    const bbi_extreme_cell places = bbi_extreme_places(t->folding);
+    for (int64_t c = 0; c < t->folding->fold.dim; c++) {
+        R *best = (R *)(t->cell + places.best) + c * LANES, *seen = (R *)(t->cell + places.seen) + c * LANES;
+        int64_t *index = (int64_t *)(void *)(t->cell + places.index) + c * LANES;
+        for (int64_t v = 0; v < vector_count(t); v++) {
+            const R *p = component(t, c) + v * BB_W;
+            if (!t->folding->fold.want_index) {
+                V m = v_loadu(best + v * BB_W);
+                for (int64_t q = 0; q < t->casts; q++) m = better(max, v_loadu(p + q * LANES), m);
+                v_storeu(best + v * BB_W, m);
+                continue;
+            }
+            for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
+                int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
+                V m = v_loadu(best + v * BB_W), least = m;
+                for (int64_t q = q0; q < q0 + casts; q++) least = better(max, v_loadu(p + q * LANES), least);
+                VM rare = v_or(is_better(max, least, m), v_eq(v_loadu(seen + v * BB_W), K(0)));
+                if (__builtin_expect(!v_any(rare), 1)) continue;
+                improve(max, p + q0 * LANES, casts, best + v * BB_W, seen + v * BB_W, index + v * BB_W,
+                        t->first + q0 + v * BB_W * t->lane_step, t->lane_step);
+            }
+        }
+    }
+}
+
+static void step_min(const bbi_fold_tile *t) { extreme(false, t); }
+static void step_max(const bbi_fold_tile *t) { extreme(true, t); }
+
+/* ---- K smallest ---------------------------------------------------------------------------------------------------------- */
+static bool is_worse(R a, int64_t i, R b, int64_t j) { return a > b || (a == b && i > j); }
+
+/* Sorted: the new value goes after its equals, which have smaller indices in one lane. The last falls off. */
+static void insert_sorted(R *value, int64_t *index, int64_t count, int64_t k, R x, int64_t i)
+{
+    int64_t at = count < k ? count : k - 1;
+    for (; at > 0 && value[at - 1] > x; at--) {
+        value[at] = value[at - 1];
+        index[at] = index[at - 1];
+    }
+    value[at] = x;
+    index[at] = i;
+}
+
+/* A heap with the worst at the top (Williams, 1964): grows at the end, then its top is replaced. */
+static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x, int64_t i)
+{
+    int64_t at = 0;
+    if (count < k) {
+        for (at = count; at > 0 && is_worse(x, i, value[(at - 1) / 2], index[(at - 1) / 2]); at = (at - 1) / 2) {
+            value[at] = value[(at - 1) / 2];
+            index[at] = index[(at - 1) / 2];
+        }
+    } else {
+        for (int64_t child; (child = 2 * at + 1) < k; at = child) {
+            if (child + 1 < k && is_worse(value[child + 1], index[child + 1], value[child], index[child])) child++;
+            if (!is_worse(value[child], index[child], x, i)) break;
+            value[at] = value[child];
+            index[at] = index[child];
+        }
+    }
+    value[at] = x;
+    index[at] = i;
+}
+
+static void insert_value(char *lane_block, const bbi_kmin_cell *places, int64_t k, int64_t lane, R x, int64_t i)
+{
+    R *value = (R *)(lane_block + places->value) + lane * k;
+    int64_t *index = (int64_t *)(void *)(lane_block + places->index) + lane * k;
+    int64_t *count = (int64_t *)(void *)(lane_block + places->count) + lane;
+    if (k <= BBI_SORTED_K) {
+        insert_sorted(value, index, *count, k, x, i);
+    } else {
+        insert_heap(value, index, *count, k, x, i);
+    }
+    if (*count < k && ++*count < k) return;
+    ((R *)(lane_block + places->limit))[lane] = k <= BBI_SORTED_K ? value[k - 1] : value[0];
+    ((R *)(lane_block + places->full))[lane] = 1;
+}
+
+static void insert_tile(const bbi_fold_tile *t, char *lane_block, const bbi_kmin_cell *places, const R *p, int64_t v, int64_t q0,
+                        int64_t casts)
+{
+    const R *limit = (R *)(lane_block + places->limit) + v * BB_W, *full = (R *)(lane_block + places->full) + v * BB_W;
+    for (int64_t q = q0; q < q0 + casts; q++) {
+        const V x = v_loadu(p + q * LANES);
+        const VM room = v_and(v_eq(v_loadu(full), K(0)), v_eq(x, x));
+        for (unsigned bits = lane_bits(v_or(v_lt(x, v_loadu(limit)), room)); bits; bits &= bits - 1) {
+            int64_t lane = v * BB_W + __builtin_ctz(bits);
+            insert_value(lane_block, places, t->folding->fold.k, lane, p[q * LANES + lane - v * BB_W],
+                         t->first + q + lane * t->lane_step);
+        }
+    }
+}
+
+static void step_kmin(const bbi_fold_tile *t)
+{
+    const bbi_kmin_cell places = bbi_kmin_places(t->folding);
+    for (int64_t c = 0; c < t->folding->fold.dim; c++) {
+        char *lane_block = t->cell + c * places.bytes;
+        const R *limit = (R *)(lane_block + places.limit), *full = (R *)(lane_block + places.full);
+        for (int64_t v = 0; v < vector_count(t); v++) {
+            const R *p = component(t, c) + v * BB_W;
+            for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
+                int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
+                V least = K(BB_INF);
+                for (int64_t q = q0; q < q0 + casts; q++) least = v_minx(v_loadu(p + q * LANES), least);
+                VM rare = v_or(v_lt(least, v_loadu(limit + v * BB_W)), v_eq(v_loadu(full + v * BB_W), K(0)));
+                if (__builtin_expect(v_any(rare), 0)) insert_tile(t, lane_block, &places, p, v, q0, casts);
+            }
+        }
+    }
+}
+
+/* ---- log-sum-exp ----------------------------------------------------------------------------------------------------------- */
+/* sum <- sum scale + terms, in R or in double */
+static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms)
+{
+#if !BB_DOUBLE
+    if (f->accumulate_double) {
+        unaligned_double *s = (unaligned_double *)((double *)(void *)sum + v * BB_W);
+        *s = *s * __builtin_convertvector(scale, VD) + __builtin_convertvector(terms, VD);
+        return;
+    }
+#endif
+    (void)f;
+    R *s = (R *)(void *)sum + v * BB_W;
+    v_storeu(s, v_loadu(s) * scale + terms);
+}
+
+/* One vector of a tile: the maximum so far, one rescaling of the sums, then the exponentials of all casts. The shift is the
+ * maximum; where that is -infinity it is 0, so that the exponentials are 0 and not NaN, and where it is +infinity the
+ * values that reach it count 1 each. */
+static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts)
+{
+    const R *p = component(t, 0) + v * BB_W + q0 * LANES;
+    R *shift = (R *)(void *)t->cell + v * BB_W;
+    const V old = v_loadu(shift);
+    V m = old, e[LSE_TILE];
+    for (int64_t q = 0; q < casts; q++) m = v_maxx(v_loadu(p + q * LANES), m);
+    v_storeu(shift, m);
+    const V base = v_sel(v_eq(m, K(-BB_INF)), K(0), m), scale = v_sel(v_eq(old, m), K(1), v_exp(old - base));
+    const VM top = v_eq(m, K(BB_INF));
+    V s = K(0);
+    for (int64_t q = 0; q < casts; q++) {
+        const V x = v_loadu(p + q * LANES);
+        e[q] = v_exp(x - base);
+        if (__builtin_expect(v_any(top), 0)) e[q] = v_sel(v_and(top, v_eq(x, m)), K(1), e[q]);
+        s += e[q];
+    }
+    char *sum = t->cell + BBI_LANE_BYTES;
+    int64_t bytes = bbi_fold_sum_bytes(t->folding);
+    rescale(t->folding, sum, v, scale, s);
+    for (int64_t c = 1; c <= t->folding->fold.weight_dim; c++) {
+        const R *w = component(t, c) + v * BB_W + q0 * LANES;
+        s = K(0);
+        for (int64_t q = 0; q < casts; q++) s = v_fma(e[q], v_loadu(w + q * LANES), s);
+        rescale(t->folding, sum + c * bytes, v, scale, s);
+    }
+}
+
+static void step_lse(const bbi_fold_tile *t)
+{
+    for (int64_t v = 0; v < vector_count(t); v++) {
+        for (int64_t q = 0; q < t->casts; q += LSE_TILE) {
+            lse_tile(t, v, q, t->casts - q < LSE_TILE ? t->casts - q : LSE_TILE);
+        }
+    }
+}
+
+const bbi_fold_isa BBI_ISA_NAME(bbi_fold_isa, BB_ISA, BB_DOUBLE) = {.step = {
+    [BBI_FAMILY_SUM] = step_sum, [BBI_FAMILY_PROD] = step_prod, [BBI_FAMILY_MIN] = step_min,
+    [BBI_FAMILY_MAX] = step_max, [BBI_FAMILY_KMIN] = step_kmin, [BBI_FAMILY_LSE] = step_lse,
+}};
