@@ -2,7 +2,8 @@
  * from its operands' components, an INDEX node only computes where to look, a fold of a long vector is a loop around its body.
  *
  * Products that feed a sum become fma here, for both tiers alike; exponentials per pair become powers of two whose scale is folded into
- * the factors that do not depend on the pair. */
+ * the factors that do not depend on the pair; a division per pair by what does not depend on it becomes a product. Each of these adds at most
+ * one rounding of its operand. */
 #include "lower.h"
 
 #include <math.h>
@@ -111,6 +112,13 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
             BBI_FORWARD(bbi_lower(b, h, component(b, h, index), &args[2]));
             return add_map(b, scope, BBI_OP_fma, args, 3, result);
         }
+    }
+    if (node->op == BBI_OP_div && b->native == BBI_VALUE && bbi_space_of(b->stage, node->arg[1]) != BBI_VALUE) { /* divide once, in front of the pairs */
+        const bbi_node *inverse = bbi_op1(b->stage->plan->c, BBI_OP_inv, node->arg[1]);
+        if (!inverse) return bbi_fail_append("%s", "");
+        BBI_FORWARD(bbi_lower(b, node->arg[0], component(b, node->arg[0], index), &args[0]));
+        BBI_FORWARD(bbi_lower(b, inverse, component(b, inverse, index), &args[1]));
+        return add_map(b, scope, BBI_OP_mul, args, 2, result);
     }
     if (node->op == BBI_OP_square) { /* one operation fewer for the tables of the tiers */
         BBI_FORWARD(bbi_lower(b, node->arg[0], index, &args[0]));

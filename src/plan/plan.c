@@ -46,7 +46,7 @@ static bb_status find_levels(planner *p) {
         if (node->op == BBI_OP_REDUCE) level++;
         if (level > p->max_level) p->max_level = level;
         BBI_FORWARD(bbi_table_put(&p->b.level, node->id, 0, level));
-        if (node->op == BBI_OP_exp) p->b.constant_reserve += 2;
+        if (node->op == BBI_OP_exp || node->op == BBI_OP_div) p->b.constant_reserve += 2; /* scales and inverses made while lowering */
         if (node->op == BBI_OP_CONST && !bbi_is_literal(node->value)) p->b.constant_reserve++;
     }
     return BB_OK;
