@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,27 @@ static int set_up(void **state) {
     return 0;
 }
 
+static double entry(const bbi_node *node, const bbi_oracle_array *array, int64_t n, int64_t i, int64_t j,
+                    int64_t d) {
+    int64_t row = node->place == BBI_IJ ? i * n + j : node->place == BBI_I ? i : node->place == BBI_J ? j : 0;
+    return array->data[row * array->dim + d];
+}
+
+static bool close_to(double u, double v, double tolerance) {
+    return u == v || fabs(u - v) <= tolerance * (1 + fabs(v)) || (isnan(u) && isnan(v));
+}
+
+/* Rewriting keeps values at every pair; it may drop an axis on which a value does not depend (0 x is 0). */
+static void assert_same_values(const char *formula, const bbi_node *raw, const bbi_oracle_array *a,
+                               const bbi_node *rewritten, const bbi_oracle_array *b1, int64_t m, int64_t n) {
+    assert_int_equal(a->dim, b1->dim);
+    for (int64_t e = 0; e < m * n * a->dim; e++) {
+        int64_t i = e / a->dim / n, j = e / a->dim % n, d = e % a->dim;
+        double u = entry(raw, a, n, i, j, d), v = entry(rewritten, b1, n, i, j, d);
+        if (!close_to(u, v, 1e-12)) fail_msg("%s: %.17g, rewritten %.17g", formula, u, v);
+    }
+}
+
 /* Results of a formula over m rows and n columns, to be released by the caller. */
 static int64_t evaluate(const char *formula, int64_t m, int64_t n, bbi_oracle_array *outputs) {
     bbi_oracle_array arrays[] = {{x, m, 3}, {y, n, 3}, {b, n, 2}, {s, 1, 1}, {z, n, 1}};
@@ -47,13 +69,8 @@ static int64_t evaluate(const char *formula, int64_t m, int64_t n, bbi_oracle_ar
     c->raw = false;
     assert_int_equal(bbi_parse(c, formula, &signature, NULL, roots, MAX_OUTPUTS, &count), BB_OK);
     assert_int_equal(bbi_oracle(roots, count, arrays, 5, m, n, simplified), BB_OK);
-    for (int64_t k = 0; k < count; k++) { /* rewriting keeps values */
-        assert_int_equal(outputs[k].rows, simplified[k].rows);
-        for (int64_t e = 0; e < outputs[k].rows * outputs[k].dim; e++) {
-            double u = outputs[k].data[e], v = simplified[k].data[e];
-            if (u != v && !(fabs(u - v) <= 1e-12 * (1 + fabs(u))) && !(isnan(u) && isnan(v)))
-                fail_msg("%s: %g rewritten %g", formula, u, v);
-        }
+    for (int64_t k = 0; k < count; k++) {
+        assert_same_values(formula, raw[k], &outputs[k], roots[k], &simplified[k], m, n);
         bbi_free(simplified[k].data);
     }
     bbi_signature_free(&signature);
@@ -69,7 +86,7 @@ static void assert_values(const char *formula, int64_t m, int64_t n, int64_t row
         fail_msg("%s: %d x %d", formula, (int)out[0].rows, (int)out[0].dim);
     for (int64_t k = 0; k < rows * dim; k++) {
         double u = out[0].data[k], v = expected[k];
-        if (u != v && !(fabs(u - v) <= 1e-13 * (1 + fabs(v))) && !(isnan(u) && isnan(v))) {
+        if (!close_to(u, v, 1e-13)) {
             fail_msg("%s: component %d is %.17g, expected %.17g", formula, (int)k, u, v);
         }
     }
@@ -245,6 +262,38 @@ static void operations_on_components_are_exact(void **state) {
     set_up(state);
 }
 
+/* Both sides as one table of M x N x dim, whatever their placements. */
+static void assert_equivalent(char *left, char *right) {
+    char formula[500];
+    bbi_oracle_array out[MAX_OUTPUTS];
+    snprintf(formula, sizeof formula, "(%s) * _one_ij; (%s) * _one_ij", left, right);
+    assert_int_equal(evaluate(formula, M, N, out), 2);
+    if (out[0].dim != out[1].dim)
+        fail_msg("%s: %d and %d components", formula, (int)out[0].dim, (int)out[1].dim);
+    for (int64_t k = 0; k < out[0].rows * out[0].dim; k++) {
+        double u = out[0].data[k], v = out[1].data[k];
+        if (!isfinite(v) || !close_to(u, v, 1e-9)) fail_msg("%s: %.17g and %.17g", formula, u, v);
+    }
+    bbi_free(out[0].data);
+    bbi_free(out[1].data);
+}
+
+static void each_operation_of_keops_has_the_value_it_should(void **state) {
+    FILE *file = fopen(BBI_SOURCE_DIR "/tests/text/equivalents.txt", "r");
+    char line[400], *arrow;
+    int cases = 0;
+    assert_non_null(file);
+    for (; fgets(line, sizeof line, file);) {
+        line[strcspn(line, "\n")] = '\0';
+        if (*line == '#' || (arrow = strstr(line, " <=> ")) == NULL) continue;
+        *arrow = '\0';
+        assert_equivalent(line, arrow + 5);
+        cases++;
+    }
+    fclose(file);
+    assert_true(cases > 110);
+}
+
 static void arrays_that_do_not_fit_are_refused(void **state) {
     bbi_context *c = bbi_context_new();
     bbi_signature signature = {0};
@@ -270,6 +319,7 @@ int main(void) {
         cmocka_unit_test(a_reduction_of_nothing_is_its_neutral_element),
         cmocka_unit_test(listed_sums_follow_their_list),
         cmocka_unit_test(operations_on_components_are_exact),
+        cmocka_unit_test(each_operation_of_keops_has_the_value_it_should),
         cmocka_unit_test(arrays_that_do_not_fit_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
