@@ -74,6 +74,16 @@ class SolveResult(c.Structure):
     _fields_ = [("size", c.c_size_t), ("iterations", I64), ("residual", c.c_double), ("seconds", c.c_double)]
 
 
+class OpInfo(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("alias", c.c_char_p), ("kind", c.c_char_p), ("doc", c.c_char_p),
+                ("arity", c.c_int), ("integers", c.c_int), ("cost", c.c_double), ("differentiable", c.c_int)]
+
+
+class ReductionInfo(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("alias", c.c_char_p), ("doc", c.c_char_p), ("takes_k", c.c_int),
+                ("formulas", c.c_int), ("is_index", c.c_int)]
+
+
 class Statistics(c.Structure):
     _fields_ = [("size", c.c_size_t)] + [(name, I64) for name in ("compiles", "disk_hits", "memory_hits", "failures",
                                                                   "peak_memory")]
@@ -93,7 +103,8 @@ lib.bb_program_variable_count.argtypes = lib.bb_program_output_count.argtypes = 
 lib.bb_program_variable.argtypes = [P, c.c_int, c.POINTER(VariableInfo)]
 lib.bb_program_output.argtypes = [P, c.c_int, c.POINTER(OutputInfo)]
 lib.bb_program_parse.argtypes = [P, c.c_char_p, c.POINTER(c.c_char_p), c.c_int, c.POINTER(P)]
-lib.bb_grad.argtypes = lib.bb_diff.argtypes = [P, c.POINTER(c.c_int), c.c_int, c.POINTER(c.c_int), c.c_int, c.POINTER(P)]
+lib.bb_grad.argtypes = lib.bb_diff.argtypes = [P, c.POINTER(c.c_int), c.c_int, c.POINTER(c.c_int), c.c_int,
+                                               c.POINTER(P)]
 lib.bb_program_show.argtypes = [P, c.c_char_p, c.c_int, c.POINTER(P)]
 lib.bb_compile.argtypes = [P, c.POINTER(CompileOptions), c.POINTER(P)]
 lib.bb_run.argtypes = [P, c.POINTER(Array), c.c_int, c.POINTER(Array), c.c_int, c.POINTER(RunOptions)]
@@ -296,7 +307,8 @@ class Kernel:
     def wait(self):
         check(lib.bb_kernel_wait(self.handle))
 
-    def solve(self, values, unknown, alpha=0.0, tolerance=0.0, relative=False, max_iterations=0, report=None, **options):
+    def solve(self, values, unknown, alpha=0.0, tolerance=0.0, relative=False, max_iterations=0, report=None,
+              **options):
         """(solution, SolveResult); raises Error with .solution on failure to converge."""
         inputs, run = arrays(values), run_options(**options)
         solution = np.zeros_like(values[unknown])
@@ -325,3 +337,22 @@ def statistics():
     out = Statistics(size=c.sizeof(Statistics))
     check(lib.bb_get_statistics(c.byref(out)))
     return out
+
+
+def _rows(count, function, info_type):
+    out = []
+    for k in range(count()):
+        info = info_type()
+        check(function(k, c.byref(info)))
+        row = {name: getattr(info, name) for name, _ in info_type._fields_}
+        out.append({key: v.decode() if isinstance(v, bytes) else v for key, v in row.items()})
+    return out
+
+
+def ops():
+    """The table of operations, one dictionary per row."""
+    return _rows(lib.bb_op_count, lib.bb_op, OpInfo)
+
+
+def reductions():
+    return _rows(lib.bb_reduction_count, lib.bb_reduction, ReductionInfo)

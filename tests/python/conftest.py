@@ -2,8 +2,10 @@
 import os
 import tempfile
 
+import numpy as np
 import pytest
 
+np.seterr(all="ignore")
 os.environ.setdefault("BENBEN_CACHE_DIR", tempfile.mkdtemp(prefix="benben-test-"))
 
 
