@@ -245,43 +245,42 @@ static void sum_wide(char *const *area, const bbi_view *tile, const char *const 
 /* ---- chains: squared distances and scalar products --------------------------------------------------------------------------- */
 /* CHAIN_VECTORS x CHAIN_CASTS accumulators: a load of the lanes serves two casts, a splat of the cast four vectors. */
 enum { CHAIN_VECTORS = 4, CHAIN_CASTS = 2 };
+typedef V chain_sums[CHAIN_CASTS][CHAIN_VECTORS];
 BB_INLINE V chain_term(V x, V y, bool square, bool add, V acc)
 {
     const V t = square ? x - y : x, u = square ? t : y;
     return add ? v_fma(t, u, acc) : t * u;
 }
 
-BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, int64_t count, int64_t row, int64_t first,
+BB_INLINE void chain_add(chain_sums acc, const bbi_chain *chain, int64_t d, bool square, bool add, int64_t row, int64_t v,
+                         int casts, int group)
+{
+    const char *x = chain->lane[d] + v, *y = chain->cast[d] + row * chain->cast_step;
+    UNROLL for (int j = 0; j < casts; j++)
+    {
+        const V w = splat_at(y + j * chain->cast_step);
+        UNROLL for (int g = 0; g < group; g++) acc[j][g] = chain_term(at(x + g * BB_VB), w, square, add, add ? acc[j][g] : w);
+    }
+}
+
+/* count: terms, if there are few and no initial value; else 0. */
+BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, int count, int64_t row, int64_t first,
                            int64_t vectors, int casts, int group)
 {
-    V acc[CHAIN_CASTS][CHAIN_VECTORS];
+    chain_sums acc;
     const int64_t v = first * BB_VB;
-    int64_t d = 0;
-    if (chain->has_initial) {
-        UNROLL for (int j = 0; j < casts; j++)
-        {
-            const char *p = chain->initial.at + (row + j) * chain->initial.cast_step;
-            UNROLL for (int g = 0; g < group; g++)
-                acc[j][g] = chain->initial.splat ? splat_at(p) : at(p + v + g * BB_VB);
-        }
+    if (count > 0 || !chain->has_initial) {
+        chain_add(acc, chain, 0, square, 0, row, v, casts, group);
+        UNROLL for (int d = 1; d < count; d++) chain_add(acc, chain, d, square, 1, row, v, casts, group);
     } else {
         UNROLL for (int j = 0; j < casts; j++)
         {
-            const V y = splat_at(chain->cast[0] + (row + j) * chain->cast_step);
-            UNROLL for (int g = 0; g < group; g++)
-                acc[j][g] = chain_term(at(chain->lane[0] + v + g * BB_VB), y, square, 0, K(0));
+            const char *p = chain->initial.at + (row + j) * chain->initial.cast_step;
+            UNROLL for (int g = 0; g < group; g++) acc[j][g] = chain->initial.splat ? splat_at(p) : at(p + v + g * BB_VB);
         }
-        d = 1;
     }
-    UNROLL for (; d < count; d++)
-    {
-        const char *x = chain->lane[d] + v, *y = chain->cast[d] + row * chain->cast_step;
-        UNROLL for (int j = 0; j < casts; j++)
-        {
-            const V w = splat_at(y + j * chain->cast_step);
-            UNROLL for (int g = 0; g < group; g++)
-                acc[j][g] = chain_term(at(x + g * BB_VB), w, square, 1, acc[j][g]);
-        }
+    for (int64_t d = !chain->has_initial; count == 0 && d < chain->count; d++) {
+        chain_add(acc, chain, d, square, 1, row, v, casts, group);
     }
     UNROLL for (int j = 0; j < casts; j++)
     {
@@ -289,7 +288,7 @@ BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, in
     }
 }
 
-BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int64_t count, int64_t rows, int64_t vectors)
+BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int count, int64_t rows, int64_t vectors)
 {
     for (int64_t r = 0; r < rows; r += CHAIN_CASTS) {
         int64_t v = 0;
@@ -321,20 +320,20 @@ static void chain_pairs(char *result, const bbi_chain *chain, int64_t bytes)
     }
 }
 
-static void chain_generic(char *result, const bbi_chain *chain, int64_t rows, int64_t vectors)
+static void chain(char *result, const bbi_chain *c, int64_t rows, int64_t vectors)
 {
-    if (chain->cast_step == 0) {
-        chain_pairs(result, chain, rows * vectors * BB_VB);
-    } else if (!chain->square) {
-        chain_rows(result, chain, 0, chain->count, rows, vectors);
-    } else if (chain->has_initial || chain->count > 4) {
-        chain_rows(result, chain, 1, chain->count, rows, vectors);
+    if (c->cast_step == 0) {
+        chain_pairs(result, c, rows * vectors * BB_VB);
+    } else if (!c->square) {
+        chain_rows(result, c, 0, 0, rows, vectors);
+    } else if (c->has_initial || c->count > 4) {
+        chain_rows(result, c, 1, 0, rows, vectors);
     } else {
-        switch (chain->count) {
-        case 1: chain_rows(result, chain, 1, 1, rows, vectors); break;
-        case 2: chain_rows(result, chain, 1, 2, rows, vectors); break;
-        case 3: chain_rows(result, chain, 1, 3, rows, vectors); break;
-        default: chain_rows(result, chain, 1, 4, rows, vectors); break;
+        switch (c->count) {
+        case 1: chain_rows(result, c, 1, 1, rows, vectors); break;
+        case 2: chain_rows(result, c, 1, 2, rows, vectors); break;
+        case 3: chain_rows(result, c, 1, 3, rows, vectors); break;
+        default: chain_rows(result, c, 1, 4, rows, vectors); break;
         }
     }
 }
@@ -348,5 +347,5 @@ const bbi_interp_isa BBI_ISA_NAME(bbi_interp_isa, BB_ISA, BB_DOUBLE) = {
     .copy = copy,
     .sum = sum,
     .sum_wide = sum_wide,
-    .chain = chain_generic,
+    .chain = chain,
 };
