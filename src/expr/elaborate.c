@@ -127,8 +127,13 @@ static bool power(int64_t base, int64_t exponent, int64_t *result) {
     return true;
 }
 
+/* Quotient and remainder as Python's: the remainder has the divisor's sign. */
 static int64_t floor_divide(int64_t a, int64_t b) {
     return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+static int64_t floor_remainder(int64_t a, int64_t b) {
+    return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);
 }
 
 /* Both operands are integers. Results that are no 64-bit integer become real numbers. False: not an operation
@@ -151,13 +156,12 @@ static bool fold_integers(int token, const bbi_value *a, const bbi_value *b, bbi
                                              : give_real(a->real / b->real, result);
         return give_integer(x / y, result);
     case BBI_TOKEN_FLOOR_DIVIDE: return y != 0 && y != -1 && give_integer(floor_divide(x, y), result);
-    case '%': return y != 0 && y != -1 && give_integer(x - y * floor_divide(x, y), result);
+    case '%': return y != 0 && y != -1 && give_integer(floor_remainder(x, y), result);
     default: return false;
     }
 }
 
-/* f ** n with an integer n is a product; 1/2 and -1/2 are KeOps's square roots, with their conventions at 0.
- */
+/* f ** n with an integer n is a product; 1/2 and -1/2 are KeOps's square roots, with their values at 0. */
 static const bbi_node *make_power(bbi_context *c, const bbi_node *base, const bbi_value *exponent) {
     if (exponent->kind == BBI_VALUE_INTEGER) return bbi_apply(c, BBI_OP_pow, &base, 1, &exponent->integer, 1);
     if (exponent->kind == BBI_VALUE_REAL && exponent->real == 0.5) return bbi_op1(c, BBI_OP_sqrt, base);

@@ -221,8 +221,7 @@ static bool before(const gathered *g, int64_t d, int64_t a, int64_t b, bool larg
     return largest ? x > y : x < y;
 }
 
-/* Selection by repeated search: entry k of the result is the first of the smallest that were not taken yet.
- */
+/* Selection by repeated search: entry k is the first of the smallest that were not taken yet. */
 static bb_status select_entries(const gathered *g, const bbi_node *r, int64_t k, bool largest, bool index,
                                 double *out) {
     bool *taken = bbi_calloc((size_t)(g->count * g->df + 1), sizeof *taken);

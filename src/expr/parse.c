@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Takes back what a refused text declared: names given to anonymous slots stay bound to equal declarations
- * only. */
+/* Which positions had a variable, and which a name, before a text was read: what a refused text added is taken
+ * back. */
 typedef struct snapshot {
     int64_t count;
     bool *was_named, *was_declared;
@@ -74,7 +74,7 @@ bb_status bbi_parse(bbi_context *c, const char *text, bbi_signature *signature,
                        .length = strlen(text),
                        .signature = signature ? signature : &none,
                        .options = options};
-    snapshot before;
+    snapshot before = {0};
     BBI_FORWARD(take(scope.signature, &before));
     bb_status status = parse(&scope, outputs, max_outputs, noutput);
     if (status != BB_OK) {

@@ -1,7 +1,17 @@
-/* syntax.c: the grammar of formulas, both spellings in one. Python's precedence: or, and, not, comparisons,
- * |, + -, * / // %, unary minus, **. Operators of one precedence make one flat chain, so that a sum of many
- * thousand terms needs no deep recursion; what does recur (parentheses, calls, prefixes) is counted and
- * bounded. */
+/* syntax.c: the grammar of formulas, both spellings in one, with Python's precedence:
+ *
+ *   text       = formula { ";" formula } [ ";" ]
+ *   formula    = and { "or" and }          and = not { "and" not }      not = "not" not | comparison
+ *   comparison = dot [ ( "<" | ">" | "<=" | ">=" | "==" | "!=" ) dot ]  dot = sum { "|" sum }
+ *   sum        = product { ( "+" | "-" ) product }
+ *   product    = prefix { ( "*" | "/" | "//" | "%" ) prefix }
+ *   prefix     = ( "-" | "+" ) prefix | primary [ "**" prefix ]
+ *   primary    = number | name | name ":" ( "i" | "j" | "p" ) dimension | "(" formula ")" | list
+ *              | name "(" [ formula { "," formula } ] [ ";" formula ] ")"
+ *   list       = "[" [ formula { "," formula } ] "]" | "(" formula "," [ formula { "," formula } ] ")"
+ *
+ * Operators of one precedence make one flat chain, so that a sum of many thousand terms needs no deep recursion;
+ * what does recur (parentheses, calls, prefixes) is counted and bounded. */
 #include "syntax.h"
 
 #include <string.h>

@@ -263,6 +263,9 @@ static void numbers_survive_every_locale(void **state) {
     assert_true(read_one(c, "9223372036854775807 + 1", &signature)->value == 9223372036854775808.0);
     assert_true(read_one(c, "-9223372036854775807 - 10", &signature)->value == -9223372036854775808.0);
     assert_true(read_one(c, "4294967296 * 4294967296", &signature)->value == 18446744073709551616.0);
+    assert_true(read_one(c, "(-9223372036854775807 - 1) % 3", &signature)->value == 1);
+    assert_true(read_one(c, "(-9223372036854775807 - 1) / -1", &signature)->value == 9223372036854775808.0);
+    assert_true(read_one(c, "-7 % 3 + 7 % -3 * 10", &signature)->value == 2 - 20);
     assert_true(read_one(c, "3 ** 60", &signature)->value == 42391158275216203514294433201.0);
     setlocale(LC_NUMERIC, "C");
     bbi_context_release(c);
