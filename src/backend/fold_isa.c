@@ -60,24 +60,29 @@ static void sum_real(const bbi_fold_tile *t, int64_t c, R *high, R *low)
 }
 
 #if !BB_DOUBLE
-typedef double VD __attribute__((vector_size(2 * BB_VB)));
-typedef double unaligned_double __attribute__((vector_size(2 * BB_VB), aligned(8), may_alias));
+/* Half a vector of floats becomes a vector of doubles. */
+typedef double VD __attribute__((vector_size(BB_VB)));
+typedef double unaligned_double __attribute__((vector_size(BB_VB), aligned(8), may_alias));
+typedef float unaligned_half __attribute__((vector_size(BB_VB / 2), aligned(4), may_alias));
+
+BB_INLINE VD widen(const float *p) { return __builtin_convertvector(*(const unaligned_half *)p, VD); }
 
 static void sum_double(const bbi_fold_tile *t, int64_t c, double *high, double *low)
 {
-    for (int64_t v = 0; v < vector_count(t); v++) {
-        const R *p = component(t, c) + v * BB_W;
-        unaligned_double *h = (unaligned_double *)(high + v * BB_W), *l = (unaligned_double *)(low + v * BB_W);
+    for (int64_t at = 0; at < vector_count(t) * BB_W; at += BB_W / 2) {
+        const float *p = component(t, c) + at;
+        unaligned_double *h = (unaligned_double *)(high + at);
+        unaligned_double *l = low ? (unaligned_double *)(low + at) : 0;
         VD s = *h;
         if (low) {
             VD e = *l;
             for (int64_t q = 0; q < t->casts; q++) {
-                const VD x = __builtin_convertvector(v_loadu(p + q * LANES), VD);
+                const VD x = widen(p + q * LANES);
                 TWO_SUM(VD, s, e, x);
             }
             *l = e;
         } else {
-            for (int64_t q = 0; q < t->casts; q++) s += __builtin_convertvector(v_loadu(p + q * LANES), VD);
+            for (int64_t q = 0; q < t->casts; q++) s += widen(p + q * LANES);
         }
         *h = s;
     }
@@ -264,8 +269,11 @@ static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms
 {
 #if !BB_DOUBLE
     if (f->accumulate_double) {
-        unaligned_double *s = (unaligned_double *)((double *)(void *)sum + v * BB_W);
-        *s = *s * __builtin_convertvector(scale, VD) + __builtin_convertvector(terms, VD);
+        double *s = (double *)(void *)sum + v * BB_W;
+        float a[BB_W], b[BB_W];
+        v_storeu(a, scale);
+        v_storeu(b, terms);
+        for (int l = 0; l < BB_W; l++) s[l] = s[l] * (double)a[l] + (double)b[l];
         return;
     }
 #endif
