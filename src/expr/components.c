@@ -56,13 +56,22 @@ static const bbi_node *product_with_pad(bbi_context *c, const bbi_node *n) {
     return NULL;
 }
 
+/* The even and the odd components of one vector, back at their places. */
+static const bbi_node *interleaved(const bbi_node *a, const bbi_node *b) {
+    const bbi_node *x = a->arg[0], *y = b->arg[0];
+    if (a->ints[2] != 2 || b->ints[2] != 2 || x->op != BBI_OP_slice || y->op != BBI_OP_slice) return NULL;
+    bool whole = x->arg[0] == y->arg[0] && x->arg[0]->dim == a->dim && x->dim + y->dim == a->dim;
+    bool at_home = x->ints[0] == a->ints[0] && y->ints[0] == b->ints[0] && a->ints[0] + b->ints[0] == 1;
+    return whole && at_home && x->ints[2] == 2 && y->ints[2] == 2 ? x->arg[0] : NULL;
+}
+
 /* pad(x) + pad(y): at the same places, or the one where the other ends. */
 static const bbi_node *sum_of_pads(bbi_context *c, const bbi_node *n) {
     const bbi_node *a = n->arg[0], *b = n->arg[1];
     if (a->op != BBI_OP_pad || b->op != BBI_OP_pad) return NULL;
     const bbi_node *x = a->arg[0], *y = b->arg[0];
     if (x->dim == y->dim && same_ints(a, b)) return pad_like(c, a, bbi_op2(c, n->op, x, y));
-    if (a->ints[2] != 1 || b->ints[2] != 1) return NULL;
+    if (a->ints[2] != 1 || b->ints[2] != 1) return n->op == BBI_OP_add ? interleaved(a, b) : NULL;
     if (n->op == BBI_OP_sub) y = bbi_op1(c, BBI_OP_neg, y);
     if (a->ints[0] + x->dim == b->ints[0]) return pad_like(c, a, bbi_op2(c, BBI_OP_concat, x, y));
     if (b->ints[0] + b->arg[0]->dim == a->ints[0]) return pad_like(c, b, bbi_op2(c, BBI_OP_concat, y, x));
@@ -126,8 +135,8 @@ static const bbi_node *slice_of_concat(bbi_context *c, const bbi_node *n) {
     return bbi_op2(c, BBI_OP_concat, bbi_slice(c, a, start, inside, step), rest);
 }
 
-/* Whether slicing the operands of an elementwise operation can make something disappear: a product of a scalar and
- * a vector has fewer components to compute, and slices cancel against pads and their like. */
+/* Whether slicing the operands of an elementwise operation can make something disappear: a product of a
+ * scalar and a vector has fewer components to compute, and slices cancel against pads and their like. */
 static bool gains_from_slicing(const bbi_node *n, int depth) {
     if (n->dim == 1) return false;
     bbi_kind kind = bbi_op_info(n->op)->kind;

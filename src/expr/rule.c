@@ -50,6 +50,7 @@ typedef struct rule_set {
     bbi_arena arena;
     rule rule[RULES];
     int first[BBI_OP_COUNT];
+    int64_t fired[RULES];
 } rule_set;
 
 typedef struct bindings {
@@ -359,11 +360,12 @@ static bool fires(const rule *r, const bbi_node *n, bindings *b) {
 }
 
 const bbi_node *bbi_simplify_rules(bbi_context *c, const bbi_node *n) {
-    const rule_set *set = rules_of(c);
+    rule_set *set = rules_of(c);
     if (!set) return NULL;
     for (int k = set->first[n->op]; k >= 0; k = set->rule[k].next) {
         bindings b;
         if (!fires(&set->rule[k], n, &b)) continue;
+        set->fired[k]++;
         if (bbi_debug('s')) bbi_log('s', "%s  ->  %s", texts[k].left, texts[k].right);
         return make_side(c, set->rule[k].right, &b);
     }
@@ -377,6 +379,11 @@ int bbi_rule_count(void) {
 
 const char *bbi_rule_text(int k, bool right) {
     return right ? texts[k].right : texts[k].left;
+}
+
+int64_t bbi_rule_fired(bbi_context *c, int k) {
+    const rule_set *set = rules_of(c);
+    return set ? set->fired[k] : 0;
 }
 
 bool bbi_rule_sides(bbi_context *c, int k, const bbi_node *const letters[BBI_NODE_LETTERS],
@@ -396,7 +403,7 @@ bool bbi_rule_sides(bbi_context *c, int k, const bbi_node *const letters[BBI_NOD
 /* ---- weights: see simplify.c ---- */
 typedef struct weight { /* linear in the weights of the letters: factor . letters + offset */
     double factor[BBI_NODE_LETTERS], offset;
-    bool constant;
+    bool constant, multiple; /* multiple: a constant times something */
 } weight;
 
 enum { LEAST = 1 }; /* weight of a constant, and the least of any node */
@@ -404,12 +411,12 @@ enum { LEAST = 1 }; /* weight of a constant, and the least of any node */
 static weight scaled(weight w, double factor, double offset) {
     for (int k = 0; k < BBI_NODE_LETTERS; k++) w.factor[k] *= factor;
     w.offset = w.offset * factor + offset;
-    w.constant = false;
+    w.constant = w.multiple = false;
     return w;
 }
 
 static weight total(const weight *w, int count) {
-    weight sum = {{0}, 0, true};
+    weight sum = {{0}, 0, true, false};
     for (int i = 0; i < count; i++) {
         for (int k = 0; k < BBI_NODE_LETTERS; k++) sum.factor[k] += w[i].factor[k];
         sum.offset += w[i].offset;
@@ -418,13 +425,20 @@ static weight total(const weight *w, int count) {
     return sum;
 }
 
-static weight operation_weight(const tree *t, const weight *arg) {
+static weight times_constant(weight w, bool made) {
+    if (made && w.multiple) return w;
+    w = scaled(w, 1, 3);
+    w.multiple = true;
+    return w;
+}
+
+static weight operation_weight(const tree *t, const weight *arg, bool made) {
     bool left = t->narg == 2 && arg[0].constant, right = t->narg == 2 && arg[1].constant;
     weight sum = total(arg, t->narg);
     if (t->op == BBI_OP_repeat) return scaled(sum, 1, 1);
-    if (sum.constant) return (weight){{0}, LEAST, true};
-    if (t->op == BBI_OP_neg) return scaled(sum, 1, 2);
-    if (t->op == BBI_OP_mul && (left || right)) return scaled(arg[left], 1, 3);
+    if (sum.constant) return (weight){{0}, LEAST, true, false};
+    if (t->op == BBI_OP_neg) return made && arg[0].multiple ? arg[0] : scaled(sum, 1, 2);
+    if (t->op == BBI_OP_mul && (left || right)) return times_constant(arg[left], made);
     if (t->op == BBI_OP_add && (left || right)) return scaled(arg[left], 1, 2);
     if (t->op == BBI_OP_sub && (left || right)) return scaled(arg[left], 1, left ? 3 : 2);
     if (t->op == BBI_OP_add) return scaled(sum, 1, 2);
@@ -432,10 +446,11 @@ static weight operation_weight(const tree *t, const weight *arg) {
     return scaled(sum, 2, t->op == BBI_OP_div ? 4 : 3);
 }
 
-/* *normal: false where no such node exists, because it is computed (constants) or has another canonical form
- * (x - p). */
+/* normal: set to false where no such node exists, because it is computed (constants) or has another canonical
+ * form (x - p); NULL for a right side, which is made, so that -(p x) and q (p x) in it count as the one
+ * product that they become. */
 static weight side_weight(const tree *t, unsigned constants, bool *normal) {
-    weight w = {{0}, LEAST, true};
+    weight w = {{0}, LEAST, true, false};
     if (t->kind == NUMBER || t->kind == INTEGER) return w;
     if (t->kind != OPERATION) {
         if (t->kind == CONSTANT || constants >> t->letter & 1) return w;
@@ -446,8 +461,8 @@ static weight side_weight(const tree *t, unsigned constants, bool *normal) {
     }
     weight arg[MAX_OPERANDS];
     for (int k = 0; k < t->narg; k++) arg[k] = side_weight(t->arg[k], constants, normal);
-    w = operation_weight(t, arg);
-    if (w.constant || (t->op == BBI_OP_sub && arg[1].constant)) *normal = false;
+    w = operation_weight(t, arg, !normal);
+    if (normal && (w.constant || (t->op == BBI_OP_sub && arg[1].constant))) *normal = false;
     return w;
 }
 
@@ -455,9 +470,9 @@ bool bbi_rule_decreases(bbi_context *c, int k) {
     const rule_set *set = rules_of(c);
     if (!set) return false;
     for (unsigned constants = 0; constants < 8; constants++) {
-        bool normal = true, unused;
+        bool normal = true;
         weight left = side_weight(set->rule[k].left, constants, &normal);
-        weight right = side_weight(set->rule[k].right, constants, &unused);
+        weight right = side_weight(set->rule[k].right, constants, NULL);
         double least = left.offset - right.offset;
         for (int i = 0; i < BBI_NODE_LETTERS && normal; i++) {
             if (left.factor[i] < right.factor[i]) return false;
