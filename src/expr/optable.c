@@ -92,10 +92,11 @@ static const bbi_op_row rows[BBI_OP_COUNT] = {
         {"iota", "", BBI_LEAF, 0, 1, NODIFF | HIDDEN, "", {"", "", ""}, 0, 0, 0, "0, 1, ... m - 1", NULL},
     [BBI_OP_REDUCE] =
         {"reduction", "", BBI_LEAF, 1, 4, HIDDEN, "", {"", "", ""}, 0, 0, 1, "a reduction", NULL},
-#define OP(id, alias, arity, nint, kind, flags, value, vjp_a, vjp_b, vjp_c, low, high, cost, doc)            \
-    [BBI_OP_##                                                                                               \
-        id] = {#id,  alias, BBI_##kind,        arity, nint, flags, #value, {vjp_a, vjp_b, vjp_c}, low, high, \
-               cost, doc,   POINTER_##kind(id)},
+/* clang-format off */
+#define OP(id, alias, arity, nint, kind, flags, value, vjp_a, vjp_b, vjp_c, low, high, cost, doc) \
+    [BBI_OP_##id] = {#id, alias, BBI_##kind, arity, nint, flags, #value, {vjp_a, vjp_b, vjp_c}, \
+                     low, high, cost, doc, POINTER_##kind(id)},
+/* clang-format on */
 #include "op.def"
 };
 
