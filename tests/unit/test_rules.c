@@ -161,25 +161,40 @@ static void push_component_op(twins *t, int a) {
     }
 }
 
-/* A random contraction of vectors whose dimensions are products of the sizes 1, 2, 3 of some labels. */
+/* Some formula of this dimension, or a scalar repeated to it. */
+static int of_dim(twins *t, int64_t dim) {
+    int start = pick(t->count);
+    for (int k = 0; k < t->count && pick(8); k++) {
+        if (t->r[(start + k) % t->count]->dim == dim) return (start + k) % t->count;
+    }
+    int scalar = pick(2) ? 0 : 3;
+    push_op(t, BBI_OP_repeat, &scalar, 1, &dim, 1);
+    return t->count - 1;
+}
+
+/* A random contraction over the labels 0 .. 3. */
 static void push_contraction(twins *t) {
-    const int64_t size[4] = {2, 3, 1, 2};
-    int64_t list[3][4];
-    int count[3], a = pick(t->count), b = pick(t->count);
+    static const int64_t size[4] = {2, 3, 1, 2};
+    int64_t list[3][4], dim[3];
+    int count[3];
     uint64_t used = 0;
     for (int l = 0; l < 3; l++) {
         count[l] = 0;
+        dim[l] = 1;
         for (int k = 0; k < 4; k++) {
             int64_t label = (k + l) % 4;
-            if (pick(2)) {
-                list[l][count[l]++] = label;
-                used |= 1u << label;
-            }
+            if (pick(2)) continue;
+            list[l][count[l]++] = label;
+            dim[l] *= size[label];
+            used |= (uint64_t)1 << label;
         }
     }
-    if (used != 15) return;
+    if (used != 15 || t->count > POOL - 4) return;
+    int a = of_dim(t, dim[0]), b = of_dim(t, dim[1]);
+    bool single = count[1] == 0 && pick(2);
     bbi_contraction spec = {4, count[0], count[1], count[2], size, list[0], list[1], list[2]};
-    push(t, bbi_contract(t->raw, t->r[a], t->r[b], &spec), bbi_contract(t->simple, t->s[a], t->s[b], &spec));
+    push(t, bbi_contract(t->raw, t->r[a], single ? NULL : t->r[b], &spec),
+         bbi_contract(t->simple, t->s[a], single ? NULL : t->s[b], &spec));
 }
 
 static void grow(twins *t) {
@@ -269,6 +284,30 @@ static void random_formulas_mean_the_same_rewritten(void **state) {
         bbi_context_release(t.simple);
     }
     assert_true(rewrites > 1500 * 5);
+}
+
+/* Baur and Strassen, 1983: a scalar formula and its gradient together cost at most 5 times the formula, as
+ * operations are counted in op.def. What has no operations at all, like a sum of repeats, is let pass. */
+static void gradients_of_random_formulas_are_cheap(void **state) {
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        twins t;
+        start(&t);
+        while (t.count < POOL - 2) grow(&t);
+        for (int k = VARIABLES; k < t.count; k++) {
+            const bbi_node *one = bbi_const(t.simple, 1),
+                           *all[1 + VARIABLES] = {bbi_op1(t.simple, BBI_OP_sum, t.s[k])};
+            assert_int_equal(bbi_vjp(t.simple, all, &one, 1, t.s, VARIABLES, true, all + 1), BB_OK);
+            double formula = bbi_cost(all, 1), together = bbi_cost(all, 1 + VARIABLES);
+            if (together > 5 * formula + 2 * WIDEST) {
+                bbi_text text = {0};
+                bbi_print(&text, t.s[k], NULL);
+                fail_msg("%s costs %g, with its gradient %g", text.data, formula, together);
+            }
+        }
+        bbi_context_release(t.raw);
+        bbi_context_release(t.simple);
+    }
 }
 
 /* ---- identities of nodes ---- */
@@ -362,6 +401,7 @@ int main(void) {
         cmocka_unit_test(equal_formulas_are_one_node),
         cmocka_unit_test(structure_does_not_depend_on_literals),
         cmocka_unit_test(random_formulas_mean_the_same_rewritten),
+        cmocka_unit_test(gradients_of_random_formulas_are_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
