@@ -30,14 +30,14 @@ python_packages() { # once per content of the requirements file
     stamp=".venv/.have-$(cksum <"$1" | tr ' ' '-')"
     [ -f "$stamp" ] && return
     echo "Installing $(tr '\n' ' ' <"$1")into .venv ..."
-    .venv/bin/python -m pip install -q --disable-pip-version-check -r "$1"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check -r "$1"
     touch "$stamp"
 }
 
 case "$1" in
 cmake)
     command -v cmake >/dev/null || [ -x .venv/bin/cmake ] || apt_install cmake ||
-        { virtual_environment && .venv/bin/python -m pip install -q --disable-pip-version-check cmake; }
+        { virtual_environment && .venv/bin/python -m pip install -qq --disable-pip-version-check cmake; }
     ;;
 cmocka)
     echo '#include <stdarg.h>

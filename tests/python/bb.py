@@ -118,7 +118,7 @@ lib.bb_solve.argtypes = [P, c.POINTER(Array), c.c_int, c.c_int, c.POINTER(Array)
 
 def check(status):
     if status:
-        raise Error(status, lib.bb_last_error().decode())
+        raise Error(status, lib.bb_last_error().decode(errors="replace"))
 
 
 class bfloat16(np.ndarray):
@@ -228,6 +228,10 @@ class Program:
             check(lib.bb_program_output(self.handle, k, c.byref(info)))
             out.append((PLACES[info.place], info.dim, bool(info.is_index)))
         return out
+
+    def kept(self, dense):
+        """A dense result (..., rows, dim) as the first output has it: without rows where it depends on none."""
+        return dense[..., 0, :] if self.outputs[0][0] == "p" else dense
 
     @property
     def cost(self):

@@ -331,7 +331,8 @@ def test_a_new_number_dimension_or_width_compiles_nothing():
     def run(literal, d, e):
         rng = np.random.default_rng(d + e)
         x, y, b = rng.uniform(0, 1, (30, d)), rng.uniform(0, 1, (40, d)), rng.uniform(0, 1, (40, e))
-        program = bb.parse(f"sum_j(exp(-sqdist(x, y) * {literal}) * b)", f"x:i{d}", f"y:j{d}", f"b:j{e}")
+        program = bb.parse(f"sum_j(exp(-sqdist(x, y) * {literal}) * b)", f"x:i{d}", f"y:j{d}", f"b:j{e}",
+                           context=bb.Context())
         kernel = program.compile(target="cpu", policy="wait")
         found = kernel(x, y, b)
         expected = np.exp(-literal * ((x[:, None] - y[None]) ** 2).sum(-1)) @ b
