@@ -154,11 +154,49 @@ static void run_copy(bbi_frame *f, const bbi_action *a, int which)
 
 static inline void run_sum(bbi_frame *f, const bbi_action *a)
 {
-    bbi_view view[2];
+    bbi_view view[3];
     for (int k = 0; k < a->narg; k++) {
         look(f, &a->arg[k], k, &view[k]);
     }
     f->isa->sum(f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts, f->vectors);
+}
+
+/* The direct schedule only: columns are cast, all casts are added to one sum. */
+static inline bool is_wide(const bbi_frame *f) { return f->space[BBI_COLUMN].splat && f->sum_step == 0; }
+
+static void add_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide)
+{
+    const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
+    const bbi_place_operand *cast = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 2 : 1], *lane = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 1 : 2];
+    const int64_t n = wide->count++;
+    wide->sum[n] = f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES;
+    wide->cast[n] = column->base + value_of(f, cast->component) * column->stride;
+    if (a->wide != BBI_WIDE_CAST) wide->lane[n] = row->base + value_of(f, lane->component) * row->stride;
+}
+
+static void run_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide)
+{
+    wide->tile = f->tiles + a->arg[0].component.value * f->tile_stride;
+    wide->tile_step = f->tile_step;
+    wide->cast_step = f->space[BBI_COLUMN].step;
+    f->isa->sum_wide[a->wide](wide, f->casts, f->vectors);
+    wide->count = 0;
+}
+
+/* A run of sums of one tile; returns how many actions were done. */
+static int32_t run_sums(bbi_frame *f, const bbi_action *a)
+{
+    if (a->run < 2 || !is_wide(f)) {
+        run_sum(f, a);
+        return 1;
+    }
+    bbi_wide wide;
+    wide.count = 0;
+    for (int32_t n = 0; n < a->run; n++) {
+        add_wide(f, a + n, &wide);
+    }
+    run_wide(f, a, &wide);
+    return a->run;
 }
 
 static void run_out(bbi_frame *f, const bbi_action *a)
@@ -234,11 +272,11 @@ static void run_chain_loop(bbi_frame *f, const bbi_action *a)
 
 static void run_actions(bbi_frame *f, int32_t first, int32_t end);
 
-static void run_loop(bbi_frame *f, int32_t n, int64_t from)
+static void run_loop(bbi_frame *f, int32_t n)
 {
     const bbi_action *a = &f->interp->action[n];
     const int64_t count = value_of(f, a->index);
-    for (int64_t c = from; c < count; c++) {
+    for (int64_t c = 0; c < count; c++) {
         f->counter[a->counter] = c;
         evaluate(f, a->first_node, a->node_count);
         run_actions(f, n + 1, a->end - 1);
@@ -249,25 +287,19 @@ static void run_loop(bbi_frame *f, int32_t n, int64_t from)
 static void run_sum_loop(bbi_frame *f, int32_t n)
 {
     const bbi_action *a = &f->interp->action[n], *sum = a + 1;
-    const bbi_space_view *column = &f->space[BBI_COLUMN];
-    int64_t c = 0;
-    if (column->splat && f->sum_step == 0) {
-        const int64_t count = value_of(f, a->index);
-        bbi_view tile;
-        look(f, &sum->arg[0], 0, &tile);
-        for (; c + BBI_WIDE <= count; c += BBI_WIDE) {
-            char *area[BBI_WIDE];
-            const char *weight[BBI_WIDE];
-            for (int e = 0; e < BBI_WIDE; e++) {
-                f->counter[a->counter] = c + e;
-                evaluate(f, a->first_node, a->node_count);
-                area[e] = f->sum + value_of(f, sum->index) * BBI_BLOCK_BYTES;
-                weight[e] = column->base + value_of(f, sum->arg[1].component) * column->stride;
-            }
-            f->isa->sum_wide(area, &tile, weight, column->step, f->casts, f->vectors);
-        }
+    if (!is_wide(f)) {
+        run_loop(f, n);
+        return;
     }
-    run_loop(f, n, c);
+    const int64_t count = value_of(f, a->index);
+    bbi_wide wide;
+    wide.count = 0;
+    for (int64_t c = 0; c < count; c++) {
+        f->counter[a->counter] = c;
+        evaluate(f, a->first_node, a->node_count);
+        add_wide(f, sum, &wide);
+        if (wide.count == BBI_WIDE || c + 1 == count) run_wide(f, sum, &wide);
+    }
 }
 
 static void run_actions(bbi_frame *f, int32_t first, int32_t end)
@@ -278,10 +310,10 @@ static void run_actions(bbi_frame *f, int32_t first, int32_t end)
         case BBI_ACT_MAP: run_map(f, a); break;
         case BBI_ACT_COPY: run_copy(f, a, 0); break;
         case BBI_ACT_CHOOSE: run_copy(f, a, value_of(f, a->index) == 0); break;
-        case BBI_ACT_SUM: run_sum(f, a); break;
+        case BBI_ACT_SUM: n += run_sums(f, a) - 1; break;
         case BBI_ACT_OUT: run_out(f, a); break;
         case BBI_ACT_CHAIN: run_chain(f, a); break;
-        case BBI_ACT_LOOP: run_loop(f, n, 0); n = a->end - 1; break;
+        case BBI_ACT_LOOP: run_loop(f, n); n = a->end - 1; break;
         case BBI_ACT_CHAIN_LOOP: run_chain_loop(f, a); n = a->end - 1; break;
         case BBI_ACT_SUM_LOOP: run_sum_loop(f, n); n = a->end - 1; break;
         default: break;

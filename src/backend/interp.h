@@ -23,11 +23,11 @@ typedef enum bbi_action_kind {
     BBI_ACT_CHOOSE,    /* result = index != 0 ? arg[0] : arg[1] */
     BBI_ACT_LOOP,      /* for index times: the actions up to end */
     BBI_ACT_END,
-    BBI_ACT_SUM,       /* sum[index] += ... */
+    BBI_ACT_SUM,       /* sum[index] += arg[0], or fma(arg[0], arg[1], .), or fma(arg[0], arg[1] - arg[2], .) */
     BBI_ACT_OUT,       /* out[index] = arg[0] */
     BBI_ACT_CHAIN,     /* result = arg[0] (narg 1) or nothing (narg 0), plus the terms */
     BBI_ACT_CHAIN_LOOP, /* a loop whose body is one chain onto its own result */
-    BBI_ACT_SUM_LOOP,   /* a loop whose body is one SUM of a tile times weights of the casts */
+    BBI_ACT_SUM_LOOP,   /* a loop whose body is one SUM of a tile times weights */
     BBI_ACT_NONE        /* while building: absorbed by another action */
 } bbi_action_kind;
 
@@ -40,6 +40,8 @@ typedef struct bbi_action {
     uint8_t kind, narg;
     bool square;      /* chain */
     bool to_out;      /* the result is output component `index` and nothing else reads it */
+    uint8_t wide;     /* SUM: BBI_WIDE_.. in the direct schedule, BBI_WIDE_KINDS: none of them */
+    uint8_t run;      /* SUM: so many like it, of the same tile, begin here */
     uint16_t op;
     int32_t result;   /* buffer; while building: value number; -1 */
     int32_t end;      /* loops: the action after the body's END */

@@ -6,6 +6,8 @@
  * boundary between); arrays of the pair code are read-only, so a read may move down to the use:
  *   t = x - y; s = fma(t, t, r)          one term of a chain; chains that continue one another are one action
  *   s = fma(x, y, r)                     likewise
+ *   t = x - y; sum += t v                one action; here and in chains t is computed again if others use it too
+ *   sum_1 += t v_1; sum_2 += t v_2 ...   one pass over t
  *   t = a u; r = exp t                   exponential of a scaled operand, u the same for the whole tile
  *   a loop around one chain or one sum   one action
  *   r = ...; out = r                     written where it belongs */
@@ -92,7 +94,7 @@ static void translate(bbi_interp_builder *b)
         const bool has_index = s->kind >= BBI_STEP_CHOOSE && s->kind != BBI_STEP_END;
         const bool has_result = s->kind <= BBI_STEP_CHOOSE;
         *a = (bbi_action){.kind = kind[s->kind], .narg = loop ? 0 : s->narg, .op = s->op, .counter = s->counter,
-                          .result = has_result ? s->result : -1, .first_term = -1};
+                          .result = has_result ? s->result : -1, .first_term = -1, .wide = BBI_WIDE_KINDS, .run = 1};
         a->index = has_index ? address_of(b, s->index) : (bbi_address){.slot = -1};
         for (int k = 0; k < a->narg; k++) {
             a->arg[k] = operand_of(b, &s->arg[k]);
@@ -148,15 +150,26 @@ static void add_term(bbi_interp_builder *b, bbi_action *chain, const bbi_place_o
     interp->term[last].next = n;
 }
 
-/* The difference x - y that an action squares, if it is one of row and column and used for nothing else. */
+/* The difference of row and column that is an operand of the action at `at`, if the operand is one. */
+static bbi_action *difference_of(const bbi_interp_builder *b, const bbi_place_operand *o, int32_t at)
+{
+    bbi_action *d = o->space == BBI_VALUE ? definition(b, o, at, b->uses[o->component.value]) : NULL;
+    const bool fits = d && d->kind == BBI_ACT_MAP && d->op == BBI_OP_sub && is_row_column(&d->arg[0], &d->arg[1]);
+    return fits ? d : NULL;
+}
+
+static void drop_uses(bbi_interp_builder *b, bbi_action *a, int32_t uses)
+{
+    b->uses[a->result] -= uses;
+    if (b->uses[a->result] == 0) a->kind = BBI_ACT_NONE;
+}
+
+/* The difference x - y that an action squares, if it does. */
 static bbi_action *squared_difference(const bbi_interp_builder *b, int32_t n)
 {
     const bbi_action *a = &b->interp->action[n];
-    const bool by_square = a->op == BBI_OP_square;
-    if (!by_square && !is_same_value(&a->arg[0], &a->arg[1])) return NULL;
-    bbi_action *d = definition(b, &a->arg[0], n, by_square ? 1 : 2);
-    const bool fits = d && d->kind == BBI_ACT_MAP && d->op == BBI_OP_sub && is_row_column(&d->arg[0], &d->arg[1]);
-    return fits ? d : NULL;
+    if (a->op != BBI_OP_square && !is_same_value(&a->arg[0], &a->arg[1])) return NULL;
+    return difference_of(b, &a->arg[0], n);
 }
 
 /* Continues the chain that defines operand 2 of the fma, or starts one. A plain product x y heads a chain only where a chain of
@@ -184,7 +197,7 @@ static void fuse_fma(bbi_interp_builder *b, int32_t n)
         head->kind = BBI_ACT_NONE;
     }
     add_term(b, &chain, &x, &y);
-    if (difference) difference->kind = BBI_ACT_NONE;
+    if (difference) drop_uses(b, difference, 2);
     *a = chain;
 }
 
@@ -194,7 +207,7 @@ static void fuse_square(bbi_interp_builder *b, int32_t n)
     if (!difference) return;
     bbi_action chain = {.kind = BBI_ACT_CHAIN, .square = true, .result = a->result, .first_term = -1, .index = {.slot = -1}};
     add_term(b, &chain, &difference->arg[0], &difference->arg[1]);
-    difference->kind = BBI_ACT_NONE;
+    drop_uses(b, difference, a->op == BBI_OP_square ? 1 : 2);
     *a = chain;
 }
 
@@ -215,6 +228,34 @@ static void fuse_scale(bbi_interp_builder *b, int32_t n)
         }
         scale->kind = BBI_ACT_NONE;
         return;
+    }
+}
+
+/* sum += v (x - y), and a sum's tile as its first operand: fma(x, y, s) = fma(y, x, s). */
+static void fuse_sum(bbi_interp_builder *b, int32_t n)
+{
+    bbi_action *a = &b->interp->action[n];
+    if (a->narg < 2) return;
+    for (int k = 0; k < 2; k++) {
+        bbi_action *difference = difference_of(b, &a->arg[k], n);
+        if (!difference || a->arg[1 - k].space != BBI_VALUE || is_same_value(&a->arg[0], &a->arg[1])) continue;
+        a->arg[0] = a->arg[1 - k];
+        a->arg[1] = difference->arg[0];
+        a->arg[2] = difference->arg[1];
+        a->narg = 3;
+        drop_uses(b, difference, 1);
+        break;
+    }
+    if (a->arg[0].space != BBI_VALUE) {
+        const bbi_place_operand other = a->arg[0];
+        a->arg[0] = a->arg[1];
+        a->arg[1] = other;
+    }
+    if (a->arg[0].space != BBI_VALUE) return;
+    if (a->narg == 3) {
+        a->wide = a->arg[1].space == BBI_ROW ? BBI_WIDE_LANE_CAST : BBI_WIDE_CAST_LANE;
+    } else if (a->arg[1].space == BBI_COLUMN) {
+        a->wide = BBI_WIDE_CAST;
     }
 }
 
@@ -251,16 +292,11 @@ static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end)
         body = a;
     }
     if (!body) return;
-    if (body->kind == BBI_ACT_SUM && body->narg == 2 && body->arg[1].space == BBI_VALUE) { /* fma(x, y, s) = fma(y, x, s) */
-        const bbi_place_operand tile = body->arg[1];
-        body->arg[1] = body->arg[0];
-        body->arg[0] = tile;
-    }
-    const bbi_place_operand *x = &body->arg[0], *y = &body->arg[1];
+    const bbi_place_operand *x = &body->arg[0];
     const bool chain = body->kind == BBI_ACT_CHAIN && !body->to_out && body->narg == 1 && x->space == BBI_VALUE &&
                        x->component.value == body->result && body->term_count == 1;
-    const bool sum = body->kind == BBI_ACT_SUM && body->narg == 2 && x->space == BBI_VALUE && y->space == BBI_COLUMN &&
-                     body->index.slot >= 0 && index_uses(b->code, body->index.slot, loop->counter);
+    const bool sum = body->kind == BBI_ACT_SUM && body->wide != BBI_WIDE_KINDS && body->index.slot >= 0 &&
+                     index_uses(b->code, body->index.slot, loop->counter);
     if (!chain && !sum) return;
     if (chain) {
         loop->kind = BBI_ACT_CHAIN_LOOP;
@@ -272,7 +308,7 @@ static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end)
         loop->arg[0] = body->arg[0];
         body->kind = BBI_ACT_NONE;
     } else {
-        loop->kind = BBI_ACT_SUM_LOOP; /* the body stays: it is executed where weights are not casts */
+        loop->kind = BBI_ACT_SUM_LOOP; /* the body stays, for the transposed schedule */
     }
 }
 
@@ -289,6 +325,8 @@ static void fuse(bbi_interp_builder *b)
             } else {
                 fuse_scale(b, n);
             }
+        } else if (!interp->map && a->kind == BBI_ACT_SUM) {
+            fuse_sum(b, n);
         } else if (!interp->map && a->kind == BBI_ACT_OUT) {
             fuse_out(b, n);
         }
@@ -302,6 +340,24 @@ static void fuse(bbi_interp_builder *b)
             inner -= interp->action[end].kind == BBI_ACT_END;
         }
         fuse_loop(b, n, end);
+    }
+}
+
+/* Sums of the same tile that follow one another, to components that are known and differ. */
+static void find_runs(bbi_interp *interp)
+{
+    for (int32_t n = 0; n < interp->action_count; n++) {
+        bbi_action *a = &interp->action[n];
+        if (a->kind != BBI_ACT_SUM || a->wide == BBI_WIDE_KINDS || a->index.slot >= 0) continue;
+        for (; a->run < BBI_WIDE && n + a->run < interp->action_count; a->run++) {
+            const bbi_action *next = a + a->run;
+            bool fits = next->kind == BBI_ACT_SUM && next->wide == a->wide && next->index.slot < 0 &&
+                        is_same_value(&next->arg[0], &a->arg[0]);
+            for (int32_t k = 0; k < a->run; k++) {
+                fits = fits && a[k].index.value != next->index.value;
+            }
+            if (!fits) break;
+        }
     }
 }
 
@@ -322,6 +378,7 @@ static bool compact(bbi_interp_builder *b)
     }
     interp->action_count = count;
     bbi_free(open);
+    find_runs(interp);
     return true;
 }
 

@@ -137,110 +137,130 @@ static void copy(char *result, int64_t result_step, const bbi_view *view, int64_
 }
 
 /* ---- sums ------------------------------------------------------------------------------------------------------------------ */
+/* What is added to acc: x, x y, or x (y - z). */
+BB_INLINE V sum_term(int narg, V x, V y, V z, V acc)
+{
+    return narg == 1 ? acc + x : v_fma(x, narg == 2 ? y : y - z, acc);
+}
+
 /* GROUP vectors of one sum row, over all casts: independent chains that hide the latency of the fma. */
 #define GROUP (BB_ISA == 2 ? 4 : 8)
-BB_INLINE void sum_group(char *sum, const bbi_view *view, int narg, bool s0, bool s1, int64_t rows, int64_t first, int group)
+BB_INLINE void sum_group(char *sum, const bbi_view *view, int narg, bool s0, bool s1, bool s2, int64_t rows, int64_t first, int group)
 {
     V acc[GROUP];
-    const char *p = view[0].at, *q = view[narg > 1].at;
-    p += s0 ? 0 : first;
-    q += s1 ? 0 : first;
+    const bbi_view *v0 = &view[0], *v1 = &view[narg > 1], *v2 = &view[narg > 2 ? 2 : 0];
+    const char *p = v0->at + (s0 ? 0 : first), *q = v1->at + (s1 ? 0 : first), *r = v2->at + (s2 ? 0 : first);
     UNROLL for (int g = 0; g < group; g++) acc[g] = at(sum + first + g * BB_VB);
-    for (; rows > 0; rows--, p += view[0].cast_step, q += view[narg > 1].cast_step) {
-        const V a = splat_at(p), b = splat_at(q);
+    for (; rows > 0; rows--, p += v0->cast_step, q += v1->cast_step, r += v2->cast_step) {
+        const V a = splat_at(p), b = splat_at(q), c = splat_at(r);
         UNROLL for (int g = 0; g < group; g++)
         {
             const V x = s0 ? a : at(p + g * BB_VB), y = narg < 2 ? x : s1 ? b : at(q + g * BB_VB);
-            acc[g] = narg > 1 ? v_fma(x, y, acc[g]) : acc[g] + x;
+            acc[g] = sum_term(narg, x, y, narg < 3 ? x : s2 ? c : at(r + g * BB_VB), acc[g]);
         }
     }
     UNROLL for (int g = 0; g < group; g++) put(sum + first + g * BB_VB, acc[g]);
 }
 
-BB_INLINE void sum_rows(char *sum, const bbi_view *view, int narg, bool s0, bool s1, int64_t rows, int64_t vectors)
+BB_INLINE void sum_rows(char *sum, const bbi_view *view, int narg, bool s0, bool s1, bool s2, int64_t rows, int64_t vectors)
 {
     int64_t v = 0;
     for (; v + GROUP <= vectors; v += GROUP) {
-        sum_group(sum, view, narg, s0, s1, rows, v * BB_VB, GROUP);
+        sum_group(sum, view, narg, s0, s1, s2, rows, v * BB_VB, GROUP);
     }
     for (; v < vectors; v++) {
-        sum_group(sum, view, narg, s0, s1, rows, v * BB_VB, 1);
+        sum_group(sum, view, narg, s0, s1, s2, rows, v * BB_VB, 1);
     }
 }
 
 /* Each cast has a sum of its own. */
 static void sum_casts(char *sum, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors)
 {
-    const char *p = view[0].at, *q = view[narg > 1].at;
-    for (; rows > 0; rows--, sum += sum_step, p += view[0].cast_step, q += view[narg > 1].cast_step) {
-        const V a = splat_at(p), b = splat_at(q);
+    const bbi_view *v0 = &view[0], *v1 = &view[narg > 1], *v2 = &view[narg > 2 ? 2 : 0];
+    const char *p = v0->at, *q = v1->at, *r = v2->at;
+    for (; rows > 0; rows--, sum += sum_step, p += v0->cast_step, q += v1->cast_step, r += v2->cast_step) {
+        const V a = splat_at(p), b = splat_at(q), c = splat_at(r);
         for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB) {
-            const V x = view[0].splat ? a : at(p + v), s = at(sum + v);
-            put(sum + v, narg < 2 ? s + x : v_fma(x, view[1].splat ? b : at(q + v), s));
+            const V x = v0->splat ? a : at(p + v), y = v1->splat ? b : at(q + v), z = v2->splat ? c : at(r + v);
+            put(sum + v, sum_term(narg, x, y, z, at(sum + v)));
         }
     }
 }
 
 static void sum(char *area, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors)
 {
+    const int splats = view[0].splat | (narg > 1 && view[1].splat) << 1 | (narg > 2 && view[2].splat) << 2;
     if (sum_step != 0) {
         sum_casts(area, sum_step, view, narg, rows, vectors);
-    } else if (narg < 2) {
-        if (view[0].splat) {
-            sum_rows(area, view, 1, 1, 1, rows, vectors);
-        } else {
-            sum_rows(area, view, 1, 0, 0, rows, vectors);
-        }
-    } else if (view[0].splat == view[1].splat) {
-        if (view[0].splat) {
-            sum_rows(area, view, 2, 1, 1, rows, vectors);
-        } else {
-            sum_rows(area, view, 2, 0, 0, rows, vectors);
-        }
-    } else {
-        const bbi_view ordered[2] = {view[view[0].splat], view[!view[0].splat]};
-        sum_rows(area, ordered, 2, 0, 1, rows, vectors);
+        return;
+    }
+    switch (narg << 3 | splats) {
+    case 1 << 3 | 0: sum_rows(area, view, 1, 0, 0, 0, rows, vectors); break;
+    case 1 << 3 | 1: sum_rows(area, view, 1, 1, 1, 1, rows, vectors); break;
+    case 2 << 3 | 0: sum_rows(area, view, 2, 0, 0, 0, rows, vectors); break;
+    case 2 << 3 | 1: sum_rows(area, (const bbi_view[2]){view[1], view[0]}, 2, 0, 1, 1, rows, vectors); break;
+    case 2 << 3 | 2: sum_rows(area, view, 2, 0, 1, 1, rows, vectors); break;
+    case 2 << 3 | 3: sum_rows(area, view, 2, 1, 1, 1, rows, vectors); break;
+    case 3 << 3 | 2: sum_rows(area, view, 3, 0, 1, 0, rows, vectors); break;
+    default: sum_rows(area, view, 3, 0, 0, 1, rows, vectors); break;
     }
 }
 
-/* Wide sums: a block of components by a block of vectors, so that one load of the tile feeds BBI_WIDE multiplications. */
+/* Wide sums: a block of components by a block of vectors, so that one load of the tile feeds up to BBI_WIDE multiplications. */
 #define WIDE_GROUP (BB_ISA == 2 ? 4 : 2)
-BB_INLINE void wide_group(char *const *area, const bbi_view *tile, const char *const *weight, int64_t cast_step, int64_t rows,
-                          int64_t first, int group)
+BB_INLINE void wide_group(const bbi_wide *wide, int kind, int count, int64_t rows, int64_t first, int group)
 {
     V acc[BBI_WIDE][WIDE_GROUP];
-    const char *p = tile->at + first, *q[BBI_WIDE];
-    UNROLL for (int e = 0; e < BBI_WIDE; e++)
+    const char *p = wide->tile + first, *cast[BBI_WIDE];
+    UNROLL for (int e = 0; e < count; e++)
     {
-        q[e] = weight[e];
-        UNROLL for (int g = 0; g < group; g++) acc[e][g] = at(area[e] + first + g * BB_VB);
+        cast[e] = wide->cast[e];
+        UNROLL for (int g = 0; g < group; g++) acc[e][g] = at(wide->sum[e] + first + g * BB_VB);
     }
-    for (int64_t r = 0; r < rows; r++, p += tile->cast_step) {
+    for (int64_t r = 0; r < rows; r++, p += wide->tile_step) {
         V x[WIDE_GROUP];
         UNROLL for (int g = 0; g < group; g++) x[g] = at(p + g * BB_VB);
-        UNROLL for (int e = 0; e < BBI_WIDE; e++)
+        UNROLL for (int e = 0; e < count; e++)
         {
-            const V w = splat_at(q[e] + r * cast_step);
-            UNROLL for (int g = 0; g < group; g++) acc[e][g] = v_fma(x[g], w, acc[e][g]);
+            const V w = splat_at(cast[e] + r * wide->cast_step);
+            UNROLL for (int g = 0; g < group; g++)
+            {
+                const V l = kind == BBI_WIDE_CAST ? w : at(wide->lane[e] + first + g * BB_VB);
+                acc[e][g] = sum_term(kind == BBI_WIDE_CAST ? 2 : 3, x[g], kind == BBI_WIDE_LANE_CAST ? l : w,
+                                     kind == BBI_WIDE_LANE_CAST ? w : l, acc[e][g]);
+            }
         }
     }
-    UNROLL for (int e = 0; e < BBI_WIDE; e++)
+    UNROLL for (int e = 0; e < count; e++)
     {
-        UNROLL for (int g = 0; g < group; g++) put(area[e] + first + g * BB_VB, acc[e][g]);
+        UNROLL for (int g = 0; g < group; g++) put(wide->sum[e] + first + g * BB_VB, acc[e][g]);
     }
 }
 
-static void sum_wide(char *const *area, const bbi_view *tile, const char *const *weight, int64_t cast_step, int64_t rows,
-                     int64_t vectors)
+BB_INLINE void wide_rows(const bbi_wide *wide, int kind, int count, int64_t rows, int64_t vectors)
 {
     int64_t v = 0;
     for (; v + WIDE_GROUP <= vectors; v += WIDE_GROUP) {
-        wide_group(area, tile, weight, cast_step, rows, v * BB_VB, WIDE_GROUP);
+        wide_group(wide, kind, count, rows, v * BB_VB, WIDE_GROUP);
     }
     for (; v < vectors; v++) {
-        wide_group(area, tile, weight, cast_step, rows, v * BB_VB, 1);
+        wide_group(wide, kind, count, rows, v * BB_VB, 1);
     }
 }
+
+#define WIDE_KIND(name, kind)                                                                                          \
+    static void name(const bbi_wide *wide, int64_t rows, int64_t vectors)                                              \
+    {                                                                                                                  \
+        switch (wide->count) {                                                                                         \
+        case 1: wide_rows(wide, kind, 1, rows, vectors); break;                                                        \
+        case 2: wide_rows(wide, kind, 2, rows, vectors); break;                                                        \
+        case 3: wide_rows(wide, kind, 3, rows, vectors); break;                                                        \
+        default: wide_rows(wide, kind, BBI_WIDE, rows, vectors); break;                                                \
+        }                                                                                                              \
+    }
+WIDE_KIND(wide_cast, BBI_WIDE_CAST)
+WIDE_KIND(wide_lane_cast, BBI_WIDE_LANE_CAST)
+WIDE_KIND(wide_cast_lane, BBI_WIDE_CAST_LANE)
 
 /* ---- chains: squared distances and scalar products --------------------------------------------------------------------------- */
 /* CHAIN_VECTORS x CHAIN_CASTS accumulators: a load of the lanes serves two casts, a splat of the cast four vectors. */
@@ -346,6 +366,6 @@ const bbi_interp_isa BBI_ISA_NAME(bbi_interp_isa, BB_ISA, BB_DOUBLE) = {
     .scaled = scaled,
     .copy = copy,
     .sum = sum,
-    .sum_wide = sum_wide,
+    .sum_wide = {wide_cast, wide_lane_cast, wide_cast_lane},
     .chain = chain,
 };

@@ -36,7 +36,16 @@ typedef struct bbi_chain {
 /* result may be one of the operands: element k is written after it was read, and no other is read later. */
 typedef void bbi_map_function(char *result, const bbi_view *view, int64_t rows, int64_t vectors);
 
-enum { BBI_WIDE = 4 }; /* components of a sum taken at a time by sum_wide */
+/* Sums of a tile times weights: components of the sum, taken together so that the tile is loaded once. */
+enum { BBI_WIDE = 4 };
+enum { BBI_WIDE_CAST, BBI_WIDE_LANE_CAST, BBI_WIDE_CAST_LANE, BBI_WIDE_KINDS }; /* weight: cast, lane - cast, cast - lane */
+typedef struct bbi_wide {
+    int64_t count, tile_step, cast_step;
+    const char *tile;
+    char *sum[BBI_WIDE];
+    const char *lane[BBI_WIDE], *cast[BBI_WIDE];
+} bbi_wide;
+
 typedef struct bbi_interp_isa {
     int vector_bytes, real_bytes;
     bbi_map_function *const *map; /* by operation; NULL where the row is no MAP */
@@ -44,12 +53,11 @@ typedef struct bbi_interp_isa {
     bbi_map_function *(*special)(int op, unsigned splats);
     bbi_map_function *(*scaled)(int op); /* op(view[0] * view[1]), view[1] a splat; NULL for most operations */
     void (*copy)(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors);
-    /* sum[.] += view[0], or fma(view[0], view[1], sum[.]), rows ascending. sum_step: bytes from cast to cast, 0: one
-     * vector row that all casts are added to. */
+    /* sum[.] += view[0], or fma(view[0], view[1], sum[.]), or fma(view[0], view[1] - view[2], sum[.]), rows ascending.
+     * sum_step: bytes from cast to cast, 0: one vector row that all casts are added to. */
     void (*sum)(char *sum, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors);
-    /* sum[e][.] = fma(tile, weight_e, sum[e][.]) for BBI_WIDE weights, which vary with the cast only. */
-    void (*sum_wide)(char *const *sum, const bbi_view *tile, const char *const *weight, int64_t cast_step, int64_t rows,
-                     int64_t vectors);
+    /* sum_wide[kind]: 1 to BBI_WIDE such sums at a time of the same tile, where view[1] and view[2] are of the kind. */
+    void (*sum_wide[BBI_WIDE_KINDS])(const bbi_wide *wide, int64_t rows, int64_t vectors);
     void (*chain)(char *result, const bbi_chain *chain, int64_t rows, int64_t vectors);
 } bbi_interp_isa;
 
