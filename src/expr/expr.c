@@ -411,7 +411,8 @@ const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place ax
     const bbi_reduction_row *row = bbi_reduction_info((int)reduction);
     if (!f || !row || check_reduction(row, axis, k, f, weight) != BB_OK) return NULL;
     bool failed = false;
-    const bbi_node *other = c->raw ? NULL : bbi_reduce_rewritten(c, reduction, axis, f, weight, list, &failed);
+    const bbi_node *other =
+        c->raw ? NULL : bbi_reduce_rewritten(c, reduction, axis, f, weight, list, &failed);
     if (other || failed) return other;
     int64_t ints[4] = {reduction, axis, row->parameters ? k : 0, weight ? weight->dim : f->dim};
     bbi_node n = {.op = BBI_OP_REDUCE, .nint = 4, .ints = ints, .dim = reduction_dim(row, k, f, weight)};

@@ -1,28 +1,33 @@
 /* simplify.c: rewriting as nodes are made. A formula grows from its leaves, and every node is offered here
- * once, over operands that are already simplified; so a rule need only look at a root and a little below it,
- * and there is no pass over the formula and no fixed point. What a rule builds is made by bbi_node_make and
- * so simplified in turn.
+ * once, over operands that are already simplified; so a rule need only look at a root and a little below
+ * it, and there is no pass over the formula and no fixed point. What a rule builds is made by
+ * bbi_node_make and so simplified in turn.
  *
- * Policy. Rules follow algebra, not IEEE arithmetic: x - x is 0 and 0 x is 0 though x be infinite. They may
- * lose or gain a rounding, and turn a NaN or an infinity into a number; they never turn a finite result into
- * NaN, and constants are collected only while they stay far from overflow in float. Sums are not reordered
- * but for the canonical order of the two operands of one addition.
+ * Policy. Rules follow algebra, not IEEE arithmetic: x - x is 0 and 0 x is 0 though x be infinite. They
+ * may lose or gain a rounding, and turn a NaN or an infinity into a number; they never turn a finite
+ * result into NaN, and constants are collected only while they stay far from overflow in float. Sums are
+ * not reordered but for the canonical order of the two operands of one addition.
  *
- * Why rewriting ends. Every row of rule.def makes the weight W of the tree smaller (a polynomial
- * interpretation: Lankford 1979): W(leaf) = 1                  W(-x) = W(x) + 2             W(p x) = W(x) +
- * 3, p constant W(x + y) = W(x) + W(y) + 2   W(x - y) = W(x) + W(y) + 3   W(p + x) = W(x) + 2, W(p - x) =
- * W(x) + 3 W(repeat x) = W(x) + 1       W(x / y) = 2 (W(x) + W(y)) + 4, and 2 (sum of W) + 3 for everything
- * else. W grows with the weight of each operand, so what shrinks at a rule's root shrinks in the whole
- * formula. bbi_rule_decreases checks it, for any operands, by comparing linear forms; the tests ask it for
- * every rule. The structural rewrites of components.c and contract.c each move repeats and pads towards the
- * root, slices towards the leaves, and axes out of contractions, never back; the canonical forms below are
+ * Why rewriting ends. Every row of rule.def makes the weight W of the tree smaller, a polynomial
+ * interpretation (Lankford, 1979). With p a constant:
+ *
+ *     W(leaf)   = 1                      W(p + x)    = W(x) + 2
+ *     W(-x)     = W(x) + 2               W(p - x)    = W(x) + 3
+ *     W(x + y)  = W(x) + W(y) + 2        W(p x)      = W(x) + 3
+ *     W(x - y)  = W(x) + W(y) + 3        W(repeat x) = W(x) + 1
+ *     W(x / y)  = 2 (W(x) + W(y)) + 4    others: 2 (sum of W of the operands) + 3
+ *
+ * W grows with the weight of each operand, so what shrinks at a rule's root shrinks in the whole formula.
+ * bbi_rule_decreases checks it for any operands by comparing linear forms; the tests ask it for every
+ * rule. The structural rewrites of components.c and contract.c each move repeats and pads towards the
+ * root, slices towards the leaves and axes out of contractions, never back; the canonical forms below are
  * reached in one step.
  *
  * What a new rule must satisfy (tests/unit/test_rules.c checks all four):
  *   1. both sides agree at random points for every combination of dimensions for which it fires;
  *   2. W decreases, also where some of x, y, z are constants;
- *   3. no literal but 0, 1, 2, 1/2 and their negatives: a formula's structure, and with it the compiled code,
- * must not depend on its numbers;
+ *   3. it names no number but 0, 1, 2, 1/2 and their negatives: a formula's structure, and with it the
+ *      compiled code, must not depend on its numbers;
  *   4. it can fire: what it matches is not rewritten by something else first.
  * And what no test can check: the right side should not cost more when the matched operations are also used
  * elsewhere. exp(x) inside square(exp(x)) is nearly always shared, hence no such rule. */
@@ -61,6 +66,12 @@ static const bbi_node *drop_placement(const bbi_node *n) {
     return NULL;
 }
 
+/* A zero that was given a placement keeps it: a result along i stays one though it be zero. */
+static bool is_placed_zero(const bbi_node *n) {
+    if (n->op != BBI_OP_mul || n->arg[1]->op != BBI_OP_VAR || n->arg[1]->ints[0] != BBI_ONE) return false;
+    return n->arg[0]->op == BBI_OP_CONST && n->arg[0]->value == 0;
+}
+
 static const bbi_node *canonical_form(bbi_context *c, const bbi_node *n) {
     switch (n->op) {
     case BBI_OP_sub: /* x - p = -p + x */
@@ -77,6 +88,7 @@ static const bbi_node *canonical_form(bbi_context *c, const bbi_node *n) {
 }
 
 static const bbi_node *rewrite(bbi_context *c, const bbi_node *n) {
+    if (is_placed_zero(n)) return NULL;
     const bbi_node *r = canonical_form(c, n);
     if (r) return r;
     switch (bbi_op_info(n->op)->kind) {

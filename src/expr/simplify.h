@@ -16,8 +16,8 @@ const bbi_node *bbi_simplify_contract(bbi_context *c, const bbi_node *n);
 /* ---- rule.c ---- */
 enum { BBI_NODE_LETTERS = 5, BBI_INT_LETTERS = 4 }; /* x y z p q; m n k l */
 const bbi_node *bbi_simplify_rules(bbi_context *c, const bbi_node *n);
-/* For tests: the texts; how often a rule was applied; both sides made over given operands (false where their dimensions differ or do not
- * fit); whether the right side weighs less whatever stands for the letters. */
+/* For tests: the texts; how often a rule was applied; both sides made over given operands (false where their
+ * dimensions differ or do not fit); whether the right side weighs less whatever stands for the letters. */
 int bbi_rule_count(void);
 const char *bbi_rule_text(int rule, bool right);
 int64_t bbi_rule_fired(bbi_context *c, int rule); /* how often, in this context */

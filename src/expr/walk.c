@@ -118,7 +118,8 @@ typedef struct replacement { /* of variables by position, and of any nodes by ot
     int64_t count;
 } replacement;
 
-static const bbi_node *replaced(bbi_context *c, const visited *v, const bbi_node *const *node, const bbi_node *n, const replacement *r) {
+static const bbi_node *replaced(bbi_context *c, const visited *v, const bbi_node *const *node,
+                                const bbi_node *n, const replacement *r) {
     for (int64_t k = 0; k < r->count; k++)
         if (n == r->from[k]) return r->to[k];
     if (n->op == BBI_OP_VAR) return replace_variable(n, r->image, r->nimage);
@@ -137,7 +138,8 @@ static const bbi_node *replace_below(bbi_context *c, const bbi_node *root, const
     const bbi_node **node, *result = NULL;
     int64_t count;
     if (!root || sort_nodes(&v, &root, 1, &node, &count) != BB_OK) return NULL;
-    for (int64_t k = 0; k < count; k++) { /* node[k] is overwritten by what stands for it: later nodes look only back */
+    for (int64_t k = 0; k < count;
+         k++) { /* node[k] is overwritten by what stands for it: later nodes look only back */
         result = replaced(c, &v, node, node[k], r);
         node[k] = result;
         if (!result) break;
@@ -147,12 +149,14 @@ static const bbi_node *replace_below(bbi_context *c, const bbi_node *root, const
     return result;
 }
 
-const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image, int64_t nimage) {
+const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image,
+                               int64_t nimage) {
     replacement r = {.image = image, .nimage = nimage};
     return replace_below(c, root, &r);
 }
 
-const bbi_node *bbi_replace(bbi_context *c, const bbi_node *root, const bbi_node *const *from, const bbi_node *const *to, int64_t count) {
+const bbi_node *bbi_replace(bbi_context *c, const bbi_node *root, const bbi_node *const *from,
+                            const bbi_node *const *to, int64_t count) {
     replacement r = {.from = from, .to = to, .count = count};
     return replace_below(c, root, &r);
 }

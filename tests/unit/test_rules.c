@@ -1,6 +1,6 @@
-/* The rewrite rules and the structural rewrites: each rule agrees with itself at random points, decreases the
- * weight that makes rewriting end, and can fire; and random formulas mean the same whether they are rewritten
- * or not. */
+/* The rewrite rules and the structural rewrites: each rule agrees with itself at random points, decreases
+ * the weight that makes rewriting end, and can fire; and random formulas mean the same whether they are
+ * rewritten or not. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -245,8 +245,8 @@ static bool all_finite(const bbi_node *root, double (*x)[6]) {
     return finite;
 }
 
-/* Where the raw formula and all in it are finite and well conditioned (moving the operands a little moves it
- * a little). */
+/* Where the raw formula and all in it are finite and well conditioned (moving the operands a little moves
+ * it a little). */
 static void assert_twins_agree(const twins *t, int k, double (*x)[6]) {
     double moved[VARIABLES][6];
     for (int v = 0; v < VARIABLES; v++) {
