@@ -1,0 +1,229 @@
+/* Pair kernel in float: columns y in lanes, rows x cast. Every pair (x, y) does
+
+  %1 := 0
+  loop c0 < n[2] {
+    %0 = sub(x[c0], y[c0])
+    %1 = fma(%0, %0, %1)
+  }
+  %2 = mul(%1, p[0])
+  %3 = exp(%2)
+  sum[0] += %3 * y[n[2]]
+
+ */
+/*@ v_scale : */
+/*@ v_exp_parts : */
+/*@ v_exp : v_exp_parts v_scale */
+
+BB_INLINE V op_sub(V a, V b) { return a - b; }
+BB_INLINE V op_mul(V a, V b) { return a * b; }
+BB_INLINE V op_exp(V a) { return v_exp(a); }
+BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
+
+typedef long long I64;
+#define BB_L (I64)(256 / sizeof(R))
+static void group_4(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    const I64 sum_count = 1;
+    V b1[256];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            I64 q = t;
+            for (; q + 5 <= t1; q += 5) {
+                V a1_0_0 = K(0e0);
+                V a1_1_0 = K(0e0);
+                V a1_2_0 = K(0e0);
+                V a1_3_0 = K(0e0);
+                V a1_0_1 = K(0e0);
+                V a1_1_1 = K(0e0);
+                V a1_2_1 = K(0e0);
+                V a1_3_1 = K(0e0);
+                V a1_0_2 = K(0e0);
+                V a1_1_2 = K(0e0);
+                V a1_2_2 = K(0e0);
+                V a1_3_2 = K(0e0);
+                V a1_0_3 = K(0e0);
+                V a1_1_3 = K(0e0);
+                V a1_2_3 = K(0e0);
+                V a1_3_3 = K(0e0);
+                V a1_0_4 = K(0e0);
+                V a1_1_4 = K(0e0);
+                V a1_2_4 = K(0e0);
+                V a1_3_4 = K(0e0);
+                for (I64 c0 = 0; c0 < n2; c0++) {
+                    const V xi1_0 = v_splat(cast[q + c0 * cast_stride]);
+                    const V xi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
+                    const V xi1_2 = v_splat(cast[q + c0 * cast_stride + 2]);
+                    const V xi1_3 = v_splat(cast[q + c0 * cast_stride + 3]);
+                    const V xi1_4 = v_splat(cast[q + c0 * cast_stride + 4]);
+                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                    const V yi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                    const V yi1_2 = v_loadu(lane + c0 * lane_stride + 2 * BB_W);
+                    const V yi1_3 = v_loadu(lane + c0 * lane_stride + 3 * BB_W);
+                    V a0_0_0 = op_sub(xi1_0, yi1_0);
+                    V a0_1_0 = op_sub(xi1_0, yi1_1);
+                    V a0_2_0 = op_sub(xi1_0, yi1_2);
+                    V a0_3_0 = op_sub(xi1_0, yi1_3);
+                    V a0_0_1 = op_sub(xi1_1, yi1_0);
+                    V a0_1_1 = op_sub(xi1_1, yi1_1);
+                    V a0_2_1 = op_sub(xi1_1, yi1_2);
+                    V a0_3_1 = op_sub(xi1_1, yi1_3);
+                    V a0_0_2 = op_sub(xi1_2, yi1_0);
+                    V a0_1_2 = op_sub(xi1_2, yi1_1);
+                    V a0_2_2 = op_sub(xi1_2, yi1_2);
+                    V a0_3_2 = op_sub(xi1_2, yi1_3);
+                    V a0_0_3 = op_sub(xi1_3, yi1_0);
+                    V a0_1_3 = op_sub(xi1_3, yi1_1);
+                    V a0_2_3 = op_sub(xi1_3, yi1_2);
+                    V a0_3_3 = op_sub(xi1_3, yi1_3);
+                    V a0_0_4 = op_sub(xi1_4, yi1_0);
+                    V a0_1_4 = op_sub(xi1_4, yi1_1);
+                    V a0_2_4 = op_sub(xi1_4, yi1_2);
+                    V a0_3_4 = op_sub(xi1_4, yi1_3);
+                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                    a1_2_0 = op_fma(a0_2_0, a0_2_0, a1_2_0);
+                    a1_3_0 = op_fma(a0_3_0, a0_3_0, a1_3_0);
+                    a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
+                    a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
+                    a1_2_1 = op_fma(a0_2_1, a0_2_1, a1_2_1);
+                    a1_3_1 = op_fma(a0_3_1, a0_3_1, a1_3_1);
+                    a1_0_2 = op_fma(a0_0_2, a0_0_2, a1_0_2);
+                    a1_1_2 = op_fma(a0_1_2, a0_1_2, a1_1_2);
+                    a1_2_2 = op_fma(a0_2_2, a0_2_2, a1_2_2);
+                    a1_3_2 = op_fma(a0_3_2, a0_3_2, a1_3_2);
+                    a1_0_3 = op_fma(a0_0_3, a0_0_3, a1_0_3);
+                    a1_1_3 = op_fma(a0_1_3, a0_1_3, a1_1_3);
+                    a1_2_3 = op_fma(a0_2_3, a0_2_3, a1_2_3);
+                    a1_3_3 = op_fma(a0_3_3, a0_3_3, a1_3_3);
+                    a1_0_4 = op_fma(a0_0_4, a0_0_4, a1_0_4);
+                    a1_1_4 = op_fma(a0_1_4, a0_1_4, a1_1_4);
+                    a1_2_4 = op_fma(a0_2_4, a0_2_4, a1_2_4);
+                    a1_3_4 = op_fma(a0_3_4, a0_3_4, a1_3_4);
+                }
+                b1[(q - t + 0) * 4 + 0] = a1_0_0;
+                b1[(q - t + 0) * 4 + 1] = a1_1_0;
+                b1[(q - t + 0) * 4 + 2] = a1_2_0;
+                b1[(q - t + 0) * 4 + 3] = a1_3_0;
+                b1[(q - t + 1) * 4 + 0] = a1_0_1;
+                b1[(q - t + 1) * 4 + 1] = a1_1_1;
+                b1[(q - t + 1) * 4 + 2] = a1_2_1;
+                b1[(q - t + 1) * 4 + 3] = a1_3_1;
+                b1[(q - t + 2) * 4 + 0] = a1_0_2;
+                b1[(q - t + 2) * 4 + 1] = a1_1_2;
+                b1[(q - t + 2) * 4 + 2] = a1_2_2;
+                b1[(q - t + 2) * 4 + 3] = a1_3_2;
+                b1[(q - t + 3) * 4 + 0] = a1_0_3;
+                b1[(q - t + 3) * 4 + 1] = a1_1_3;
+                b1[(q - t + 3) * 4 + 2] = a1_2_3;
+                b1[(q - t + 3) * 4 + 3] = a1_3_3;
+                b1[(q - t + 4) * 4 + 0] = a1_0_4;
+                b1[(q - t + 4) * 4 + 1] = a1_1_4;
+                b1[(q - t + 4) * 4 + 2] = a1_2_4;
+                b1[(q - t + 4) * 4 + 3] = a1_3_4;
+            }
+            for (; q < t1; q++) {
+                V a1_0_0 = K(0e0);
+                V a1_1_0 = K(0e0);
+                V a1_2_0 = K(0e0);
+                V a1_3_0 = K(0e0);
+                for (I64 c0 = 0; c0 < n2; c0++) {
+                    const V xi1 = v_splat(cast[q + c0 * cast_stride]);
+                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                    const V yi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                    const V yi1_2 = v_loadu(lane + c0 * lane_stride + 2 * BB_W);
+                    const V yi1_3 = v_loadu(lane + c0 * lane_stride + 3 * BB_W);
+                    V a0_0_0 = op_sub(xi1, yi1_0);
+                    V a0_1_0 = op_sub(xi1, yi1_1);
+                    V a0_2_0 = op_sub(xi1, yi1_2);
+                    V a0_3_0 = op_sub(xi1, yi1_3);
+                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                    a1_2_0 = op_fma(a0_2_0, a0_2_0, a1_2_0);
+                    a1_3_0 = op_fma(a0_3_0, a0_3_0, a1_3_0);
+                }
+                b1[(q - t + 0) * 4 + 0] = a1_0_0;
+                b1[(q - t + 0) * 4 + 1] = a1_1_0;
+                b1[(q - t + 0) * 4 + 2] = a1_2_0;
+                b1[(q - t + 0) * 4 + 3] = a1_3_0;
+            }
+        }
+        {
+            const V p0 = v_splat(uniform[0]);
+            const V yi0_0 = v_loadu(lane + n2 * lane_stride);
+            const V yi0_1 = v_loadu(lane + n2 * lane_stride + BB_W);
+            const V yi0_2 = v_loadu(lane + n2 * lane_stride + 2 * BB_W);
+            const V yi0_3 = v_loadu(lane + n2 * lane_stride + 3 * BB_W);
+            I64 q = t;
+            for (; q < t1; q++) {
+                V a1_0_0 = b1[(q - t + 0) * 4 + 0];
+                V a1_1_0 = b1[(q - t + 0) * 4 + 1];
+                V a1_2_0 = b1[(q - t + 0) * 4 + 2];
+                V a1_3_0 = b1[(q - t + 0) * 4 + 3];
+                V a2_0_0 = op_mul(a1_0_0, p0);
+                V a2_1_0 = op_mul(a1_1_0, p0);
+                V a2_2_0 = op_mul(a1_2_0, p0);
+                V a2_3_0 = op_mul(a1_3_0, p0);
+                V a3_0_0 = op_exp(a2_0_0);
+                V a3_1_0 = op_exp(a2_1_0);
+                V a3_2_0 = op_exp(a2_2_0);
+                V a3_3_0 = op_exp(a2_3_0);
+                v_storeu(sum + (q * sum_count + 0) * BB_L, op_fma(a3_0_0, yi0_0, v_loadu(sum + (q * sum_count + 0) * BB_L)));
+                v_storeu(sum + (q * sum_count + 0) * BB_L + 1 * BB_W, op_fma(a3_1_0, yi0_1, v_loadu(sum + (q * sum_count + 0) * BB_L + 1 * BB_W)));
+                v_storeu(sum + (q * sum_count + 0) * BB_L + 2 * BB_W, op_fma(a3_2_0, yi0_2, v_loadu(sum + (q * sum_count + 0) * BB_L + 2 * BB_W)));
+                v_storeu(sum + (q * sum_count + 0) * BB_L + 3 * BB_W, op_fma(a3_3_0, yi0_3, v_loadu(sum + (q * sum_count + 0) * BB_L + 3 * BB_W)));
+            }
+        }
+    }
+}
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    const I64 sum_count = 1;
+    V b1[64];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            I64 q = t;
+            for (; q < t1; q++) {
+                V a1_0_0 = K(0e0);
+                for (I64 c0 = 0; c0 < n2; c0++) {
+                    const V xi1 = v_splat(cast[q + c0 * cast_stride]);
+                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                    V a0_0_0 = op_sub(xi1, yi1_0);
+                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                }
+                b1[(q - t + 0) * 1 + 0] = a1_0_0;
+            }
+        }
+        {
+            const V p0 = v_splat(uniform[0]);
+            const V yi0_0 = v_loadu(lane + n2 * lane_stride);
+            I64 q = t;
+            for (; q < t1; q++) {
+                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
+                V a2_0_0 = op_mul(a1_0_0, p0);
+                V a3_0_0 = op_exp(a2_0_0);
+                v_storeu(sum + (q * sum_count + 0) * BB_L, op_fma(a3_0_0, yi0_0, v_loadu(sum + (q * sum_count + 0) * BB_L)));
+            }
+        }
+    }
+}
+void benben_kernel(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,
+    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 out_stride)
+{
+    I64 e = 0;
+    for (; lanes - e > 2 * BB_W; e += 4 * BB_W) {
+        group_4(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,
+                (R *)sum + e, (R *)out + e, out_stride);
+    }
+    for (; e < lanes; e += BB_W) {
+        group_1(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,
+                (R *)sum + e, (R *)out + e, out_stride);
+    }
+}
