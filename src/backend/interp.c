@@ -1,12 +1,13 @@
 /* The interpreter's executor: a code is run action by action over tiles of (casts x lanes).
  *
- * A tile holds as many vectors of lanes as are in use, cast after cast without gaps, so that an operation between tiles is one
- * flat loop. Every operand is found in the same way: base of its space + component x stride, plus the space's step per cast;
- * lanes are vectors in memory or one number for all (splat). Map codes and pair lists have no casts: there a "cast" is a further
- * block of lanes.
+ * A tile holds as many vectors of lanes as are in use, cast after cast without gaps, so that an operation
+ * between tiles is one flat loop. Every operand is found in the same way: base of its space + component x
+ * stride, plus the space's step per cast; lanes are vectors in memory or one number for all (splat). Map
+ * codes and pair lists have no casts: there a "cast" is a further block of lanes.
  *
- * Sums: a tile's casts are added in ascending order onto the sum area, tile after tile; a component of the sum area is written by
- * one SUM only, so each component sees its terms in the order of the casts, as in the compiled kernel. */
+ * Sums: a tile's casts are added in ascending order onto the sum area, tile after tile; a component of the
+ * sum area is written by one SUM only, so each component sees its terms in the order of the casts, as in the
+ * compiled kernel. */
 #include "interp.h"
 
 #include <string.h>
@@ -26,13 +27,13 @@ typedef struct bbi_frame {
     int64_t *index, *counter;
     char *tiles, *sum, *out;
     int64_t tile_stride;
-    int64_t sum_step;              /* bytes from cast to cast of the sum area; components are a block apart */
+    int64_t sum_step; /* bytes from cast to cast of the sum area; components are a block apart */
     int64_t out_stride, out_step;
-    bool single;                   /* one element only: outputs are numbers, not vectors */
-    double count[3];               /* operands that are integers, as R */
+    bool single;     /* one element only: outputs are numbers, not vectors */
+    double count[3]; /* operands that are integers, as R */
 } bbi_frame;
 
-/* ---- index expressions ------------------------------------------------------------------------------------------------------ */
+/* ---- index expressions ----------------------------------------------------------------------- */
 static int64_t combine(bbi_index_op op, int64_t a, int64_t b)
 {
     switch (op) {
@@ -67,9 +68,12 @@ static void evaluate(const bbi_frame *f, int32_t first, int32_t count)
     }
 }
 
-static inline int64_t value_of(const bbi_frame *f, bbi_address a) { return a.slot < 0 ? a.value : f->index[a.slot]; }
+static inline int64_t value_of(const bbi_frame *f, bbi_address a)
+{
+    return a.slot < 0 ? a.value : f->index[a.slot];
+}
 
-/* ---- operands ------------------------------------------------------------------------------------------------------------------ */
+/* ---- operands -------------------------------------------------------------------------------- */
 static inline void look(bbi_frame *f, const bbi_place_operand *o, int number, bbi_view *view)
 {
     const bbi_space_view *s = &f->space[o->space];
@@ -109,7 +113,8 @@ static void put_out(const bbi_frame *f, int64_t component, const bbi_view *view)
     }
 }
 
-/* Where an action writes its tile: its buffer, or the out area itself if its casts are laid out as those of the tile. */
+/* Where an action writes its tile: its buffer, or the out area itself if its casts are laid out as those of
+ * the tile. */
 static char *destination(const bbi_frame *f, const bbi_action *a)
 {
     if (a->to_out && f->tile_step == f->out_step) return f->out + value_of(f, a->index) * f->out_stride;
@@ -122,7 +127,7 @@ static void finish(const bbi_frame *f, const bbi_action *a, const char *tile)
     put_out(f, value_of(f, a->index), &(bbi_view){.at = tile, .cast_step = f->tile_step});
 }
 
-/* ---- actions ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- actions --------------------------------------------------------------------------------- */
 static inline void run_map(bbi_frame *f, const bbi_action *a)
 {
     bbi_view view[3];
@@ -158,7 +163,8 @@ static inline void run_sum(bbi_frame *f, const bbi_action *a)
     for (int k = 0; k < a->narg; k++) {
         look(f, &a->arg[k], k, &view[k]);
     }
-    f->isa->sum(f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts, f->vectors);
+    f->isa->sum(f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts,
+                f->vectors);
 }
 
 /* The direct schedule only: columns are cast, all casts are added to one sum. */
@@ -167,7 +173,8 @@ static inline bool is_wide(const bbi_frame *f) { return f->space[BBI_COLUMN].spl
 static void add_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide)
 {
     const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
-    const bbi_place_operand *cast = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 2 : 1], *lane = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 1 : 2];
+    const bbi_place_operand *cast = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 2 : 1],
+                            *lane = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 1 : 2];
     const int64_t n = wide->count++;
     wide->sum[n] = f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES;
     wide->cast[n] = column->base + value_of(f, cast->component) * column->stride;
@@ -221,9 +228,14 @@ static inline void add_term(const bbi_frame *f, bbi_terms *t, const bbi_term *te
     t->count++;
 }
 
-static void run_terms(bbi_frame *f, const bbi_action *a, const bbi_terms *t, const bbi_view *initial, char *result)
+static void run_terms(bbi_frame *f, const bbi_action *a, const bbi_terms *t, const bbi_view *initial,
+                      char *result)
 {
-    bbi_chain chain = {.count = t->count, .lane = t->lane, .cast = t->cast, .square = a->square, .has_initial = initial != NULL};
+    bbi_chain chain = {.count = t->count,
+                       .lane = t->lane,
+                       .cast = t->cast,
+                       .square = a->square,
+                       .has_initial = initial != NULL};
     const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
     chain.cast_step = row->splat ? row->step : column->splat ? column->step : 0;
     if (initial) chain.initial = *initial;
@@ -313,15 +325,24 @@ static void run_actions(bbi_frame *f, int32_t first, int32_t end)
         case BBI_ACT_SUM: n += run_sums(f, a) - 1; break;
         case BBI_ACT_OUT: run_out(f, a); break;
         case BBI_ACT_CHAIN: run_chain(f, a); break;
-        case BBI_ACT_LOOP: run_loop(f, n); n = a->end - 1; break;
-        case BBI_ACT_CHAIN_LOOP: run_chain_loop(f, a); n = a->end - 1; break;
-        case BBI_ACT_SUM_LOOP: run_sum_loop(f, n); n = a->end - 1; break;
+        case BBI_ACT_LOOP:
+            run_loop(f, n);
+            n = a->end - 1;
+            break;
+        case BBI_ACT_CHAIN_LOOP:
+            run_chain_loop(f, a);
+            n = a->end - 1;
+            break;
+        case BBI_ACT_SUM_LOOP:
+            run_sum_loop(f, n);
+            n = a->end - 1;
+            break;
         default: break;
         }
     }
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 static int64_t rounded(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* Workspace: tile buffers, values of index expressions, counters. */
@@ -345,7 +366,8 @@ static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *si
     f->single = false;
     f->sum = f->out = NULL;
     f->sum_step = f->out_stride = f->out_step = 0;
-    f->space[BBI_LITERAL] = (bbi_space_view){.base = interp->literal, .stride = interp->isa->real_bytes, .splat = true};
+    f->space[BBI_LITERAL] =
+        (bbi_space_view){.base = interp->literal, .stride = interp->isa->real_bytes, .splat = true};
     f->space[BBI_COUNT] = (bbi_space_view){.splat = true};
     if (interp->node_count > 0) {
         memcpy(f->index, interp->initial, (size_t)interp->index_count * sizeof *f->index);
@@ -361,10 +383,10 @@ static void set_tile(bbi_frame *f, int64_t casts, int64_t vectors)
     f->space[BBI_VALUE] = (bbi_space_view){.base = f->tiles, .stride = f->tile_stride, .step = f->tile_step};
 }
 
-/* ---- pairs: rows by columns -------------------------------------------------------------------------------------------------------------- */
-void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform, const void *lane,
-                     int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out,
-                     int64_t out_stride, void *workspace)
+/* ---- pairs: rows by columns ------------------------------------------------------------------ */
+void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
+                     const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride,
+                     int64_t lanes, int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace)
 {
     const int64_t real = interp->isa->real_bytes, vector = interp->isa->vector_bytes;
     const int64_t vectors = (lanes * real + vector - 1) / vector;
@@ -389,14 +411,15 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
     }
 }
 
-/* ---- elementwise: blocks of lanes take the place of casts ------------------------------------------------------------------------------------ */
+/* ---- elementwise: blocks of lanes take the place of casts ------------------------------------ */
 static void run_lanes(bbi_frame *f, int64_t count)
 {
     const int64_t real = f->isa->real_bytes, vector = f->isa->vector_bytes, block = BBI_BLOCK_BYTES / real;
     for (int64_t first = 0; first < count;) {
         const int64_t left = count - first, whole = left / block;
         if (whole > 0) {
-            set_tile(f, whole < f->interp->tile_casts ? whole : f->interp->tile_casts, BBI_BLOCK_BYTES / vector);
+            set_tile(f, whole < f->interp->tile_casts ? whole : f->interp->tile_casts,
+                     BBI_BLOCK_BYTES / vector);
         } else {
             set_tile(f, 1, (left * real + vector - 1) / vector);
         }
@@ -408,25 +431,28 @@ static void run_lanes(bbi_frame *f, int64_t count)
     }
 }
 
-void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *uniform, void *array, int64_t stride, int64_t count,
-                    void *workspace)
+void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *uniform, void *array,
+                    int64_t stride, int64_t count, void *workspace)
 {
     const int64_t real = interp->isa->real_bytes;
     bbi_frame f;
     if (count <= 0 || interp->action_count == 0) return;
     open_frame(&f, interp, size, workspace);
-    f.single = count == 1 && stride * real % BBI_BLOCK_BYTES != 0; /* the uniform array, or one like it, is compact */
-    const bbi_space_view own = {.base = array, .stride = stride * real, .step = f.single ? 0 : BBI_BLOCK_BYTES, .splat = f.single};
+    f.single = count == 1 &&
+               stride * real % BBI_BLOCK_BYTES != 0; /* the uniform array, or one like it, is compact */
+    const bbi_space_view own = {
+        .base = array, .stride = stride * real, .step = f.single ? 0 : BBI_BLOCK_BYTES, .splat = f.single};
     f.space[BBI_ROW] = f.space[BBI_COLUMN] = own;
-    f.space[BBI_UNIFORM] = (bbi_space_view){.base = uniform ? uniform : array, .stride = uniform ? real : stride * real, .splat = true};
+    f.space[BBI_UNIFORM] = (bbi_space_view){
+        .base = uniform ? uniform : array, .stride = uniform ? real : stride * real, .splat = true};
     f.out = array;
     f.out_stride = stride * real;
     f.out_step = BBI_BLOCK_BYTES;
     run_lanes(&f, count);
 }
 
-void bbi_interp_zip(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *row, const void *column, void *out,
-                    int64_t stride, int64_t count, void *workspace)
+void bbi_interp_zip(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *row,
+                    const void *column, void *out, int64_t stride, int64_t count, void *workspace)
 {
     const int64_t real = interp->isa->real_bytes;
     bbi_frame f;

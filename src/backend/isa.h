@@ -1,7 +1,7 @@
-/* isa.h: the tables through which ordinary C reaches the sources that are compiled once per instruction set and real
- * type (interp_isa.c, pack_isa.c). A unit is compiled with -DBB_ISA=0|1|2 -DBB_DOUBLE=0|1 and exports one const table
- * whose name ends in both numbers; the files that choose among them are told the highest level built by
- * -DBBI_HAVE_ISA. */
+/* isa.h: the tables through which ordinary C reaches the sources that are compiled once per instruction set
+ * and real type (interp_isa.c, pack_isa.c). A unit is compiled with -DBB_ISA=0|1|2 -DBB_DOUBLE=0|1 and
+ * exports one const table whose name ends in both numbers; the files that choose among them are told the
+ * highest level built by -DBBI_HAVE_ISA. */
 #ifndef BBI_ISA_H
 #define BBI_ISA_H
 
@@ -13,17 +13,17 @@
 #define BBI_ISA_PASTE(name, isa, real) name##_##isa##_##real
 #define BBI_ISA_NAME(name, isa, real) BBI_ISA_PASTE(name, isa, real)
 
-/* ---- interp_isa.c: operations on tiles -------------------------------------------------------------------------------- */
-/* A tile is `rows` casts by `vectors` vectors of lanes, contiguous. An operand varies with the casts by cast_step bytes; with
- * the lanes either as a vector in memory does, or not at all (splat). */
+/* ---- interp_isa.c: operations on tiles ------------------------------------------------------- */
+/* A tile is `rows` casts by `vectors` vectors of lanes, contiguous. An operand varies with the casts by
+ * cast_step bytes; with the lanes either as a vector in memory does, or not at all (splat). */
 typedef struct bbi_view {
     const char *at;
     int64_t cast_step;
     bool splat;
 } bbi_view;
 
-/* Sum of terms onto an initial value: term d is (lane_d - cast_d)^2 or lane_d cast_d, d ascending, each added by one fma;
- * without an initial value the first term is a plain product. */
+/* Sum of terms onto an initial value: term d is (lane_d - cast_d)^2 or lane_d cast_d, d ascending, each added
+ * by one fma; without an initial value the first term is a plain product. */
 typedef struct bbi_chain {
     int64_t count;
     const char *const *lane;
@@ -38,7 +38,8 @@ typedef void bbi_map_function(char *result, const bbi_view *view, int64_t rows, 
 
 /* Sums of a tile times weights: components of the sum, taken together so that the tile is loaded once. */
 enum { BBI_WIDE = 4 };
-enum { BBI_WIDE_CAST, BBI_WIDE_LANE_CAST, BBI_WIDE_CAST_LANE, BBI_WIDE_KINDS }; /* weight: cast, lane - cast, cast - lane */
+/* Kinds of weight: cast, lane - cast, cast - lane. */
+enum { BBI_WIDE_CAST, BBI_WIDE_LANE_CAST, BBI_WIDE_CAST_LANE, BBI_WIDE_KINDS };
 typedef struct bbi_wide {
     int64_t count, tile_step, cast_step;
     const char *tile;
@@ -51,12 +52,14 @@ typedef struct bbi_interp_isa {
     bbi_map_function *const *map; /* by operation; NULL where the row is no MAP */
     /* The variant for operands whose splat flags are these bits (bit n: operand n), or NULL. */
     bbi_map_function *(*special)(int op, unsigned splats);
-    bbi_map_function *(*scaled)(int op); /* op(view[0] * view[1]), view[1] a splat; NULL for most operations */
+    /* op(view[0] * view[1]), view[1] a splat; NULL for most operations. */
+    bbi_map_function *(*scaled)(int op);
     void (*copy)(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors);
-    /* sum[.] += view[0], or fma(view[0], view[1], sum[.]), or fma(view[0], view[1] - view[2], sum[.]), rows ascending.
-     * sum_step: bytes from cast to cast, 0: one vector row that all casts are added to. */
+    /* sum[.] += view[0], or fma(view[0], view[1], sum[.]), or fma(view[0], view[1] - view[2], sum[.]), rows
+     * ascending. sum_step: bytes from cast to cast, 0: one vector row that all casts are added to. */
     void (*sum)(char *sum, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors);
-    /* sum_wide[kind]: 1 to BBI_WIDE such sums at a time of the same tile, where view[1] and view[2] are of the kind. */
+    /* sum_wide[kind]: 1 to BBI_WIDE such sums at a time of the same tile, where view[1] and view[2] are of
+     * the kind. */
     void (*sum_wide[BBI_WIDE_KINDS])(const bbi_wide *wide, int64_t rows, int64_t vectors);
     void (*chain)(char *result, const bbi_chain *chain, int64_t rows, int64_t vectors);
 } bbi_interp_isa;
@@ -69,14 +72,15 @@ extern const bbi_interp_isa bbi_interp_isa_1_0, bbi_interp_isa_1_1;
 extern const bbi_interp_isa bbi_interp_isa_2_0, bbi_interp_isa_2_1;
 #endif
 
-/* ---- pack_isa.c: between the storage types and R, between rows of components and components of rows ---------------------- */
+/* ---- pack_isa.c: between the storage types and R, between rows of components and components of rows  */
 enum { BBI_DTYPES = 5 };
 typedef struct bbi_pack_isa {
-    /* count numbers, `step` bytes apart in storage, compact as R; by storage type. No alignment is assumed. */
+    /* count numbers, `step` bytes apart in storage, compact as R; by storage type; unaligned too. */
     void (*read[BBI_DTYPES])(void *result, const char *data, int64_t step, int64_t count);
     void (*write[BBI_DTYPES])(char *data, int64_t step, const void *source, int64_t count);
     /* result[d * stride + r] = source[r * row_step + d]; steps in R's. */
-    void (*transpose)(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows, int64_t dim);
+    void (*transpose)(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows,
+                      int64_t dim);
 } bbi_pack_isa;
 
 extern const bbi_pack_isa bbi_pack_isa_0_0, bbi_pack_isa_0_1;

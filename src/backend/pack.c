@@ -1,8 +1,9 @@
-/* Packing: from a caller's array, any strides and storage type, to structures of arrays of the computing type, and back.
+/* Packing: from a caller's array, any strides and storage type, to structures of arrays of the computing
+ * type, and back.
  *
- * What decides is where neighbours lie in storage. Components that are whole runs of rows (one component, column-major
- * arrays, broadcasts) are converted run by run. Rows of compact components are transposed, from storage itself where that
- * is R already, else by way of a small buffer. */
+ * What decides is where neighbours lie in storage. Components that are whole runs of rows (one component,
+ * column-major arrays, broadcasts) are converted run by run. Rows of compact components are transposed, from
+ * storage itself where that is R already, else by way of a small buffer. */
 #include "backend.h"
 #include "isa.h"
 
@@ -37,8 +38,8 @@ static bool is_by_component(const bbi_array *array, int64_t dim)
 static bool is_direct(const bbi_array *array, bool is_double)
 {
     const int64_t real = real_bytes(is_double);
-    return array->dtype == (is_double ? BBI_F64 : BBI_F32) && array->dim_stride == real && array->row_stride % real == 0 &&
-           (uintptr_t)array->data % (uintptr_t)real == 0;
+    return array->dtype == (is_double ? BBI_F64 : BBI_F32) && array->dim_stride == real &&
+           array->row_stride % real == 0 && (uintptr_t)array->data % (uintptr_t)real == 0;
 }
 
 /* Lanes count .. padded - 1 repeat lane count - 1, so that they neither trap nor slow anything down. */
@@ -55,8 +56,8 @@ static void pad_lanes(bool is_double, char *lanes, int64_t count, int64_t padded
 }
 
 /* By way of a buffer: as many components of as many rows as it holds at a time. */
-static void pack_through_buffer(const bbi_pack_isa *isa, int64_t real, char *dst, int64_t stride, const bbi_array *array,
-                                const char *data, int64_t dim, int64_t count)
+static void pack_through_buffer(const bbi_pack_isa *isa, int64_t real, char *dst, int64_t stride,
+                                const bbi_array *array, const char *data, int64_t dim, int64_t count)
 {
     double buffer[BUFFER];
     const int64_t width = least(dim, BUFFER / 16), height = BUFFER / width;
@@ -70,7 +71,8 @@ static void pack_through_buffer(const bbi_pack_isa *isa, int64_t real, char *dst
                 isa->read[array->dtype](buffer, from, array->dim_stride, rows * dim);
             } else {
                 for (int64_t k = 0; k < rows; k++) {
-                    isa->read[array->dtype]((char *)buffer + k * wide * real, from + k * array->row_stride, array->dim_stride, wide);
+                    isa->read[array->dtype]((char *)buffer + k * wide * real, from + k * array->row_stride,
+                                            array->dim_stride, wide);
                 }
             }
             isa->transpose(dst + (d * stride + r) * real, stride, buffer, wide, rows, wide);
@@ -78,8 +80,8 @@ static void pack_through_buffer(const bbi_pack_isa *isa, int64_t real, char *dst
     }
 }
 
-void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_array *array, int64_t dim, int64_t first,
-              int64_t count, int64_t padded)
+void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_array *array, int64_t dim,
+              int64_t first, int64_t count, int64_t padded)
 {
     const bbi_pack_isa *isa = table_of(level, is_double);
     const int64_t real = real_bytes(is_double);
@@ -88,7 +90,8 @@ void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_ar
         /* nothing to read, not even an address */
     } else if (is_by_component(array, dim)) {
         for (int64_t d = 0; d < dim; d++) {
-            isa->read[array->dtype]((char *)dst + d * stride * real, data + d * array->dim_stride, array->row_stride, count);
+            isa->read[array->dtype]((char *)dst + d * stride * real, data + d * array->dim_stride,
+                                    array->row_stride, count);
         }
     } else if (is_direct(array, is_double)) {
         isa->transpose(dst, stride, data, array->row_stride / real, count, dim);
@@ -100,8 +103,8 @@ void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_ar
     }
 }
 
-void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array *array, int64_t dim, const int64_t *rows,
-                      int64_t count, int64_t padded)
+void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array *array, int64_t dim,
+                      const int64_t *rows, int64_t count, int64_t padded)
 {
     double buffer[BUFFER];
     const bbi_pack_isa *isa = table_of(0, is_double);
@@ -127,17 +130,19 @@ void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array
     }
 }
 
-void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, const bbi_array *array, int64_t dim, int64_t first,
-                int64_t count)
+void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, const bbi_array *array,
+                int64_t dim, int64_t first, int64_t count)
 {
     const bbi_pack_isa *isa = table_of(level, is_double);
     const int64_t real = real_bytes(is_double);
     const char *from = src;
-    char *data = (char *)(uintptr_t)array->data + first * array->row_stride; /* the caller gave the array to be written */
+    char *data = (char *)(uintptr_t)array->data +
+                 first * array->row_stride; /* the caller gave the array to be written */
     if (count == 0) return;
     if (is_by_component(array, dim)) {
         for (int64_t d = 0; d < dim; d++) {
-            isa->write[array->dtype](data + d * array->dim_stride, array->row_stride, from + d * stride * real, count);
+            isa->write[array->dtype](data + d * array->dim_stride, array->row_stride,
+                                     from + d * stride * real, count);
         }
         return;
     }
@@ -150,7 +155,8 @@ void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, cons
             char *to = data + r * array->row_stride + d * array->dim_stride;
             isa->transpose(buffer, wide, from + (d * stride + r) * real, stride, wide, block);
             for (int64_t k = 0; k < block; k++) {
-                isa->write[array->dtype](to + k * array->row_stride, array->dim_stride, (char *)buffer + k * wide * real, wide);
+                isa->write[array->dtype](to + k * array->row_stride, array->dim_stride,
+                                         (char *)buffer + k * wide * real, wide);
             }
         }
     }

@@ -1,8 +1,9 @@
-/* The packers' inner loops, for one instruction set and one real type: conversion between storage types and R, and the
- * transposition from rows of components to components of rows.
+/* The packers' inner loops, for one instruction set and one real type: conversion between storage types and
+ * R, and the transposition from rows of components to components of rows.
  *
- * Numbers in storage are moved with memcpy, since a caller's array may lie at any address. float16 uses the conversion
- * instructions where the instruction set has them; float64 to float16 and bfloat16 rounds to float first. */
+ * Numbers in storage are moved with memcpy, since a caller's array may lie at any address. float16 uses the
+ * conversion instructions where the instruction set has them; float64 to float16 and bfloat16 rounds to float
+ * first. */
 #include "isa.h"
 #include "backend.h"
 #include "half.h"
@@ -10,7 +11,7 @@
 
 #include <string.h>
 
-/* ---- conversion of single numbers ------------------------------------------------------------------------------------------ */
+/* ---- conversion of single numbers ------------------------------------------------------------ */
 typedef uint16_t f16;
 typedef uint16_t bf16;
 typedef float f32;
@@ -28,7 +29,7 @@ BB_INLINE f64 to_f64(R x) { return (f64)x; }
 /* Numbers that are no int64 become 0. */
 BB_INLINE i64 to_i64(R x) { return x >= (R)-0x1p63 && x < (R)0x1p63 ? (i64)x : 0; }
 
-/* ---- runs of numbers --------------------------------------------------------------------------------------------------------- */
+/* ---- runs of numbers ------------------------------------------------------------------------- */
 /* Several numbers at a time where they are compact; returns how many were done. */
 #if !BB_DOUBLE && BB_ISA >= 1
 typedef short half8 __attribute__((vector_size(16)));
@@ -88,34 +89,34 @@ BB_INLINE int64_t write_many_f16(char *data, const R *source, int64_t count)
 #define write_many_f64(data, source, count) COPY_f64(data, source, count)
 #define write_many_i64(data, source, count) 0
 
-#define STORAGE(type)                                                                                                   \
-    static void read_##type(void *result, const char *data, int64_t step, int64_t count)                               \
-    {                                                                                                                  \
-        R *r = result;                                                                                                 \
-        int64_t k = 0;                                                                                                 \
-        if (step == (int64_t)sizeof(type)) {                                                                           \
-            k = read_many_##type(r, data, count);                                                                      \
-            for (; k < count; k++) {                                                                                   \
-                type x;                                                                                                \
-                memcpy(&x, data + k * (int64_t)sizeof x, sizeof x);                                                    \
-                r[k] = from_##type(x);                                                                                 \
-            }                                                                                                          \
-        }                                                                                                              \
-        for (data += k * step; k < count; k++, data += step) {                                                         \
-            type x;                                                                                                    \
-            memcpy(&x, data, sizeof x);                                                                                \
-            r[k] = from_##type(x);                                                                                     \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static void write_##type(char *data, int64_t step, const void *source, int64_t count)                              \
-    {                                                                                                                  \
-        const R *s = source;                                                                                           \
-        int64_t k = 0;                                                                                                 \
-        if (step == (int64_t)sizeof(type)) k = write_many_##type(data, s, count);                                      \
-        for (data += k * step; k < count; k++, data += step) {                                                         \
-            const type x = to_##type(s[k]);                                                                            \
-            memcpy(data, &x, sizeof x);                                                                                \
-        }                                                                                                              \
+#define STORAGE(type)                                                                     \
+    static void read_##type(void *result, const char *data, int64_t step, int64_t count)  \
+    {                                                                                     \
+        R *r = result;                                                                    \
+        int64_t k = 0;                                                                    \
+        if (step == (int64_t)sizeof(type)) {                                              \
+            k = read_many_##type(r, data, count);                                         \
+            for (; k < count; k++) {                                                      \
+                type x;                                                                   \
+                memcpy(&x, data + k * (int64_t)sizeof x, sizeof x);                       \
+                r[k] = from_##type(x);                                                    \
+            }                                                                             \
+        }                                                                                 \
+        for (data += k * step; k < count; k++, data += step) {                            \
+            type x;                                                                       \
+            memcpy(&x, data, sizeof x);                                                   \
+            r[k] = from_##type(x);                                                        \
+        }                                                                                 \
+    }                                                                                     \
+    static void write_##type(char *data, int64_t step, const void *source, int64_t count) \
+    {                                                                                     \
+        const R *s = source;                                                              \
+        int64_t k = 0;                                                                    \
+        if (step == (int64_t)sizeof(type)) k = write_many_##type(data, s, count);         \
+        for (data += k * step; k < count; k++, data += step) {                            \
+            const type x = to_##type(s[k]);                                               \
+            memcpy(data, &x, sizeof x);                                                   \
+        }                                                                                 \
     }
 STORAGE(f16)
 STORAGE(bf16)
@@ -123,8 +124,9 @@ STORAGE(f32)
 STORAGE(f64)
 STORAGE(i64)
 
-/* ---- transposition --------------------------------------------------------------------------------------------------------------- */
-/* Squares of Q x Q numbers in 16-byte vectors, every instruction set's own size: 4 x 4 floats or 2 x 2 doubles. */
+/* ---- transposition --------------------------------------------------------------------------- */
+/* Squares of Q x Q numbers in 16-byte vectors, every instruction set's own size: 4 x 4 floats or 2 x 2
+ * doubles. */
 enum { Q = 16 / sizeof(R), PASS = 8 };
 typedef R quad __attribute__((vector_size(16)));
 typedef I quad_index __attribute__((vector_size(16)));
@@ -159,7 +161,8 @@ BB_INLINE void transpose_square(R *result, int64_t stride, const R *source, int6
 }
 
 /* Compact components at once: few streams, no square would be full. */
-BB_INLINE void transpose_few(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows, const int dim)
+BB_INLINE void transpose_few(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows,
+                             const int dim)
 {
     for (int64_t r = 0; r < rows; r++, source += row_step) {
         for (int d = 0; d < dim; d++) {
@@ -168,8 +171,10 @@ BB_INLINE void transpose_few(R *result, int64_t stride, const R *source, int64_t
     }
 }
 
-/* PASS components at a time: more streams of writes would fall onto the same sets of the cache where stride is a power of 2. */
-static void transpose_many(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows, int64_t dim)
+/* PASS components at a time: more streams of writes would fall onto the same sets of the cache where stride
+ * is a power of 2. */
+static void transpose_many(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows,
+                           int64_t dim)
 {
     const int64_t whole_rows = rows / Q * Q;
     int64_t first = 0;
@@ -194,7 +199,8 @@ static void transpose_many(R *result, int64_t stride, const R *source, int64_t r
     }
 }
 
-static void transpose(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows, int64_t dim)
+static void transpose(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows,
+                      int64_t dim)
 {
     switch (dim) {
     case 1: transpose_few(result, stride, source, row_step, rows, 1); break;
@@ -205,7 +211,15 @@ static void transpose(void *result, int64_t stride, const void *source, int64_t 
 }
 
 const bbi_pack_isa BBI_ISA_NAME(bbi_pack_isa, BB_ISA, BB_DOUBLE) = {
-    .read = {[BBI_F16] = read_f16, [BBI_BF16] = read_bf16, [BBI_F32] = read_f32, [BBI_F64] = read_f64, [BBI_I64] = read_i64},
-    .write = {[BBI_F16] = write_f16, [BBI_BF16] = write_bf16, [BBI_F32] = write_f32, [BBI_F64] = write_f64, [BBI_I64] = write_i64},
+    .read = {[BBI_F16] = read_f16,
+             [BBI_BF16] = read_bf16,
+             [BBI_F32] = read_f32,
+             [BBI_F64] = read_f64,
+             [BBI_I64] = read_i64},
+    .write = {[BBI_F16] = write_f16,
+              [BBI_BF16] = write_bf16,
+              [BBI_F32] = write_f32,
+              [BBI_F64] = write_f64,
+              [BBI_I64] = write_i64},
     .transpose = transpose,
 };

@@ -1,5 +1,5 @@
-/* test_interp.c: the interpreter against a scalar evaluation in double of the same code, at every instruction set of this
- * machine, in both real types. A test's name is the sentence that would be false if it failed. */
+/* test_interp.c: the interpreter against a scalar evaluation in double of the same code, at every instruction
+ * set of this machine, in both real types. A test's name is the sentence that would be false if it failed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include "../../src/backend/backend.h"
 #include "code_text.h"
 
-/* ---- arrays of either real type ---------------------------------------------------------------------------------------------- */
+/* ---- arrays of either real type -------------------------------------------------------------- */
 static double get(bool is_double, const void *array, int64_t k)
 {
     return is_double ? ((const double *)array)[k] : (double)((const float *)array)[k];
@@ -44,7 +44,7 @@ static void *new_array(bool is_double, int64_t count, double low, double high)
     return array;
 }
 
-/* ---- the slow twin: one pair, in double ------------------------------------------------------------------------------------------- */
+/* ---- the slow twin: one pair, in double ------------------------------------------------------ */
 typedef struct twin {
     const bbi_code *code;
     bool is_double;
@@ -57,7 +57,9 @@ typedef struct twin {
 
 static double twin_operand(const twin *t, const bbi_operand *o)
 {
-    const int64_t k = o->space == BBI_VALUE || o->space == BBI_LITERAL ? 0 : bbi_index_value(t->code, o->number, t->size, t->counter);
+    const int64_t k = o->space == BBI_VALUE || o->space == BBI_LITERAL
+                          ? 0
+                          : bbi_index_value(t->code, o->number, t->size, t->counter);
     switch (o->space) {
     case BBI_VALUE: return t->value[o->number];
     case BBI_LITERAL: return t->is_double ? o->literal : (double)(float)o->literal;
@@ -88,7 +90,8 @@ static int32_t twin_run(twin *t, int32_t first)
             n = end;
             continue;
         }
-        const int64_t k = s->kind >= BBI_STEP_CHOOSE ? bbi_index_value(t->code, s->index, t->size, t->counter) : 0;
+        const int64_t k =
+            s->kind >= BBI_STEP_CHOOSE ? bbi_index_value(t->code, s->index, t->size, t->counter) : 0;
         if (s->kind == BBI_STEP_CHOOSE) {
             t->value[s->result] = twin_operand(t, &s->arg[k == 0]);
             continue;
@@ -106,7 +109,7 @@ static int32_t twin_run(twin *t, int32_t first)
     return n;
 }
 
-/* ---- running a pair code ------------------------------------------------------------------------------------------------------------- */
+/* ---- running a pair code --------------------------------------------------------------------- */
 typedef struct problem {
     bool is_double, transposed;
     int level;
@@ -118,7 +121,8 @@ static int64_t block(bool is_double) { return BBI_LANE_BYTES / (is_double ? 8 : 
 
 static void open_problem(problem *p, double low, double high)
 {
-    const int64_t L = block(p->is_double), rows = p->transposed ? p->casts : L, columns = p->transposed ? L : p->casts;
+    const int64_t L = block(p->is_double), rows = p->transposed ? p->casts : L,
+                  columns = p->transposed ? L : p->casts;
     p->uniform = new_array(p->is_double, 64, low, high);
     void *row = new_array(p->is_double, p->rows_dim * rows, low, high);
     void *column = new_array(p->is_double, p->columns_dim * columns, low, high);
@@ -145,8 +149,9 @@ static void run_part(const problem *p, const bbi_interp *interp, void *sum, int6
     const int64_t L = block(p->is_double), real = p->is_double ? 8 : 4;
     void *workspace = bbi_alloc_aligned((size_t)bbi_interp_workspace(interp));
     assert_non_null(workspace);
-    bbi_interp_pair(interp, p->transposed, p->size, p->uniform, p->lane, L, (char *)p->cast + first * real, p->casts, p->lanes,
-                    count, (char *)sum + (p->transposed ? first * p->sum_count * BBI_LANE_BYTES : 0),
+    bbi_interp_pair(interp, p->transposed, p->size, p->uniform, p->lane, L, (char *)p->cast + first * real,
+                    p->casts, p->lanes, count,
+                    (char *)sum + (p->transposed ? first * p->sum_count * BBI_LANE_BYTES : 0),
                     (char *)p->out + first * BBI_LANE_BYTES, p->casts, workspace);
     bbi_free_aligned(workspace);
 }
@@ -156,12 +161,14 @@ static void assert_near(const problem *p, double found, double expected, double 
     const double unit = p->is_double ? 0x1p-52 : 0x1p-23;
     if (found == expected || (isnan(found) && isnan(expected))) return;
     if (!(fabs(found - expected) <= 64 * unit * scale)) {
-        fail_msg("level %d %s %s lanes %d casts %d: found %.17g, expected %.17g", p->level, p->is_double ? "double" : "float",
-                 p->transposed ? "transposed" : "direct", (int)p->lanes, (int)p->casts, found, expected);
+        fail_msg("level %d %s %s lanes %d casts %d: found %.17g, expected %.17g", p->level,
+                 p->is_double ? "double" : "float", p->transposed ? "transposed" : "direct", (int)p->lanes,
+                 (int)p->casts, found, expected);
     }
 }
 
-/* Sums and outputs of every pair in use, and no other lane of the sums' vectors' neighbours, are what the twin finds. */
+/* Sums and outputs of every pair in use, and no other lane of the sums' vectors' neighbours, are what the
+ * twin finds. */
 static void check_pair(const bbi_code *code, problem *p, double low, double high)
 {
     const int64_t L = block(p->is_double), sums = p->sum_count * L * (p->transposed ? p->casts : 1);
@@ -178,20 +185,28 @@ static void check_pair(const bbi_code *code, problem *p, double low, double high
             size[e] = fabs(total[e]) + 1;
         }
         for (int64_t cast = 0; cast < p->casts; cast++) {
-            twin t = {.code = code, .is_double = p->is_double, .size = p->size, .uniform = p->uniform,
-                      .row = p->transposed ? p->cast : p->lane, .column = p->transposed ? p->lane : p->cast,
-                      .row_stride = p->transposed ? p->casts : L, .column_stride = p->transposed ? L : p->casts,
-                      .r = p->transposed ? cast : lane, .c = p->transposed ? lane : cast};
+            twin t = {.code = code,
+                      .is_double = p->is_double,
+                      .size = p->size,
+                      .uniform = p->uniform,
+                      .row = p->transposed ? p->cast : p->lane,
+                      .column = p->transposed ? p->lane : p->cast,
+                      .row_stride = p->transposed ? p->casts : L,
+                      .column_stride = p->transposed ? L : p->casts,
+                      .r = p->transposed ? cast : lane,
+                      .c = p->transposed ? lane : cast};
             twin_run(&t, 0);
             for (int64_t e = 0; e < p->sum_count; e++) {
                 total[e] += t.sum[e];
                 size[e] += fabs(t.sum[e]);
                 if (!p->transposed) continue;
                 const int64_t at = (cast * p->sum_count + e) * L + lane;
-                assert_near(p, get(p->is_double, p->sum, at), get(p->is_double, before, at) + t.sum[e], 2 + fabs(t.sum[e]));
+                assert_near(p, get(p->is_double, p->sum, at), get(p->is_double, before, at) + t.sum[e],
+                            2 + fabs(t.sum[e]));
             }
             for (int64_t e = 0; e < p->out_count; e++) {
-                assert_near(p, get(p->is_double, p->out, (e * p->casts + cast) * L + lane), t.out[e], 1 + fabs(t.out[e]));
+                assert_near(p, get(p->is_double, p->out, (e * p->casts + cast) * L + lane), t.out[e],
+                            1 + fabs(t.out[e]));
             }
         }
         for (int64_t e = 0; e < p->sum_count && !p->transposed; e++) {
@@ -225,9 +240,10 @@ static void check_all(const char *text, problem like, double low, double high)
     bbi_code_free(&code);
 }
 
-static const char gaussian[] = "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(y[1], x[1])\n%3 = fma(%2, %2, %1)\n"
-                               "%4 = sub(x[2], y[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
-                               "sum[0] += %7 * y[3]\n";
+static const char gaussian[] =
+    "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(y[1], x[1])\n%3 = fma(%2, %2, %1)\n"
+    "%4 = sub(x[2], y[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
+    "sum[0] += %7 * y[3]\n";
 
 static void a_gaussian_sum_is_right(void **state)
 {
@@ -235,26 +251,31 @@ static void a_gaussian_sum_is_right(void **state)
     check_all(gaussian, (problem){.rows_dim = 3, .columns_dim = 4, .sum_count = 1}, -1, 1);
 }
 
-/* Differences that are squared and summed as well, in both orders; runs of sums of one tile; the same in a loop. */
-static const char gradient[] = "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
-                               "%4 = sub(y[2], x[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
-                               "%8 = mul(%7, y[3])\nsum[0] += %0 * %8\nsum[1] += %8 * %2\nsum[2] += %4 * %8\n"
-                               "%9 = sub(y[4], x[4])\nsum[3] += %8 * %9\nsum[4] += %8 * y[2]\nsum[5] += y[3] * %8\n"
-                               "sum[6] += %8 * y[4]\nsum[7] += %8 * y[1]\nsum[8] += %8 * y[0]\n"
-                               "loop c0 < n[1] {\n  %10 = sub(x[c0], y[c0 + 1])\n  sum[c0 + 9] += %10 * %7\n}\n"
-                               "loop c1 < 3 {\n  %11 = sub(y[c1], x[c1])\n  sum[c1 + 19] += %8 * %11\n}\n";
+/* Differences that are squared and summed as well, in both orders; runs of sums of one tile; the same in a
+ * loop. */
+static const char gradient[] =
+    "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
+    "%4 = sub(y[2], x[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
+    "%8 = mul(%7, y[3])\nsum[0] += %0 * %8\nsum[1] += %8 * %2\nsum[2] += %4 * %8\n"
+    "%9 = sub(y[4], x[4])\nsum[3] += %8 * %9\nsum[4] += %8 * y[2]\nsum[5] += y[3] * %8\n"
+    "sum[6] += %8 * y[4]\nsum[7] += %8 * y[1]\nsum[8] += %8 * y[0]\n"
+    "loop c0 < n[1] {\n  %10 = sub(x[c0], y[c0 + 1])\n  sum[c0 + 9] += %10 * %7\n}\n"
+    "loop c1 < 3 {\n  %11 = sub(y[c1], x[c1])\n  sum[c1 + 19] += %8 * %11\n}\n";
 
 static void a_gradient_is_right(void **state)
 {
     (void)state;
-    check_all(gradient, (problem){.rows_dim = 10, .columns_dim = 11, .sum_count = 22, .size = {0, 10}}, -1, 1);
+    check_all(gradient, (problem){.rows_dim = 10, .columns_dim = 11, .sum_count = 22, .size = {0, 10}}, -1,
+              1);
 }
 
 static void outputs_and_several_sums_are_right(void **state)
 {
     (void)state;
-    check_all("%0 = mul(x[0], y[0])\n%1 = fma(x[1], y[1], %0)\n%2 = fma(y[2], x[2], %1)\nout[1] = %2\n%3 = exp(%2)\n"
-              "out[0] = %3\n%4 = add(%3, p[2])\nsum[0] += %4\nsum[1] += x[0] * %3\nsum[2] += y[1] * x[1]\nsum[3] += p[0] * y[0]\n"
+    check_all("%0 = mul(x[0], y[0])\n%1 = fma(x[1], y[1], %0)\n%2 = fma(y[2], x[2], %1)\nout[1] = %2\n%3 = "
+              "exp(%2)\n"
+              "out[0] = %3\n%4 = add(%3, p[2])\nsum[0] += %4\nsum[1] += x[0] * %3\nsum[2] += y[1] * "
+              "x[1]\nsum[3] += p[0] * y[0]\n"
               "sum[4] += 2.5\nout[2] = y[1]\n%5 = where(y[0], x[0], %4)\n%6 = sub(%5, %3)\nout[3] = %6\n",
               (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 5, .out_count = 4}, -1, 1);
 }
@@ -264,8 +285,10 @@ static void loops_are_right(void **state)
     (void)state;
     for (int64_t d = 0; d <= 70; d += 35) {
         check_all("%0 := 0\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  %0 = fma(%1, %1, %0)\n}\n"
-                  "%2 := p[1]\nloop c1 < n[0] {\n  %2 = fma(y[c1 + 1], x[c1], %2)\n}\n%3 = mul(%0, -0.01)\n%4 = expk(%3)\n"
-                  "%5 = fma(%2, 0.1, %4)\nloop c2 < n[1] {\n  sum[c2] += %5 * y[c2]\n}\nloop c3 < 3 {\n  sum[c3 + 11] += y[c3] * %4\n}\n",
+                  "%2 := p[1]\nloop c1 < n[0] {\n  %2 = fma(y[c1 + 1], x[c1], %2)\n}\n%3 = mul(%0, "
+                  "-0.01)\n%4 = expk(%3)\n"
+                  "%5 = fma(%2, 0.1, %4)\nloop c2 < n[1] {\n  sum[c2] += %5 * y[c2]\n}\nloop c3 < 3 {\n  "
+                  "sum[c3 + 11] += y[c3] * %4\n}\n",
                   (problem){.rows_dim = 70, .columns_dim = 71, .sum_count = 14, .size = {d, 11}}, -1, 1);
     }
 }
@@ -273,10 +296,13 @@ static void loops_are_right(void **state)
 static void nested_loops_choices_and_counts_are_right(void **state)
 {
     (void)state;
-    check_all("%0 := 1\nloop c0 < n[0] {\n  %1 := c0\n  loop c1 < n[1] {\n    %2 = mul(x[(c0 * n[1]) + c1], y[c1])\n"
-              "    %3 = c1 < c0 ? %2 : y[c0]\n    %4 = c1 == 1 ? %3 : 0.5\n    %1 = fma(%4, %3, %1)\n  }\n  %5 = mul(%1, c0)\n"
+    check_all("%0 := 1\nloop c0 < n[0] {\n  %1 := c0\n  loop c1 < n[1] {\n    %2 = mul(x[(c0 * n[1]) + c1], "
+              "y[c1])\n"
+              "    %3 = c1 < c0 ? %2 : y[c0]\n    %4 = c1 == 1 ? %3 : 0.5\n    %1 = fma(%4, %3, %1)\n  }\n  "
+              "%5 = mul(%1, c0)\n"
               "  %0 = add(%0, %5)\n  out[c0] = %1\n  sum[c0] += %5\n}\nsum[n[0]] += %0\n",
-              (problem){.rows_dim = 12, .columns_dim = 4, .sum_count = 4, .out_count = 3, .size = {3, 4}}, -1, 1);
+              (problem){.rows_dim = 12, .columns_dim = 4, .sum_count = 4, .out_count = 3, .size = {3, 4}}, -1,
+              1);
 }
 
 /* Operands of every kind, for every elementwise operation, in its domain. */
@@ -290,7 +316,8 @@ static void every_operation_is_right_on_every_kind_of_operand(void **state)
         const int combinations = row->arity == 1 ? 4 : row->arity == 2 ? 16 : 64;
         for (int n = 0; n < combinations; n++) {
             char text[512];
-            int length = snprintf(text, sizeof text, "%%0 := x[0]\n%%1 := y[1]\n%%2 := x[2]\n%%3 = %s(", row->name);
+            int length =
+                snprintf(text, sizeof text, "%%0 := x[0]\n%%1 := y[1]\n%%2 := x[2]\n%%3 = %s(", row->name);
             for (int k = 0; k < row->arity; k++) {
                 length += snprintf(text + length, sizeof text - (size_t)length, k ? ", " : "");
                 length += snprintf(text + length, sizeof text - (size_t)length, kinds[n >> 2 * k & 3], k);
@@ -299,8 +326,14 @@ static void every_operation_is_right_on_every_kind_of_operand(void **state)
             bbi_code code = code_of_text(text);
             for (int level = 0; level <= bbi_cpu_level(); level++) {
                 for (int k = 0; k < 4; k++) {
-                    problem p = {.level = level, .is_double = k & 1, .transposed = k & 2, .lanes = 21, .casts = 5,
-                                 .rows_dim = 3, .columns_dim = 3, .out_count = 1};
+                    problem p = {.level = level,
+                                 .is_double = k & 1,
+                                 .transposed = k & 2,
+                                 .lanes = 21,
+                                 .casts = 5,
+                                 .rows_dim = 3,
+                                 .columns_dim = 3,
+                                 .out_count = 1};
                     check_pair(&code, &p, row->domain_low, row->domain_high);
                 }
             }
@@ -309,14 +342,22 @@ static void every_operation_is_right_on_every_kind_of_operand(void **state)
     }
 }
 
-/* ---- bits --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- bits ------------------------------------------------------------------------------------ */
 static void assert_same_sums(const char *one, const char *other, int64_t split)
 {
     bbi_code code[2] = {code_of_text(one), code_of_text(other)};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int k = 0; k < 4; k++) {
-            problem p = {.level = level, .is_double = k & 1, .transposed = k & 2, .lanes = block(k & 1) - 3, .casts = 117,
-                         .rows_dim = 80, .columns_dim = 80, .sum_count = 22, .out_count = 12, .size = {77, 10}};
+            problem p = {.level = level,
+                         .is_double = k & 1,
+                         .transposed = k & 2,
+                         .lanes = block(k & 1) - 3,
+                         .casts = 117,
+                         .rows_dim = 80,
+                         .columns_dim = 80,
+                         .sum_count = 22,
+                         .out_count = 12,
+                         .size = {77, 10}};
             open_problem(&p, -1, 1);
             const size_t bytes = (size_t)p.sum_count * BBI_LANE_BYTES * (size_t)(p.transposed ? p.casts : 1);
             void *second = bbi_alloc_aligned(bytes);
@@ -327,7 +368,8 @@ static void assert_same_sums(const char *one, const char *other, int64_t split)
                 assert_non_null(interp);
                 const int64_t part = n ? split : p.casts;
                 for (int64_t first = 0; first < p.casts; first += part) {
-                    run_part(&p, interp, n ? second : p.sum, first, first + part < p.casts ? part : p.casts - first);
+                    run_part(&p, interp, n ? second : p.sum, first,
+                             first + part < p.casts ? part : p.casts - first);
                 }
                 bbi_interp_free(interp);
             }
@@ -354,19 +396,23 @@ static void fusion_does_not_change_bits(void **state)
 {
     (void)state;
     assert_same_sums(gaussian,
-                     "%0 = sub(x[0], y[0])\nout[0] = %0\n%1 = mul(%0, %0)\nout[1] = %1\n%2 = sub(y[1], x[1])\nout[2] = %2\n"
-                     "%3 = fma(%2, %2, %1)\nout[3] = %3\n%4 = sub(x[2], y[2])\nout[4] = %4\n%5 = fma(%4, %4, %3)\nout[5] = %5\n"
+                     "%0 = sub(x[0], y[0])\nout[0] = %0\n%1 = mul(%0, %0)\nout[1] = %1\n%2 = sub(y[1], "
+                     "x[1])\nout[2] = %2\n"
+                     "%3 = fma(%2, %2, %1)\nout[3] = %3\n%4 = sub(x[2], y[2])\nout[4] = %4\n%5 = fma(%4, %4, "
+                     "%3)\nout[5] = %5\n"
                      "%6 = mul(%5, -0.7)\nout[6] = %6\n%7 = expk(%6)\nout[7] = %7\nsum[0] += %7 * y[3]\n",
                      117);
-    assert_same_sums("%0 := p[0]\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  %0 = fma(%1, %1, %0)\n}\n"
-                     "loop c1 < n[1] {\n  sum[c1] += %0 * y[c1]\n}\n",
-                     "%0 := p[0]\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  out[0] = %1\n  %0 = fma(%1, %1, %0)\n}\n"
-                     "loop c1 < n[1] {\n  %2 = stop(%0)\n  out[1] = %2\n  sum[c1] += %2 * y[c1]\n}\n",
-                     117);
-    assert_same_sums("%0 = mul(x[0], y[0])\n%1 = fma(x[1], y[1], %0)\n%2 = fma(y[2], x[2], %1)\nsum[0] += %2\n",
-                     "%0 = mul(x[0], y[0])\nout[0] = %0\n%1 = fma(x[1], y[1], %0)\nout[1] = %1\n%2 = fma(y[2], x[2], %1)\n"
-                     "out[2] = %2\nsum[0] += %2\n",
-                     117);
+    assert_same_sums(
+        "%0 := p[0]\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  %0 = fma(%1, %1, %0)\n}\n"
+        "loop c1 < n[1] {\n  sum[c1] += %0 * y[c1]\n}\n",
+        "%0 := p[0]\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  out[0] = %1\n  %0 = fma(%1, %1, %0)\n}\n"
+        "loop c1 < n[1] {\n  %2 = stop(%0)\n  out[1] = %2\n  sum[c1] += %2 * y[c1]\n}\n",
+        117);
+    assert_same_sums(
+        "%0 = mul(x[0], y[0])\n%1 = fma(x[1], y[1], %0)\n%2 = fma(y[2], x[2], %1)\nsum[0] += %2\n",
+        "%0 = mul(x[0], y[0])\nout[0] = %0\n%1 = fma(x[1], y[1], %0)\nout[1] = %1\n%2 = fma(y[2], x[2], %1)\n"
+        "out[2] = %2\nsum[0] += %2\n",
+        117);
 }
 
 static void fusion_does_not_change_the_bits_of_gradients(void **state)
@@ -387,14 +433,15 @@ static void fusion_does_not_change_the_bits_of_gradients(void **state)
     assert_same_sums(gradient, gradient, 5);
 }
 
-/* ---- elementwise codes ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- elementwise codes ----------------------------------------------------------------------- */
 static const int64_t counts[] = {1, 3, 31, 32, 33, 64, 65, 1000, 2500};
 
 static void map_codes_compute_further_components(void **state)
 {
     (void)state;
-    bbi_code code = code_of_text("%0 = mul(x[0], p[1])\n%1 = exp(%0)\nout[2] = %1\n%2 := 0\nloop c0 < 2 {\n"
-                                 "  %2 = fma(x[c0], x[c0], %2)\n}\n%3 = sub(%2, %1)\nout[3] = %3\nout[4] = 0.5\n");
+    bbi_code code =
+        code_of_text("%0 = mul(x[0], p[1])\n%1 = exp(%0)\nout[2] = %1\n%2 := 0\nloop c0 < 2 {\n"
+                     "  %2 = fma(x[c0], x[c0], %2)\n}\n%3 = sub(%2, %1)\nout[3] = %3\nout[4] = 0.5\n");
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int n = 0; n < 18; n++) {
             problem p = {.level = level, .is_double = n & 1, .lanes = counts[n / 2]};
@@ -406,10 +453,16 @@ static void map_codes_compute_further_components(void **state)
             void *workspace = bbi_alloc_aligned((size_t)bbi_interp_workspace(interp));
             bbi_interp_map(interp, NULL, u, array, stride, count, workspace);
             for (int64_t r = 0; r < count; r++) {
-                twin t = {.code = &code, .is_double = p.is_double, .uniform = u, .row = copy, .row_stride = stride, .r = r};
+                twin t = {.code = &code,
+                          .is_double = p.is_double,
+                          .uniform = u,
+                          .row = copy,
+                          .row_stride = stride,
+                          .r = r};
                 twin_run(&t, 0);
                 for (int64_t c = 0; c < 6; c++) {
-                    const double expected = c >= 2 && c < 5 ? t.out[c] : get(p.is_double, copy, c * stride + r);
+                    const double expected =
+                        c >= 2 && c < 5 ? t.out[c] : get(p.is_double, copy, c * stride + r);
                     assert_near(&p, get(p.is_double, array, c * stride + r), expected, 2);
                 }
             }
@@ -426,7 +479,8 @@ static void map_codes_compute_further_components(void **state)
 static void the_uniform_code_writes_its_compact_array_and_nothing_beyond(void **state)
 {
     (void)state;
-    bbi_code code = code_of_text("%0 = mul(p[0], p[1])\n%1 = exp(%0)\nout[2] = %1\nout[3] = p[1]\nout[4] = n[0]\n");
+    bbi_code code =
+        code_of_text("%0 = mul(p[0], p[1])\n%1 = exp(%0)\nout[2] = %1\nout[3] = p[1]\nout[4] = n[0]\n");
     const int64_t size[1] = {9};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int d = 0; d < 2; d++) {
@@ -452,24 +506,35 @@ static void the_uniform_code_writes_its_compact_array_and_nothing_beyond(void **
 static void pair_lists_are_elementwise(void **state)
 {
     (void)state;
-    bbi_code code = code_of_text("%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
-                                 "%4 = mul(%3, p[0])\n%5 = expk(%4)\n%6 := 0\nloop c0 < n[0] {\n  %7 = sub(x[c0], y[c0])\n"
-                                 "  %6 = fma(%7, %7, %6)\n}\nout[0] = %5\nout[1] = %6\n");
+    bbi_code code = code_of_text(
+        "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
+        "%4 = mul(%3, p[0])\n%5 = expk(%4)\n%6 := 0\nloop c0 < n[0] {\n  %7 = sub(x[c0], y[c0])\n"
+        "  %6 = fma(%7, %7, %6)\n}\nout[0] = %5\nout[1] = %6\n");
     const int64_t size[1] = {2};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int n = 0; n < 18; n++) {
             problem p = {.level = level, .is_double = n & 1};
             const int64_t count = counts[n / 2], stride = (count + 63) / 64 * 64;
-            void *row = new_array(p.is_double, 2 * stride, -1, 1), *column = new_array(p.is_double, 2 * stride, -1, 1);
+            void *row = new_array(p.is_double, 2 * stride, -1, 1),
+                 *column = new_array(p.is_double, 2 * stride, -1, 1);
             void *u = new_array(p.is_double, 4, -1, 1), *out = new_array(p.is_double, 2 * stride, -1, 1);
             bbi_interp *interp = bbi_interp_new(&code, level, p.is_double, false, 0);
             void *workspace = bbi_alloc_aligned((size_t)bbi_interp_workspace(interp));
             bbi_interp_zip(interp, size, u, row, column, out, stride, count, workspace);
             for (int64_t e = 0; e < count; e++) {
-                twin t = {.code = &code, .is_double = p.is_double, .size = size, .uniform = u, .row = row, .column = column,
-                          .row_stride = stride, .column_stride = stride, .r = e, .c = e};
+                twin t = {.code = &code,
+                          .is_double = p.is_double,
+                          .size = size,
+                          .uniform = u,
+                          .row = row,
+                          .column = column,
+                          .row_stride = stride,
+                          .column_stride = stride,
+                          .r = e,
+                          .c = e};
                 twin_run(&t, 0);
-                assert_near(&p, get(p.is_double, out, e), t.out[0], 1 + 8 * fabs(t.out[0])); /* the power loses digits */
+                assert_near(&p, get(p.is_double, out, e), t.out[0],
+                            1 + 8 * fabs(t.out[0])); /* the power loses digits */
                 assert_near(&p, get(p.is_double, out, stride + e), t.out[1], 2);
             }
             bbi_free_aligned(workspace);
