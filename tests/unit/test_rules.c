@@ -103,6 +103,19 @@ static void every_rule_decreases_the_weight(void **state) {
     bbi_context_release(c);
 }
 
+static void no_rule_inspects_other_numbers_than_0_1_2(void **state) {
+    (void)state;
+    for (int rule = 0; rule < 2 * bbi_rule_count(); rule++) {
+        const char *text = bbi_rule_text(rule / 2, rule % 2);
+        for (const char *p = text; *p; p++) {
+            bool digit = *p >= '0' && *p <= '9',
+                 in_word = p > text && ((p[-1] >= 'a' && p[-1] <= 'z') || p[-1] == '_');
+            if (digit && !in_word && (*p > '2' || strchr("0123456789.", p[1] ? p[1] : 'x')))
+                fail_msg("%s", text);
+        }
+    }
+}
+
 static void every_rule_fires(void **state) {
     (void)state;
     const bbi_place pairs[3] = {BBI_I, BBI_J, BBI_I};
@@ -397,6 +410,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_agrees_at_random_points),
         cmocka_unit_test(every_rule_decreases_the_weight),
+        cmocka_unit_test(no_rule_inspects_other_numbers_than_0_1_2),
         cmocka_unit_test(every_rule_fires),
         cmocka_unit_test(equal_formulas_are_one_node),
         cmocka_unit_test(structure_does_not_depend_on_literals),
