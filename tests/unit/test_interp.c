@@ -180,7 +180,7 @@ static void check_pair(const bbi_code *code, problem *p, double low, double high
     run_part(p, interp, p->sum, 0, p->casts);
     for (int64_t lane = 0; lane < p->lanes; lane++) {
         double total[128] = {0}, size[128];
-        for (int64_t e = 0; e < p->sum_count; e++) {
+        for (int64_t e = 0; e < p->sum_count && !p->transposed; e++) {
             total[e] = get(p->is_double, before, e * L + lane);
             size[e] = fabs(total[e]) + 1;
         }
