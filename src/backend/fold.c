@@ -1,8 +1,10 @@
-/* fold.c: the scalar side of reductions: beginning and end of their states, partial results and their merging.
+/* fold.c: the scalar side of reductions: beginning and end of their states, partial results and their
+ * merging.
  *
- * A partial result is a row of doubles and of indices; what the lanes or chunks of a row have found is put together in the
- * order of the columns, which decides the rounding of sums and nothing else: minima, maxima and the K smallest compare
- * pairs (value, index), so that ties go to the smaller index in any grouping. Each family is a row of the table below. */
+ * A partial result is a row of doubles and of indices; what the lanes or chunks of a row have found is put
+ * together in the order of the columns, which decides the rounding of sums and nothing else: minima, maxima
+ * and the K smallest compare pairs (value, index), so that ties go to the smaller index in any grouping. Each
+ * family is a row of the table below. */
 #include "fold.h"
 
 #include <math.h>
@@ -16,17 +18,21 @@ typedef struct family {
     void (*neutral)(const bbi_folding *f, double *value, int64_t *index);
     void (*add_lane)(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
     void (*close)(const bbi_folding *f, double *value, int64_t *index); /* after the last lane; may be NULL */
-    void (*merge)(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
+    void (*merge)(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                  const int64_t *more_index);
     void (*finish)(const bbi_folding *f, bbi_output output, const double *value, double *result);
 } family;
 
-/* ---- cells -------------------------------------------------------------------------------------------------------------- */
+/* ---- cells ---- */
 static double read_real(const void *array, bool wide, int64_t n)
 {
     return wide ? ((const double *)array)[n] : (double)((const float *)array)[n];
 }
 
-static double lane_real(const bbi_folding *f, const char *array, int64_t n) { return read_real(array, f->is_double, n); }
+static double lane_real(const bbi_folding *f, const char *array, int64_t n)
+{
+    return read_real(array, f->is_double, n);
+}
 
 /* The sum number n of a lane, where sums stand at `array`. */
 static double lane_sum(const bbi_folding *f, const char *array, int64_t n, int64_t lane)
@@ -59,13 +65,17 @@ static void copy_values(const bbi_folding *f, bbi_output output, const double *v
     memcpy(result, value, (size_t)f->fold.dim * sizeof *result);
 }
 
-/* ---- sum and product ------------------------------------------------------------------------------------------------------ */
+/* ---- sum and product ---- */
 static bool is_kahan(const bbi_folding *f) { return f->scheme == BBI_SCHEME_KAHAN; }
 
-/* A compensated sum in double stays a pair (high, low) to the end; in float the double sum of both is enough. */
+/* A compensated sum in double stays a pair (high, low) to the end; in float the double sum of both is enough.
+ */
 static bool is_pair(const bbi_folding *f) { return is_kahan(f) && bbi_fold_wide(f); }
 
-static int64_t sum_bytes(const bbi_folding *f) { return f->fold.dim * bbi_fold_sum_bytes(f) * (is_kahan(f) ? 2 : 1); }
+static int64_t sum_bytes(const bbi_folding *f)
+{
+    return f->fold.dim * bbi_fold_sum_bytes(f) * (is_kahan(f) ? 2 : 1);
+}
 
 static void sum_init(const bbi_folding *f, char *cell) { memset(cell, 0, (size_t)sum_bytes(f)); }
 
@@ -103,7 +113,8 @@ static void sum_add_lane(const bbi_folding *f, const char *cell, int64_t lane, d
     }
 }
 
-static void sum_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+static void sum_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                      const int64_t *more_index)
 {
     (void)index, (void)more_index;
     int64_t dim = f->fold.dim;
@@ -141,13 +152,14 @@ static void prod_add_lane(const bbi_folding *f, const char *cell, int64_t lane, 
     for (int64_t c = 0; c < f->fold.dim; c++) value[c] *= lane_real(f, cell, c * bbi_fold_lanes(f) + lane);
 }
 
-static void prod_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+static void prod_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                       const int64_t *more_index)
 {
     (void)index, (void)more_index;
     for (int64_t c = 0; c < f->fold.dim; c++) value[c] *= more[c];
 }
 
-/* ---- minimum and maximum --------------------------------------------------------------------------------------------------- */
+/* ---- minimum and maximum ---- */
 static double worst(const bbi_folding *f) { return f->fold.family == BBI_FAMILY_MAX ? -INFINITY : INFINITY; }
 
 static int64_t extreme_bytes(const bbi_folding *f)
@@ -187,7 +199,8 @@ static void take_extreme(const bbi_folding *f, double *value, int64_t *index, do
     *value = x;
 }
 
-static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
+static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value,
+                             int64_t *index)
 {
     const bbi_extreme_cell places = bbi_extreme_places(f);
     const int64_t *indices = (const int64_t *)(const void *)(cell + places.index);
@@ -197,12 +210,13 @@ static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lan
     }
 }
 
-static void extreme_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+static void extreme_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                          const int64_t *more_index)
 {
     for (int64_t c = 0; c < f->fold.dim; c++) take_extreme(f, &value[c], index + c, more[c], more_index + c);
 }
 
-/* ---- K smallest ---------------------------------------------------------------------------------------------------------------- */
+/* ---- K smallest ---- */
 /* A column of a partial result: entry k at k * step; no entry: (infinity, -1), after all others. */
 typedef struct entries {
     double *value;
@@ -296,7 +310,8 @@ static void kmin_close(const bbi_folding *f, double *value, int64_t *index)
 }
 
 /* Two sorted lists, in place: first how many of the K come from each, then from the last to the first. */
-static void kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+static void kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                       const int64_t *more_index)
 {
     for (int64_t c = 0; c < f->fold.dim; c++) {
         entries a = entries_of(f, value, index, c), b = a;
@@ -325,7 +340,7 @@ static void kmin_finish(const bbi_folding *f, bbi_output output, const double *v
     memcpy(result, value, (size_t)kmin_count(f) * sizeof *result);
 }
 
-/* ---- log-sum-exp ------------------------------------------------------------------------------------------------------------------ */
+/* ---- log-sum-exp ---- */
 /* value[0] = m, value[1 + n] = sum number n of exp(f - m) times 1 or a component of the weight. */
 static int64_t lse_bytes(const bbi_folding *f)
 {
@@ -361,7 +376,8 @@ static void lse_add_lane(const bbi_folding *f, const char *cell, int64_t lane, d
     }
 }
 
-static void lse_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index)
+static void lse_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                      const int64_t *more_index)
 {
     (void)index, (void)more_index;
     double top = more[0] > value[0] ? more[0] : value[0];
@@ -384,18 +400,20 @@ static void lse_finish(const bbi_folding *f, bbi_output output, const double *va
     }
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 static const family families[] = {
-    [BBI_FAMILY_SUM] = {sum_bytes, sum_init, sum_values, no_index, sum_neutral, sum_add_lane, NULL, sum_merge, sum_finish},
-    [BBI_FAMILY_PROD] = {prod_bytes, prod_init, dimension, no_index, prod_neutral, prod_add_lane, NULL, prod_merge,
-                         copy_values},
-    [BBI_FAMILY_MIN] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane, NULL,
-                        extreme_merge, copy_values},
-    [BBI_FAMILY_MAX] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane, NULL,
-                        extreme_merge, copy_values},
-    [BBI_FAMILY_KMIN] = {kmin_bytes, kmin_init, kmin_count, kmin_count, kmin_neutral, kmin_add_lane, kmin_close, kmin_merge,
-                         kmin_finish},
-    [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, NULL, lse_merge, lse_finish},
+    [BBI_FAMILY_SUM] = {sum_bytes, sum_init, sum_values, no_index, sum_neutral, sum_add_lane, NULL, sum_merge,
+                        sum_finish},
+    [BBI_FAMILY_PROD] = {prod_bytes, prod_init, dimension, no_index, prod_neutral, prod_add_lane, NULL,
+                         prod_merge, copy_values},
+    [BBI_FAMILY_MIN] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral,
+                        extreme_add_lane, NULL, extreme_merge, copy_values},
+    [BBI_FAMILY_MAX] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral,
+                        extreme_add_lane, NULL, extreme_merge, copy_values},
+    [BBI_FAMILY_KMIN] = {kmin_bytes, kmin_init, kmin_count, kmin_count, kmin_neutral, kmin_add_lane,
+                         kmin_close, kmin_merge, kmin_finish},
+    [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, NULL, lse_merge,
+                        lse_finish},
 };
 
 static const family *family_of(const bbi_folding *f) { return &families[f->fold.family]; }
@@ -412,7 +430,7 @@ static bbi_fold_stepper *stepper_of(const bbi_folding *f)
     return isa->step[f->fold.family];
 }
 
-/* ---- entries -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- entries ---- */
 int64_t bbi_fold_state_bytes(const bbi_folding *f, bool transposed, int64_t casts)
 {
     return family_of(f)->cell_bytes(f) * (transposed ? casts : 1);
@@ -426,25 +444,33 @@ void bbi_fold_init(const bbi_folding *f, bool transposed, int64_t casts, void *s
     }
 }
 
-void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *state, void *sum, int64_t sum_count,
-                    int64_t lanes)
+void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *state, void *sum,
+                    int64_t sum_count, int64_t lanes)
 {
     int64_t cell_bytes = sum_bytes(f);
     bbi_fold_stepper *step = stepper_of(f);
     for (int64_t cell = 0; cell < (transposed ? casts : 1); cell++) {
         char *block = (char *)sum + cell * sum_count * BBI_LANE_BYTES;
-        step(&(bbi_fold_tile){.folding = f, .cell = (char *)state + cell * cell_bytes, .values = block,
-                              .component_step = bbi_fold_lanes(f), .lanes = lanes, .casts = 1});
+        step(&(bbi_fold_tile){.folding = f,
+                              .cell = (char *)state + cell * cell_bytes,
+                              .values = block,
+                              .component_step = bbi_fold_lanes(f),
+                              .lanes = lanes,
+                              .casts = 1});
         memset(block, 0, (size_t)(f->fold.dim * BBI_LANE_BYTES));
     }
 }
 
-void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const void *out, int64_t out_stride, int64_t lanes,
-                   int64_t casts, int64_t first_column)
+void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const void *out, int64_t out_stride,
+                   int64_t lanes, int64_t casts, int64_t first_column)
 {
     bbi_fold_stepper *step = stepper_of(f);
-    bbi_fold_tile tile = {.folding = f, .cell = state, .component_step = out_stride * bbi_fold_lanes(f), .lanes = lanes,
-                          .casts = casts, .first = first_column};
+    bbi_fold_tile tile = {.folding = f,
+                          .cell = state,
+                          .component_step = out_stride * bbi_fold_lanes(f),
+                          .lanes = lanes,
+                          .casts = casts,
+                          .first = first_column};
     const char *values = (const char *)out + f->fold.out_first * out_stride * BBI_LANE_BYTES;
     tile.values = values;
     if (!transposed) {
@@ -464,8 +490,8 @@ void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const voi
 int64_t bbi_fold_value_count(const bbi_folding *f) { return family_of(f)->value_count(f); }
 int64_t bbi_fold_index_count(const bbi_folding *f) { return family_of(f)->index_count(f); }
 
-void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes, double *value,
-                      int64_t *index)
+void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes,
+                      double *value, int64_t *index)
 {
     const family *of = family_of(f);
     const char *cell = (const char *)state + (transposed ? row * of->cell_bytes(f) : 0);
@@ -475,14 +501,19 @@ void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, 
     if (of->close) of->close(f, value, index);
 }
 
-void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index) { family_of(f)->neutral(f, value, index); }
+void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index)
+{
+    family_of(f)->neutral(f, value, index);
+}
 
-void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value, const int64_t *more_index)
+void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value,
+                    const int64_t *more_index)
 {
     family_of(f)->merge(f, value, index, more_value, more_index);
 }
 
-void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index, double *result)
+void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index,
+                     double *result)
 {
     if (output == BBI_OUT_INDEX) {
         for (int64_t n = 0; n < bbi_fold_index_count(f); n++) result[n] = (double)index[n];

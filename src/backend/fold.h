@@ -1,14 +1,12 @@
 /* fold.h: the states of reductions, shared by fold.c (scalar part) and fold_isa.c (steps over tiles).
  *
- * A cell is the state of a lane block: one for a block of rows (direct schedule), or one for each row (transposed, where
- * the lanes of a cell hold different columns and are merged at the end). All arrays of a cell have a slot per lane,
- * L = BBI_LANE_BYTES / sizeof(R) of them, and A is R, or double where float is accumulated in double:
- *   SUM   A high[dim][L]; Kahan: A low[dim][L]
- *   PROD  R product[dim][L]
- *   MIN, MAX  R best[dim][L]; with indices: R seen[dim][L] (0 or 1), int64 index[dim][L]
- *   KMIN  per component: R limit[L] (the K-th value), R full[L] (0 or 1), int64 count[L], R value[L][K], int64 index[L][K];
- *         a lane's values are sorted for small K, else a heap with the worst at the top
- *   LSE   R shift[L], A sum[1 + weight_dim][L] */
+ * A cell is the state of a lane block: one for a block of rows (direct schedule), or one for each row
+ * (transposed, where the lanes of a cell hold different columns and are merged at the end). All arrays of a
+ * cell have a slot per lane, L = BBI_LANE_BYTES / sizeof(R) of them, and A is R, or double where float is
+ * accumulated in double: SUM   A high[dim][L]; Kahan: A low[dim][L] PROD  R product[dim][L] MIN, MAX  R
+ * best[dim][L]; with indices: R seen[dim][L] (0 or 1), int64 index[dim][L] KMIN  per component: R limit[L]
+ * (the K-th value), R full[L] (0 or 1), int64 count[L], R value[L][K], int64 index[L][K]; a lane's values are
+ * sorted for small K, else a heap with the worst at the top LSE   R shift[L], A sum[1 + weight_dim][L] */
 #ifndef BBI_FOLD_H
 #define BBI_FOLD_H
 
@@ -17,7 +15,8 @@
 
 enum { BBI_SORTED_K = 48 }; /* K up to here is kept sorted */
 
-/* A tile of values for one cell: component c of cast q, all lanes, at values + c * component_step + q * L, in R's. */
+/* A tile of values for one cell: component c of cast q, all lanes, at values + c * component_step + q * L, in
+ * R's. */
 typedef struct bbi_fold_tile {
     const bbi_folding *folding;
     char *cell;
@@ -40,8 +39,11 @@ extern const bbi_fold_isa bbi_fold_isa_1_0, bbi_fold_isa_1_1;
 extern const bbi_fold_isa bbi_fold_isa_2_0, bbi_fold_isa_2_1;
 #endif
 
-/* ---- places in a cell, in bytes ---------------------------------------------------------------------------------------- */
-static inline int64_t bbi_fold_lanes(const bbi_folding *f) { return f->is_double ? BBI_LANE_BYTES / 8 : BBI_LANE_BYTES / 4; }
+/* ---- places in a cell, in bytes ---- */
+static inline int64_t bbi_fold_lanes(const bbi_folding *f)
+{
+    return f->is_double ? BBI_LANE_BYTES / 8 : BBI_LANE_BYTES / 4;
+}
 
 /* Are sums accumulated in double? */
 static inline bool bbi_fold_wide(const bbi_folding *f) { return f->is_double || f->accumulate_double; }

@@ -1,8 +1,9 @@
 /* fold_isa.c: tiles of values folded into the cells of reductions, for one instruction set and one real type.
  *
- * Values come as the pair code wrote them: lanes side by side, casts one lane block apart. Each function takes vector
- * after vector and walks down its casts with the state in registers. What happens seldom (a new minimum, a value below
- * the K-th smallest) is found by one comparison per tile and vector and then done lane by lane. */
+ * Values come as the pair code wrote them: lanes side by side, casts one lane block apart. Each function
+ * takes vector after vector and walks down its casts with the state in registers. What happens seldom (a new
+ * minimum, a value below the K-th smallest) is found by one comparison per tile and vector and then done lane
+ * by lane. */
 #include "fold.h"
 #include "prelude/cpu.h"
 #include "prelude/math.h"
@@ -15,7 +16,10 @@ enum {
 
 static int64_t vector_count(const bbi_fold_tile *t) { return (t->lanes + BB_W - 1) / BB_W; }
 
-static const R *component(const bbi_fold_tile *t, int64_t c) { return (const R *)t->values + c * t->component_step; }
+static const R *component(const bbi_fold_tile *t, int64_t c)
+{
+    return (const R *)t->values + c * t->component_step;
+}
 
 static unsigned lane_bits(VM mask)
 {
@@ -26,14 +30,14 @@ static unsigned lane_bits(VM mask)
 #endif
 }
 
-/* ---- sums -------------------------------------------------------------------------------------------------------------- */
-/* s + x = t + error exactly (Knuth, The Art of Computer Programming, volume 2, 4.2.2, theorem B), the errors summed apart.
- * An infinite s makes the error NaN: whoever reads the pair ignores it then. */
-#define TWO_SUM(T, s, low, x)                                                                                \
-    do {                                                                                                     \
-        const T t_ = (s) + (x), b_ = t_ - (s);                                                               \
-        (low) += ((s) - (t_ - b_)) + ((x)-b_);                                                               \
-        (s) = t_;                                                                                            \
+/* ---- sums ---- */
+/* s + x = t + error exactly (Knuth, The Art of Computer Programming, volume 2, 4.2.2, theorem B), the errors
+ * summed apart. An infinite s makes the error NaN: whoever reads the pair ignores it then. */
+#define TWO_SUM(T, s, low, x)                    \
+    do {                                         \
+        const T t_ = (s) + (x), b_ = t_ - (s);   \
+        (low) += ((s) - (t_ - b_)) + ((x) - b_); \
+        (s) = t_;                                \
     } while (0)
 
 static void sum_terms(V *high, V *low, const R *p, int64_t casts)
@@ -119,14 +123,15 @@ static void step_prod(const bbi_fold_tile *t)
     }
 }
 
-/* ---- minimum and maximum ------------------------------------------------------------------------------------------------ */
+/* ---- minimum and maximum ---- */
 /* v_minx and v_maxx give their second operand where the first is NaN: NaN is ignored. */
 BB_INLINE V better(bool max, V a, V b) { return max ? v_maxx(a, b) : v_minx(a, b); }
 BB_INLINE VM is_better(bool max, V a, V b) { return max ? v_gt(a, b) : v_lt(a, b); }
 
-/* A tile where a lane improves, or a lane that has seen no number yet: cast by cast, strictly better only, so that the
- * first of equals stays. */
-BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, int64_t *index, int64_t first, int64_t lane_step)
+/* A tile where a lane improves, or a lane that has seen no number yet: cast by cast, strictly better only, so
+ * that the first of equals stays. */
+BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, int64_t *index, int64_t first,
+                       int64_t lane_step)
 {
     V m = v_loadu(best);
     VM unseen = v_eq(v_loadu(seen), K(0));
@@ -178,7 +183,7 @@ BB_INLINE void extreme(bool max, const bbi_fold_tile *t)
 static void step_min(const bbi_fold_tile *t) { extreme(false, t); }
 static void step_max(const bbi_fold_tile *t) { extreme(true, t); }
 
-/* ---- K smallest ---------------------------------------------------------------------------------------------------------- */
+/* ---- K smallest ---- */
 static bool is_worse(R a, int64_t i, R b, int64_t j) { return a > b || (a == b && i > j); }
 
 /* Sorted: the new value goes after its equals, which have smaller indices in one lane. The last falls off. */
@@ -198,13 +203,15 @@ static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x,
 {
     int64_t at = 0;
     if (count < k) {
-        for (at = count; at > 0 && is_worse(x, i, value[(at - 1) / 2], index[(at - 1) / 2]); at = (at - 1) / 2) {
+        for (at = count; at > 0 && is_worse(x, i, value[(at - 1) / 2], index[(at - 1) / 2]);
+             at = (at - 1) / 2) {
             value[at] = value[(at - 1) / 2];
             index[at] = index[(at - 1) / 2];
         }
     } else {
         for (int64_t child; (child = 2 * at + 1) < k; at = child) {
-            if (child + 1 < k && is_worse(value[child + 1], index[child + 1], value[child], index[child])) child++;
+            if (child + 1 < k && is_worse(value[child + 1], index[child + 1], value[child], index[child]))
+                child++;
             if (!is_worse(value[child], index[child], x, i)) break;
             value[at] = value[child];
             index[at] = index[child];
@@ -214,7 +221,8 @@ static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x,
     index[at] = i;
 }
 
-static void insert_value(char *lane_block, const bbi_kmin_cell *places, int64_t k, int64_t lane, R x, int64_t i)
+static void insert_value(char *lane_block, const bbi_kmin_cell *places, int64_t k, int64_t lane, R x,
+                         int64_t i)
 {
     R *value = (R *)(lane_block + places->value) + lane * k;
     int64_t *index = (int64_t *)(void *)(lane_block + places->index) + lane * k;
@@ -229,10 +237,11 @@ static void insert_value(char *lane_block, const bbi_kmin_cell *places, int64_t 
     ((R *)(lane_block + places->full))[lane] = 1;
 }
 
-static void insert_tile(const bbi_fold_tile *t, char *lane_block, const bbi_kmin_cell *places, const R *p, int64_t v, int64_t q0,
-                        int64_t casts)
+static void insert_tile(const bbi_fold_tile *t, char *lane_block, const bbi_kmin_cell *places, const R *p,
+                        int64_t v, int64_t q0, int64_t casts)
 {
-    const R *limit = (R *)(lane_block + places->limit) + v * BB_W, *full = (R *)(lane_block + places->full) + v * BB_W;
+    const R *limit = (R *)(lane_block + places->limit) + v * BB_W,
+            *full = (R *)(lane_block + places->full) + v * BB_W;
     for (int64_t q = q0; q < q0 + casts; q++) {
         const V x = v_loadu(p + q * LANES);
         const VM room = v_and(v_eq(v_loadu(full), K(0)), v_eq(x, x));
@@ -263,7 +272,7 @@ static void step_kmin(const bbi_fold_tile *t)
     }
 }
 
-/* ---- log-sum-exp ----------------------------------------------------------------------------------------------------------- */
+/* ---- log-sum-exp ---- */
 /* sum <- sum scale + terms, in R or in double */
 static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms)
 {
@@ -282,9 +291,9 @@ static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms
     v_storeu(s, v_loadu(s) * scale + terms);
 }
 
-/* One vector of a tile: the maximum so far, one rescaling of the sums, then the exponentials of all casts. The shift is the
- * maximum; where that is -infinity it is 0, so that the exponentials are 0 and not NaN, and where it is +infinity the
- * values that reach it count 1 each. */
+/* One vector of a tile: the maximum so far, one rescaling of the sums, then the exponentials of all casts.
+ * The shift is the maximum; where that is -infinity it is 0, so that the exponentials are 0 and not NaN, and
+ * where it is +infinity the values that reach it count 1 each. */
 static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts)
 {
     const R *p = component(t, 0) + v * BB_W + q0 * LANES;
@@ -323,6 +332,10 @@ static void step_lse(const bbi_fold_tile *t)
 }
 
 const bbi_fold_isa BBI_ISA_NAME(bbi_fold_isa, BB_ISA, BB_DOUBLE) = {.step = {
-    [BBI_FAMILY_SUM] = step_sum, [BBI_FAMILY_PROD] = step_prod, [BBI_FAMILY_MIN] = step_min,
-    [BBI_FAMILY_MAX] = step_max, [BBI_FAMILY_KMIN] = step_kmin, [BBI_FAMILY_LSE] = step_lse,
-}};
+                                                                        [BBI_FAMILY_SUM] = step_sum,
+                                                                        [BBI_FAMILY_PROD] = step_prod,
+                                                                        [BBI_FAMILY_MIN] = step_min,
+                                                                        [BBI_FAMILY_MAX] = step_max,
+                                                                        [BBI_FAMILY_KMIN] = step_kmin,
+                                                                        [BBI_FAMILY_LSE] = step_lse,
+                                                                    }};

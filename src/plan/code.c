@@ -1,13 +1,14 @@
-/* code.c: the straight code of a stage: building it, its interned index expressions, evaluating and checking them.
+/* code.c: the straight code of a stage: building it, its interned index expressions, evaluating and checking
+ * them.
  *
- * Index expressions are integers over loop counters and run-time sizes. They are folded and interned as they are made, so that the
- * interpreter evaluates each once per iteration and the emitter can compare two places by their numbers. Rewriting keeps a constant
- * operand second; nothing else is reordered. */
+ * Index expressions are integers over loop counters and run-time sizes. They are folded and interned as they
+ * are made, so that the interpreter evaluates each once per iteration and the emitter can compare two places
+ * by their numbers. Rewriting keeps a constant operand second; nothing else is reordered. */
 #include "plan.h"
 
 #include <string.h>
 
-/* ---- index expressions ----------------------------------------------------------------------------------------------------- */
+/* ---- index expressions ---- */
 static int64_t apply_index(bbi_index_op op, int64_t a, int64_t b)
 {
     switch (op) {
@@ -29,11 +30,15 @@ static int64_t apply_index(bbi_index_op op, int64_t a, int64_t b)
     return 0;
 }
 
-static bool is_leaf(bbi_index_op op) { return op == BBI_IX_CONST || op == BBI_IX_SIZE || op == BBI_IX_COUNTER; }
+static bool is_leaf(bbi_index_op op)
+{
+    return op == BBI_IX_CONST || op == BBI_IX_SIZE || op == BBI_IX_COUNTER;
+}
 
 static bool commutes(bbi_index_op op)
 {
-    return op == BBI_IX_ADD || op == BBI_IX_MUL || op == BBI_IX_MIN || op == BBI_IX_MAX || op == BBI_IX_EQ || op == BBI_IX_AND;
+    return op == BBI_IX_ADD || op == BBI_IX_MUL || op == BBI_IX_MIN || op == BBI_IX_MAX || op == BBI_IX_EQ ||
+           op == BBI_IX_AND;
 }
 
 static bool is_const(const bbi_code *code, int32_t n) { return code->index[n].op == BBI_IX_CONST; }
@@ -55,7 +60,10 @@ static int32_t intern_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t 
     return code->index_count++;
 }
 
-static int32_t index_const(bbi_code *code, int64_t value) { return intern_index(code, BBI_IX_CONST, 0, 0, value); }
+static int32_t index_const(bbi_code *code, int64_t value)
+{
+    return intern_index(code, BBI_IX_CONST, 0, 0, value);
+}
 
 /* x op k for a constant k: the answer, or -1 where none of the identities holds. */
 static int32_t fold_right_constant(bbi_code *code, bbi_index_op op, int32_t a, int64_t k)
@@ -132,7 +140,7 @@ int64_t bbi_index_value(const bbi_code *code, int32_t index, const int64_t *size
     }
 }
 
-/* ---- building -------------------------------------------------------------------------------------------------------------- */
+/* ---- building ---- */
 bb_status bbi_code_add(bbi_code *code, const bbi_instruction *instruction)
 {
     if (code->count == code->capacity) {
@@ -155,7 +163,7 @@ void bbi_code_free(bbi_code *code)
     memset(code, 0, sizeof *code);
 }
 
-/* ---- the verifier ---------------------------------------------------------------------------------------------------------- */
+/* ---- the verifier ---- */
 enum { UNDEFINED = 0, ASSIGNED = 1, ACCUMULATOR = 2 };
 typedef struct bbi_checker {
     const bbi_code *code;
@@ -179,11 +187,13 @@ static bb_status check_index(const bbi_checker *k, int32_t n)
     const bbi_index *x = &code->index[n];
     if (x->op == BBI_IX_CONST) return BB_OK;
     if (x->op == BBI_IX_SIZE) {
-        return x->value >= 0 && x->value < BBI_SIZE_SLOTS ? BB_OK : wrong(k, "size slot out of range in index", n);
+        return x->value >= 0 && x->value < BBI_SIZE_SLOTS ? BB_OK
+                                                          : wrong(k, "size slot out of range in index", n);
     }
     if (x->op == BBI_IX_COUNTER) {
         bool inside = x->value >= 0 && x->value < code->counter_count && k->open[x->value];
-        return inside ? BB_OK : wrong(k, "index uses a counter outside of its loop: counter", (int32_t)x->value);
+        return inside ? BB_OK
+                      : wrong(k, "index uses a counter outside of its loop: counter", (int32_t)x->value);
     }
     if (x->op > BBI_IX_AND || x->a >= n || x->b >= n) return wrong(k, "malformed index expression", n);
     if ((x->op == BBI_IX_DIV || x->op == BBI_IX_MOD) && code->index[x->b].op != BBI_IX_SIZE &&
@@ -220,7 +230,8 @@ static bb_status check_operands(const bbi_checker *k, const bbi_instruction *s, 
             continue;
         }
         if (o->number < 0 || o->number >= k->code->value_count) return wrong(k, "no such value", o->number);
-        if (!is_live(k, o->number)) return wrong(k, "value used before its definition or outside of its loop:", o->number);
+        if (!is_live(k, o->number))
+            return wrong(k, "value used before its definition or outside of its loop:", o->number);
     }
     return BB_OK;
 }
@@ -239,7 +250,8 @@ static bb_status check_result(bbi_checker *k, const bbi_instruction *s)
 static bb_status check_loop(bbi_checker *k, const bbi_instruction *s)
 {
     BBI_FORWARD(check_index(k, s->index));
-    if (s->counter < 0 || s->counter >= k->code->counter_count) return wrong(k, "no such counter", s->counter);
+    if (s->counter < 0 || s->counter >= k->code->counter_count)
+        return wrong(k, "no such counter", s->counter);
     for (int32_t n = 0; n < k->at; n++) {
         const bbi_instruction *other = &k->code->instruction[n];
         bool same = other->kind == BBI_STEP_LOOP && other->counter == s->counter;
@@ -259,8 +271,8 @@ static bool index_depends(const bbi_code *code, int32_t n, int32_t counter)
     return index_depends(code, x->a, counter) || index_depends(code, x->b, counter);
 }
 
-/* Interpreter and compiled code add to a component cast by cast. That leaves one order only where a pair adds to it
- * once: one step per component, whose index names every loop around it. */
+/* Interpreter and compiled code add to a component cast by cast. That leaves one order only where a pair adds
+ * to it once: one step per component, whose index names every loop around it. */
 static bb_status check_sum(const bbi_checker *k, const bbi_instruction *s)
 {
     const bbi_code *code = k->code;
@@ -268,7 +280,8 @@ static bb_status check_sum(const bbi_checker *k, const bbi_instruction *s)
     BBI_FORWARD(check_index(k, s->index));
     for (int32_t l = k->loop; l >= 0; l = k->outer[l]) {
         int32_t counter = code->instruction[l].counter;
-        if (!index_depends(code, s->index, counter)) return wrong(k, "a sum of a loop without its counter", counter);
+        if (!index_depends(code, s->index, counter))
+            return wrong(k, "a sum of a loop without its counter", counter);
     }
     for (int32_t n = 0; n < k->at; n++) {
         const bbi_instruction *other = &code->instruction[n];
@@ -287,9 +300,7 @@ static bb_status check_step(bbi_checker *k, const bbi_instruction *s)
         BBI_FORWARD(check_operands(k, s, row->arity, row->arity));
         return check_result(k, s);
     }
-    case BBI_STEP_SET:
-        BBI_FORWARD(check_operands(k, s, 1, 1));
-        return check_result(k, s);
+    case BBI_STEP_SET: BBI_FORWARD(check_operands(k, s, 1, 1)); return check_result(k, s);
     case BBI_STEP_CHOOSE:
         BBI_FORWARD(check_index(k, s->index));
         BBI_FORWARD(check_operands(k, s, 2, 2));

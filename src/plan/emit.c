@@ -1,18 +1,20 @@
-/* emit.c: the C text of a pair kernel, a pure function of a stage's pair code, the real type, the level and the schedule.
+/* emit.c: the C text of a pair kernel, a pure function of a stage's pair code, the real type, the level and
+ * the schedule.
  *
- * The kernel walks groups of lanes; within a group, tiles of casts; within a tile, the segments of the code, each with
- * its own loop over the casts of the tile. Straight steps and loops that only compute values are one segment. A loop
- * that sums or writes components by its counter is turned inside out: the loop outside, the casts inside, so that its
- * sums stay in registers over the tile while the values it reads come from buffers in the first-level cache: with many
- * right-hand sides this is a tile of the kernel matrix times a panel. Code with no such loop needs no tiles: the
- * accumulators stay in registers over the whole call.
+ * The kernel walks groups of lanes; within a group, tiles of casts; within a tile, the segments of the code,
+ * each with its own loop over the casts of the tile. Straight steps and loops that only compute values are
+ * one segment. A loop that sums or writes components by its counter is turned inside out: the loop outside,
+ * the casts inside, so that its sums stay in registers over the tile while the values it reads come from
+ * buffers in the first-level cache: with many right-hand sides this is a tile of the kernel matrix times a
+ * panel. Code with no such loop needs no tiles: the accumulators stay in registers over the whole call.
  *
- * The text includes nothing, and its object leaves no symbol undefined: arrays are neither initialised nor copied. */
+ * The text includes nothing, and its object leaves no symbol undefined: arrays are neither initialised nor
+ * copied. */
 #include "emit.h"
 
 #include <inttypes.h>
 
-/* ---- the shape of the code ---------------------------------------------------------------------------------------- */
+/* ---- the shape of the code ---- */
 static bool is_sink(const bbi_instruction *s) { return s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_OUT; }
 
 static bool has_result(const bbi_instruction *s)
@@ -39,9 +41,9 @@ static void find_loops(bbi_emitter *e)
     }
 }
 
-/* The end of the segment that begins at `first`; `first` itself where a loop that sums or writes stands. A loop that
- * carries an accumulator is worth a block of casts, which would be a waste of text for the steps around it: the segment
- * of such a loop begins with the SETs before it and ends with it. */
+/* The end of the segment that begins at `first`; `first` itself where a loop that sums or writes stands. A
+ * loop that carries an accumulator is worth a block of casts, which would be a waste of text for the steps
+ * around it: the segment of such a loop begins with the SETs before it and ends with it. */
 static int32_t segment_end(const bbi_emitter *e, int32_t first, int32_t last)
 {
     int32_t n = first, sets = first; /* where the SETs begin that end at n */
@@ -96,11 +98,11 @@ static void find_buffers(bbi_emitter *e)
     }
 }
 
-/* ---- blocks --------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ---- */
 static int group_vectors(const bbi_emit_options *o) { return o->level >= 2 ? 4 : 2; }
 
-/* How many casts, or iterations of the loop around a segment, stand side by side: as many as accumulators fit into the
- * registers beside the loaded operands. */
+/* How many casts, or iterations of the loop around a segment, stand side by side: as many as accumulators fit
+ * into the registers beside the loaded operands. */
 static int block_size(const bbi_emitter *e, int32_t first, int32_t last)
 {
     int carried = 0, sums = 0, depth = 0;
@@ -136,7 +138,7 @@ static void emit_block(bbi_emitter *e, int32_t first, int32_t last, int block)
     bbi_emit_segment(e, first, last);
 }
 
-/* ---- loops ---------------------------------------------------------------------------------------------------------- */
+/* ---- loops ---- */
 static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last);
 
 /* Iterations may stand side by side when they are one segment and hand nothing on but the sums. */
@@ -205,7 +207,7 @@ static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last)
     }
 }
 
-/* ---- the function of a group of vectors ------------------------------------------------------------------------------ */
+/* ---- the function of a group of vectors ---- */
 static bool names_size(const bbi_code *code, int64_t slot)
 {
     for (int32_t n = 0; n < code->index_count; n++) {
@@ -237,11 +239,13 @@ static int tile_size(const bbi_emitter *e)
 static void emit_group(bbi_emitter *e, bool tiled)
 {
     e->counter = -1;
-    bbi_emit_line(e,
-                  "static void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
-                  "    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,\n"
-                  "    I64 out_stride)\n{",
-                  e->vectors);
+    bbi_emit_line(
+        e,
+        "static void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
+        "    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R "
+        "*restrict out,\n"
+        "    I64 out_stride)\n{",
+        e->vectors);
     e->indent++;
     for (int32_t slot = 0; slot < e->stage->nsize; slot++) {
         if (names_size(e->code, slot)) bbi_emit_line(e, "const I64 n%d = size[%d];", (int)slot, (int)slot);
@@ -265,8 +269,9 @@ static void emit_group(bbi_emitter *e, bool tiled)
 
 static void emit_kernel(bbi_emitter *e)
 {
-    static const char arguments[] = "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
-                                    "                (R *)sum + e, (R *)out + e, out_stride);";
+    static const char arguments[] =
+        "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
+        "                (R *)sum + e, (R *)out + e, out_stride);";
     int vectors = group_vectors(e->options);
     bool tiled = segment_end(e, 0, e->code->count) != e->code->count;
     bbi_text_add(e->text, "\ntypedef long long I64;\n#define BB_L (I64)(%d / sizeof(R))\n", BBI_LANE_BYTES);
@@ -275,15 +280,17 @@ static void emit_kernel(bbi_emitter *e)
     e->vectors = 1;
     emit_group(e, tiled);
     bbi_text_add(e->text,
-                 "void " BBI_KERNEL_SYMBOL "(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,\n"
-                 "    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 out_stride)\n{\n"
+                 "void " BBI_KERNEL_SYMBOL
+                 "(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,\n"
+                 "    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 "
+                 "out_stride)\n{\n"
                  "    I64 e = 0;\n"
                  "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s\n    }\n"
                  "    for (; e < lanes; e += BB_W) {\n        group_1%s\n    }\n}\n",
                  vectors / 2, vectors, vectors, arguments, arguments);
 }
 
-/* ---- entry ------------------------------------------------------------------------------------------------------------ */
+/* ---- entry ---- */
 static bool new_emitter(bbi_emitter *e)
 {
     size_t steps = (size_t)e->code->count + 1, values = (size_t)e->code->value_count + 1;
@@ -296,8 +303,8 @@ static bool new_emitter(bbi_emitter *e)
     e->declared = bbi_calloc(values, sizeof *e->declared);
     e->assigned = bbi_calloc(values, sizeof *e->assigned);
     e->loaded = bbi_calloc(3 * (size_t)e->code->index_count + 1, sizeof *e->loaded);
-    return e->end && e->sinks && e->carries && e->segment && e->home && e->buffered && e->declared && e->assigned &&
-           e->loaded;
+    return e->end && e->sinks && e->carries && e->segment && e->home && e->buffered && e->declared &&
+           e->assigned && e->loaded;
 }
 
 static void free_emitter(bbi_emitter *e)
@@ -319,8 +326,10 @@ static bb_status emit_text(bbi_emitter *e)
     find_loops(e);
     number_segments(e, 0, e->code->count, &segments);
     find_buffers(e);
-    bbi_text_add(e->text, "/* Pair kernel in %s: %s. Every pair (x, y) does\n\n", e->options->is_double ? "double" : "float",
-                 e->options->transposed ? "columns y in lanes, rows x cast" : "rows x in lanes, columns y cast");
+    bbi_text_add(e->text, "/* Pair kernel in %s: %s. Every pair (x, y) does\n\n",
+                 e->options->is_double ? "double" : "float",
+                 e->options->transposed ? "columns y in lanes, rows x cast"
+                                        : "rows x in lanes, columns y cast");
     bbi_code_print(e->text, e->code);
     bbi_text_add(e->text, "\n */\n");
     BBI_FORWARD(bbi_emit_prelude(e->text, e->code, e->options));
@@ -331,8 +340,10 @@ static bb_status emit_text(bbi_emitter *e)
 bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options)
 {
     BBI_FORWARD(bbi_code_check(&stage->pair_code));
-    bbi_emitter e = {.text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1};
-    bb_status status = new_emitter(&e) ? emit_text(&e) : bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
+    bbi_emitter e = {
+        .text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1};
+    bb_status status =
+        new_emitter(&e) ? emit_text(&e) : bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
     free_emitter(&e);
     return status;
 }

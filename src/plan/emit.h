@@ -1,13 +1,14 @@
-/* emit.h: shared by the files that print a pair kernel. emit_prelude.c prints what stands before the kernel, emit_body.c
- * the steps of a stretch of code over a block of pairs, emit.c the loops around them. */
+/* emit.h: shared by the files that print a pair kernel. emit_prelude.c prints what stands before the kernel,
+ * emit_body.c the steps of a stretch of code over a block of pairs, emit.c the loops around them. */
 #ifndef BBI_EMIT_H
 #define BBI_EMIT_H
 
 #include "plan.h"
 
-/* A segment is a stretch of code that runs inside one loop over casts: straight steps, with loops that only compute
- * values; a loop that carries an accumulator from one iteration to the next is a segment of its own. Values that cross
- * from one segment to another live in buffers in between, one entry for each cast of a tile and vector of a group. */
+/* A segment is a stretch of code that runs inside one loop over casts: straight steps, with loops that only
+ * compute values; a loop that carries an accumulator from one iteration to the next is a segment of its own.
+ * Values that cross from one segment to another live in buffers in between, one entry for each cast of a tile
+ * and vector of a group. */
 typedef struct bbi_emitter {
     bbi_text *text;
     const bbi_stage *stage;
@@ -24,7 +25,8 @@ typedef struct bbi_emitter {
     bool *declared; /* in the body being printed */
     bool *assigned; /* in the segment being printed */
     int32_t nbuffered;
-    /* by space and index expression: depth of the loop where an operand was loaded, + 1; 0 where it was not. Three spaces. */
+    /* by space and index expression: depth of the loop where an operand was loaded, + 1; 0 where it was not.
+     * Three spaces. */
     uint8_t *loaded;
     /* the blocks of the segment being printed: vectors, and casts or iterations of the loop around them */
     int vectors, block;
@@ -42,7 +44,8 @@ void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 
 /* C text of an index expression; the blocked counter is advanced by `at`. */
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
 bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
-/* The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored. */
+/* The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored.
+ */
 void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last);
 
 #endif

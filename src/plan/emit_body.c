@@ -1,16 +1,17 @@
 /* emit_body.c: the steps of a segment over a block of pairs.
  *
- * A block is `vectors` vectors of lanes times `block` casts, or, inside a loop that sums, times `block` iterations of that
- * loop, so that every loaded operand serves several pairs. Steps are printed breadth-first: each for the whole block
- * before the next. Names: a5_0_1 is value 5 for vector 0 and cast (iteration) 1; x3_0 and y3_1 are components of the row
- * and column arrays, xi7_0 at index expression 7; s4_0 is the sum at index expression 4; b5 the buffer of value 5. Blocks
- * change which pairs stand side by side, never what is computed for one of them, nor the order of the casts in a sum. */
+ * A block is `vectors` vectors of lanes times `block` casts, or, inside a loop that sums, times `block`
+ * iterations of that loop, so that every loaded operand serves several pairs. Steps are printed
+ * breadth-first: each for the whole block before the next. Names: a5_0_1 is value 5 for vector 0 and cast
+ * (iteration) 1; x3_0 and y3_1 are components of the row and column arrays, xi7_0 at index expression 7; s4_0
+ * is the sum at index expression 4; b5 the buffer of value 5. Blocks change which pairs stand side by side,
+ * never what is computed for one of them, nor the order of the casts in a sum. */
 #include "emit.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-/* ---- text ------------------------------------------------------------------------------------------------------ */
+/* ---- text ---- */
 void bbi_emit_line(const bbi_emitter *e, const char *format, ...)
 {
     va_list arguments;
@@ -46,10 +47,10 @@ static void print_literal(bbi_text *t, double value)
 
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at)
 {
-    static const char *const infix[] = {[BBI_IX_ADD] = "+", [BBI_IX_SUB] = "-", [BBI_IX_MUL] = "*",
-                                        [BBI_IX_DIV] = "/", [BBI_IX_MOD] = "%", [BBI_IX_MIN] = "<",
-                                        [BBI_IX_MAX] = ">", [BBI_IX_LT] = "<",  [BBI_IX_GE] = ">=",
-                                        [BBI_IX_EQ] = "==", [BBI_IX_AND] = "&&"};
+    static const char *const infix[] = {
+        [BBI_IX_ADD] = "+", [BBI_IX_SUB] = "-", [BBI_IX_MUL] = "*", [BBI_IX_DIV] = "/",
+        [BBI_IX_MOD] = "%", [BBI_IX_MIN] = "<", [BBI_IX_MAX] = ">", [BBI_IX_LT] = "<",
+        [BBI_IX_GE] = ">=", [BBI_IX_EQ] = "==", [BBI_IX_AND] = "&&"};
     const bbi_index *x = &e->code->index[index];
     switch (x->op) {
     case BBI_IX_CONST: bbi_text_add(e->text, "%" PRId64, x->value); return;
@@ -84,7 +85,7 @@ bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter)
     return bbi_index_depends(code, x->a, counter) || bbi_index_depends(code, x->b, counter);
 }
 
-/* ---- operands -------------------------------------------------------------------------------------------------- */
+/* ---- operands ---- */
 static bool is_memory(const bbi_operand *o)
 {
     return o->space == BBI_UNIFORM || o->space == BBI_ROW || o->space == BBI_COLUMN;
@@ -154,24 +155,30 @@ static void print_load(const bbi_emitter *e, const bbi_operand *o, int v, int u)
     }
 }
 
-static void load_operand(bbi_emitter *e, const bbi_operand *o)
+/* Marks an operand as loaded from here to the end of the loop; false where it already was. */
+static bool mark_loaded(const bbi_emitter *e, const bbi_operand *o)
 {
     uint8_t *loaded = loaded_at(e, o);
-    if (*loaded) return;
+    if (*loaded) return false;
     *loaded = (uint8_t)(e->depth + 1);
-    for (int u = 0; u < copies(e, o); u++) {
-        for (int v = 0; v < (is_lane(e, o->space) ? e->vectors : 1); v++) {
-            begin_line(e);
-            bbi_text_add(e->text, "const V ");
-            print_name(e, o, v, u);
-            bbi_text_add(e->text, " = ");
-            print_load(e, o, v, u);
-            bbi_text_add(e->text, ";\n");
-        }
+    return true;
+}
+
+/* Copy u of an operand, for all vectors where it varies with the lanes. */
+static void load_copy(const bbi_emitter *e, const bbi_operand *o, int u)
+{
+    for (int v = 0; v < (is_lane(e, o->space) ? e->vectors : 1); v++) {
+        begin_line(e);
+        bbi_text_add(e->text, "const V ");
+        print_name(e, o, v, u);
+        bbi_text_add(e->text, " = ");
+        print_load(e, o, v, u);
+        bbi_text_add(e->text, ";\n");
     }
 }
 
-/* A value that another segment left in a buffer is the same for all iterations of the loop that is blocked. */
+/* A value that another segment left in a buffer is the same for all iterations of the loop that is blocked.
+ */
 static bool is_shared(const bbi_emitter *e, int32_t value)
 {
     return e->counter >= 0 && e->buffered[value] && !e->assigned[value];
@@ -201,7 +208,7 @@ static void print_operand(const bbi_emitter *e, const bbi_operand *o, int v, int
     }
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------ */
+/* ---- steps ---- */
 static void print_sum_name(const bbi_emitter *e, const bbi_instruction *s, int v, int u)
 {
     bbi_text_add(e->text, "s%d_%d", (int)s->index, v);
@@ -288,12 +295,18 @@ static void print_result(const bbi_emitter *e, const bbi_instruction *s, int v, 
     }
 }
 
+/* A copy is loaded where it is first needed, not all copies at once: the registers hold the accumulators of
+ * the block. */
 static void print_step(bbi_emitter *e, const bbi_instruction *s)
 {
+    bool fresh[3] = {false};
     for (int n = 0; n < s->narg && s->kind != BBI_STEP_CHOOSE; n++) {
-        if (is_memory(&s->arg[n])) load_operand(e, &s->arg[n]);
+        fresh[n] = is_memory(&s->arg[n]) && mark_loaded(e, &s->arg[n]);
     }
     for (int u = 0; u < e->block; u++) {
+        for (int n = 0; n < s->narg; n++) {
+            if (fresh[n] && u < copies(e, &s->arg[n])) load_copy(e, &s->arg[n], u);
+        }
         for (int v = 0; v < e->vectors; v++) {
             begin_line(e);
             if (s->kind == BBI_STEP_SUM) {
@@ -337,7 +350,7 @@ static void print_steps(bbi_emitter *e, int32_t first, int32_t last)
     }
 }
 
-/* ---- buffers ---------------------------------------------------------------------------------------------------- */
+/* ---- buffers ---- */
 static void move_buffer(bbi_emitter *e, int32_t value, bool store)
 {
     for (int u = 0; u < (is_shared(e, value) ? 1 : e->block); u++) {
@@ -397,7 +410,7 @@ static void print_casts(bbi_emitter *e, int32_t first, int32_t last)
     leave_loop(e);
 }
 
-/* ---- what stands around the loop over casts --------------------------------------------------------------------- */
+/* ---- what stands around the loop over casts ---- */
 /* Is the index the same for every step of the segment, whatever loops it contains? */
 static bool is_fixed(const bbi_emitter *e, int32_t index, int32_t first, int32_t last)
 {
@@ -422,7 +435,8 @@ static void hoist_loads(bbi_emitter *e, int32_t first, int32_t last)
             int *left = lane ? &e->budget : &uniforms, registers = copies(e, o) * (lane ? e->vectors : 1);
             if (registers > *left) continue;
             *left -= registers;
-            load_operand(e, o);
+            mark_loaded(e, o);
+            for (int u = 0; u < copies(e, o); u++) load_copy(e, o, u);
         }
     }
 }

@@ -1,6 +1,7 @@
-/* emit_prelude.c: what stands before an emitted kernel: the vocabulary of the CPU, those blocks of the elementary functions
- * that the code's operations need, and one inline function per operation. The texts of the prelude are embedded by the
- * build. A block of math.h opens with a line "name ... : needed ..." in a marked comment and ends where the next begins. */
+/* emit_prelude.c: what stands before an emitted kernel: the vocabulary of the CPU, those blocks of the
+ * elementary functions that the code's operations need, and one inline function per operation. The texts of
+ * the prelude are embedded by the build. A block of math.h opens with a line "name ... : needed ..." in a
+ * marked comment and ends where the next begins. */
 #include "emit.h"
 
 #include <string.h>
@@ -87,8 +88,8 @@ bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_
             use_block(blocks, count, word, size);
         }
     }
-    bbi_text_add(text, "#define BB_DOUBLE %d\n#ifndef BB_ISA\n#define BB_ISA %d\n#endif\n", (int)options->is_double,
-                 options->level);
+    bbi_text_add(text, "#define BB_DOUBLE %d\n#ifndef BB_ISA\n#define BB_ISA %d\n#endif\n",
+                 (int)options->is_double, options->level);
     bbi_text_append(text, bbi_prelude_cpu, strlen(bbi_prelude_cpu));
     for (int n = 0; n < count; n++) {
         if (blocks[n].used) bbi_text_append(text, blocks[n].text, blocks[n].length);

@@ -1,15 +1,16 @@
-/* plan_print.c: plans and code as text for people: `benben show plan`, the comment at the head of an emitted kernel. */
+/* plan_print.c: plans and code as text for people: `benben show plan`, the comment at the head of an emitted
+ * kernel. */
 #include "plan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* ---- index expressions and code ---------------------------------------------------------------------------------------------- */
+/* ---- index expressions and code ---- */
 static void print_index(bbi_text *t, const bbi_code *code, int32_t n, bool inner)
 {
-    static const char *const infix[] = {[BBI_IX_ADD] = "+", [BBI_IX_SUB] = "-", [BBI_IX_MUL] = "*",
-                                        [BBI_IX_DIV] = "/", [BBI_IX_MOD] = "%", [BBI_IX_LT] = "<",
-                                        [BBI_IX_GE] = ">=", [BBI_IX_EQ] = "==", [BBI_IX_AND] = "and"};
+    static const char *const infix[] = {
+        [BBI_IX_ADD] = "+", [BBI_IX_SUB] = "-", [BBI_IX_MUL] = "*", [BBI_IX_DIV] = "/",  [BBI_IX_MOD] = "%",
+        [BBI_IX_LT] = "<",  [BBI_IX_GE] = ">=", [BBI_IX_EQ] = "==", [BBI_IX_AND] = "and"};
     const bbi_index *x = &code->index[n];
     switch (x->op) {
     case BBI_IX_CONST: bbi_text_add(t, "%" PRId64, x->value); return;
@@ -112,7 +113,7 @@ void bbi_code_print(bbi_text *text, const bbi_code *code)
     }
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------------------------------- */
+/* ---- plans ---- */
 static const char *place_name(bbi_place place)
 {
     static const char *const names[] = {[BBI_P] = "p", [BBI_I] = "i", [BBI_J] = "j", [BBI_IJ] = "ij"};
@@ -121,7 +122,9 @@ static const char *place_name(bbi_place place)
 
 static void print_array(bbi_text *t, int32_t array, int32_t known, const char *kind)
 {
-    if (array < known) {
+    if (array < 0) {
+        bbi_text_add(t, array == BBI_SLOT ? "number of the entry" : "number of the element");
+    } else if (array < known) {
         bbi_text_add(t, "%s %d", kind, (int)array);
     } else {
         bbi_text_add(t, "temporary %d", (int)(array - known));
@@ -144,10 +147,10 @@ static void print_code_part(bbi_text *t, const char *title, const bbi_code *code
 
 static void print_fold(bbi_text *t, const bbi_fold *f, int32_t number)
 {
-    static const char *const names[] = {[BBI_FAMILY_SUM] = "sum", [BBI_FAMILY_PROD] = "prod",
-                                        [BBI_FAMILY_MIN] = "min", [BBI_FAMILY_MAX] = "max",
-                                        [BBI_FAMILY_KMIN] = "kmin", [BBI_FAMILY_LSE] = "lse",
-                                        [BBI_FAMILY_USER] = "user"};
+    static const char *const names[] = {
+        [BBI_FAMILY_SUM] = "sum",  [BBI_FAMILY_PROD] = "prod", [BBI_FAMILY_MIN] = "min",
+        [BBI_FAMILY_MAX] = "max",  [BBI_FAMILY_KMIN] = "kmin", [BBI_FAMILY_LSE] = "lse",
+        [BBI_FAMILY_USER] = "user"};
     bbi_text_add(t, " fold %d: %s, dimension %" PRId64, (int)number, names[f->family], f->dim);
     if (f->weight_dim) bbi_text_add(t, ", weight of dimension %" PRId64, f->weight_dim);
     if (f->k) bbi_text_add(t, ", k %" PRId64, f->k);
@@ -160,8 +163,10 @@ static void print_fold(bbi_text *t, const bbi_fold *f, int32_t number)
 static void print_stage(bbi_text *t, const bbi_plan *plan, const bbi_stage *s)
 {
     static const char *const spaces[] = {[BBI_UNIFORM] = "p", [BBI_ROW] = "x", [BBI_COLUMN] = "y"};
-    static const char *const outputs[] = {[BBI_OUT_VALUE] = "value", [BBI_OUT_INDEX] = "index",
-                                          [BBI_OUT_LOGSUM] = "logsum", [BBI_OUT_RATIO] = "ratio",
+    static const char *const outputs[] = {[BBI_OUT_VALUE] = "value",
+                                          [BBI_OUT_INDEX] = "index",
+                                          [BBI_OUT_LOGSUM] = "logsum",
+                                          [BBI_OUT_RATIO] = "ratio",
                                           [BBI_OUT_MAXSUM] = "maxsum"};
     for (int32_t n = 0; n < s->nconstant; n++) {
         bbi_text_add(t, " p[%d] = ", (int)n);
@@ -210,8 +215,8 @@ void bbi_plan_print(bbi_text *text, const bbi_plan *plan)
 {
     for (int32_t n = 0; n < plan->ntemporary; n++) {
         const bbi_temporary *t = &plan->temporary[n];
-        bbi_text_add(text, "temporary %d: %s, dimension %" PRId64 "%s\n", (int)n, place_name(t->place), t->dim,
-                     t->index ? ", indices" : "");
+        bbi_text_add(text, "temporary %d: %s, dimension %" PRId64 "%s\n", (int)n, place_name(t->place),
+                     t->dim, t->index ? ", indices" : "");
     }
     for (int32_t n = 0; n < plan->nstage; n++) {
         const bbi_stage *s = &plan->stage[n];
@@ -220,7 +225,8 @@ void bbi_plan_print(bbi_text *text, const bbi_plan *plan)
         if (s->list) {
             bbi_text_add(text, ", over pairs listed by ");
             print_array(text, s->list_array, plan->ninput, "input");
-            bbi_text_add(text, " (%" PRId64 " each%s)", s->list_dim, s->list_transposed ? ", transposed" : "");
+            bbi_text_add(text, " (%" PRId64 " each%s)", s->list_dim,
+                         s->list_transposed ? ", transposed" : "");
         }
         bbi_text_add(text, ", cost %.6g per pair\n", s->cost);
         print_stage(text, plan, s);

@@ -73,18 +73,18 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                                 V a1_0_0 = b1[(q - t + 0) * 2 + 0];
                                 V a1_1_0 = b1[(q - t + 0) * 2 + 1];
                                 const V yi5_0 = v_splat(cast[q + c1 * cast_stride]);
-                                const V yi5_1 = v_splat(cast[q + (c1 + 1) * cast_stride]);
-                                const V yi5_2 = v_splat(cast[q + (c1 + 2) * cast_stride]);
-                                const V yi5_3 = v_splat(cast[q + (c1 + 3) * cast_stride]);
-                                const V yi5_4 = v_splat(cast[q + (c1 + 4) * cast_stride]);
                                 s6_0_0 = op_fma(a1_0_0, yi5_0, s6_0_0);
                                 s6_1_0 = op_fma(a1_1_0, yi5_0, s6_1_0);
+                                const V yi5_1 = v_splat(cast[q + (c1 + 1) * cast_stride]);
                                 s6_0_1 = op_fma(a1_0_0, yi5_1, s6_0_1);
                                 s6_1_1 = op_fma(a1_1_0, yi5_1, s6_1_1);
+                                const V yi5_2 = v_splat(cast[q + (c1 + 2) * cast_stride]);
                                 s6_0_2 = op_fma(a1_0_0, yi5_2, s6_0_2);
                                 s6_1_2 = op_fma(a1_1_0, yi5_2, s6_1_2);
+                                const V yi5_3 = v_splat(cast[q + (c1 + 3) * cast_stride]);
                                 s6_0_3 = op_fma(a1_0_0, yi5_3, s6_0_3);
                                 s6_1_3 = op_fma(a1_1_0, yi5_3, s6_1_3);
+                                const V yi5_4 = v_splat(cast[q + (c1 + 4) * cast_stride]);
                                 s6_0_4 = op_fma(a1_0_0, yi5_4, s6_0_4);
                                 s6_1_4 = op_fma(a1_1_0, yi5_4, s6_1_4);
                             }

@@ -84,18 +84,18 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                         V a7_0_0 = b7[(q - t + 0) * 2 + 0];
                         V a7_1_0 = b7[(q - t + 0) * 2 + 1];
                         const V yi6_0 = v_splat(cast[q + (c0 + 3) * cast_stride]);
-                        const V yi6_1 = v_splat(cast[q + ((c0 + 1) + 3) * cast_stride]);
-                        const V yi6_2 = v_splat(cast[q + ((c0 + 2) + 3) * cast_stride]);
-                        const V yi6_3 = v_splat(cast[q + ((c0 + 3) + 3) * cast_stride]);
-                        const V yi6_4 = v_splat(cast[q + ((c0 + 4) + 3) * cast_stride]);
                         s4_0_0 = op_fma(a7_0_0, yi6_0, s4_0_0);
                         s4_1_0 = op_fma(a7_1_0, yi6_0, s4_1_0);
+                        const V yi6_1 = v_splat(cast[q + ((c0 + 1) + 3) * cast_stride]);
                         s4_0_1 = op_fma(a7_0_0, yi6_1, s4_0_1);
                         s4_1_1 = op_fma(a7_1_0, yi6_1, s4_1_1);
+                        const V yi6_2 = v_splat(cast[q + ((c0 + 2) + 3) * cast_stride]);
                         s4_0_2 = op_fma(a7_0_0, yi6_2, s4_0_2);
                         s4_1_2 = op_fma(a7_1_0, yi6_2, s4_1_2);
+                        const V yi6_3 = v_splat(cast[q + ((c0 + 3) + 3) * cast_stride]);
                         s4_0_3 = op_fma(a7_0_0, yi6_3, s4_0_3);
                         s4_1_3 = op_fma(a7_1_0, yi6_3, s4_1_3);
+                        const V yi6_4 = v_splat(cast[q + ((c0 + 4) + 3) * cast_stride]);
                         s4_0_4 = op_fma(a7_0_0, yi6_4, s4_0_4);
                         s4_1_4 = op_fma(a7_1_0, yi6_4, s4_1_4);
                     }

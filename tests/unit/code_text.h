@@ -89,8 +89,9 @@ static inline int32_t read_index(reader *r)
     static const struct {
         const char *text;
         bbi_index_op op;
-    } infix[] = {{"+ ", BBI_IX_ADD}, {"- ", BBI_IX_SUB}, {"* ", BBI_IX_MUL},  {"/ ", BBI_IX_DIV},  {"% ", BBI_IX_MOD},
-                 {"< ", BBI_IX_LT},  {">= ", BBI_IX_GE}, {"== ", BBI_IX_EQ}, {"and ", BBI_IX_AND}};
+    } infix[] = {{"+ ", BBI_IX_ADD}, {"- ", BBI_IX_SUB}, {"* ", BBI_IX_MUL},
+                 {"/ ", BBI_IX_DIV}, {"% ", BBI_IX_MOD}, {"< ", BBI_IX_LT},
+                 {">= ", BBI_IX_GE}, {"== ", BBI_IX_EQ}, {"and ", BBI_IX_AND}};
     int32_t a = read_index_leaf(r);
     for (size_t n = 0; n < sizeof infix / sizeof *infix; n++) {
         if (take(r, infix[n].text)) return bbi_code_index(r->code, infix[n].op, a, read_index_leaf(r), 0);

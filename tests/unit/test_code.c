@@ -1,5 +1,5 @@
-/* test_code.c: index expressions, the printed form of code, and what the verifier refuses. A test's name is the sentence
- * that would be false if it failed. */
+/* test_code.c: index expressions, the printed form of code, and what the verifier refuses. A test's name is
+ * the sentence that would be false if it failed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@ static int64_t below(int64_t n)
     return (int64_t)((seed >> 33) % (uint64_t)n);
 }
 
-/* ---- index expressions ------------------------------------------------------------------------------------------------- */
+/* ---- index expressions ---- */
 typedef struct tree { /* an index expression and what it should be worth */
     int32_t index;
     int64_t worth;
@@ -71,19 +71,23 @@ static void equal_index_expressions_have_one_number(void **unused)
 {
     (void)unused;
     bbi_code code = {0};
-    int32_t c = bbi_code_index(&code, BBI_IX_COUNTER, 0, 0, 0), one = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 1);
-    int32_t two = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 2), n = bbi_code_index(&code, BBI_IX_SIZE, 0, 0, 5);
+    int32_t c = bbi_code_index(&code, BBI_IX_COUNTER, 0, 0, 0),
+            one = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 1);
+    int32_t two = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 2),
+            n = bbi_code_index(&code, BBI_IX_SIZE, 0, 0, 5);
     int32_t next = bbi_code_index(&code, BBI_IX_ADD, c, one, 0);
     assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, one, c, 0), next);
-    assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, next, one, 0), bbi_code_index(&code, BBI_IX_ADD, c, two, 0));
+    assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, next, one, 0),
+                     bbi_code_index(&code, BBI_IX_ADD, c, two, 0));
     assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, c, n, 0), bbi_code_index(&code, BBI_IX_ADD, n, c, 0));
     assert_int_equal(bbi_code_index(&code, BBI_IX_MUL, c, one, 0), c);
-    assert_int_equal(bbi_code_index(&code, BBI_IX_SUB, n, n, 0), bbi_code_index(&code, BBI_IX_CONST, 0, 0, 0));
+    assert_int_equal(bbi_code_index(&code, BBI_IX_SUB, n, n, 0),
+                     bbi_code_index(&code, BBI_IX_CONST, 0, 0, 0));
     assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, -1, one, 0), -1);
     bbi_code_free(&code);
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------------------ */
+/* ---- text ---- */
 static void printed_code_reads_back_as_it_was(void **unused)
 {
     (void)unused;
@@ -118,7 +122,7 @@ static void printed_code_reads_back_as_it_was(void **unused)
     bbi_code_free(&again);
 }
 
-/* ---- the verifier ------------------------------------------------------------------------------------------------------------ */
+/* ---- the verifier ---- */
 static void malformed_code_is_refused_with_the_reason(void **unused)
 {
     (void)unused;
@@ -154,8 +158,9 @@ static void malformed_code_is_refused_with_the_reason(void **unused)
 static void accumulators_may_be_assigned_again_inside_loops(void **unused)
 {
     (void)unused;
-    bbi_code code = code_of_text("%0 := 0\n loop c0 < n[2] {\n %1 := 1\n loop c1 < c0 {\n %1 = mul(%1, x[c1])\n }\n"
-                                 " %0 = add(%0, %1)\n }\n sum[0] += %0");
+    bbi_code code =
+        code_of_text("%0 := 0\n loop c0 < n[2] {\n %1 := 1\n loop c1 < c0 {\n %1 = mul(%1, x[c1])\n }\n"
+                     " %0 = add(%0, %1)\n }\n sum[0] += %0");
     assert_int_equal(bbi_code_check(&code), BB_OK);
     bbi_code_free(&code);
 }

@@ -1,7 +1,7 @@
-/* test_emit.c: emitted pair kernels: their text against stored ones, their objects free of undefined symbols, their results
- * against a scalar evaluation in double and, bit for bit, against the interpreter. With BENBEN_GOLDEN_RENEW set the stored
- * texts (tests/golden, without the prelude) are written instead of compared. A test's name is the sentence that would be
- * false if it failed. */
+/* test_emit.c: emitted pair kernels: their text against stored ones, their objects free of undefined symbols,
+ * their results against a scalar evaluation in double and, bit for bit, against the interpreter. With
+ * BENBEN_GOLDEN_RENEW set the stored texts (tests/golden, without the prelude) are written instead of
+ * compared. A test's name is the sentence that would be false if it failed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,15 +15,15 @@
 #include "../../src/run/compiler.h"
 #include "code_text.h"
 
-/* ---- the codes ---------------------------------------------------------------------------------------------------------- */
+/* ---- the codes ---- */
 enum { COMPONENTS = 24, MAX_SUMS = 24, MAX_OUTS = 4, MAX_CASTS = 150, SIZES = 6 };
 typedef struct example {
     const char *name, *text;
     int64_t size[SIZES]; /* slot 0: number of sums, slot 1: of outs */
 } example;
 
-#define SQUARED_DISTANCE                                                                                     \
-    "%0 = sub(x[0], y[0])\n %1 = mul(%0, %0)\n %2 = sub(x[1], y[1])\n %3 = fma(%2, %2, %1)\n"                  \
+#define SQUARED_DISTANCE                                                                      \
+    "%0 = sub(x[0], y[0])\n %1 = mul(%0, %0)\n %2 = sub(x[1], y[1])\n %3 = fma(%2, %2, %1)\n" \
     "%4 = sub(x[2], y[2])\n %5 = fma(%4, %4, %3)\n"
 #define LONG_DISTANCE "%1 := 0\n loop c0 < n[2] {\n %0 = sub(x[c0], y[c0])\n %1 = fma(%0, %0, %1)\n }\n"
 static const example examples[] = {
@@ -33,25 +33,33 @@ static const example examples[] = {
                       "sum[0] += %8 * %0\n sum[1] += %8 * %2\n sum[2] += %8 * %4",
      {3}},
     {"long_features", LONG_DISTANCE "%2 = mul(%1, p[0])\n %3 = exp(%2)\n sum[0] += %3 * y[n[2]]", {1, 0, 13}},
-    {"wide_sum", SQUARED_DISTANCE "%6 = neg(%5)\n %7 = exp(%6)\n loop c0 < n[2] {\n sum[c0] += %7 * y[c0 + 3]\n }", {17, 0, 17}},
+    {"wide_sum",
+     SQUARED_DISTANCE "%6 = neg(%5)\n %7 = exp(%6)\n loop c0 < n[2] {\n sum[c0] += %7 * y[c0 + 3]\n }",
+     {17, 0, 17}},
     {"long_gradient",
      LONG_DISTANCE "%2 = mul(%1, p[0])\n %3 = exp(%2)\n %4 = mul(%3, y[n[2]])\n"
                    "loop c1 < n[2] {\n %5 = sub(x[c1], y[c1])\n sum[c1] += %4 * %5\n }",
      {11, 0, 11}},
     {"distance_out", SQUARED_DISTANCE "out[0] = %5\n %6 = maximum(%5, x[3])\n sum[0] += %6", {1, 1}},
     {"outs_and_sums",
-     "loop c0 < n[2] {\n %0 = mul(x[c0], y[c0 + 1])\n out[c0] = %0\n }\n sum[0] += x[1]\n sum[1] += y[2] * p[1]", {2, 3, 3}},
+     "loop c0 < n[2] {\n %0 = mul(x[c0], y[c0 + 1])\n out[c0] = %0\n }\n sum[0] += x[1]\n sum[1] += y[2] * "
+     "p[1]",
+     {2, 3, 3}},
     {"nested_sums",
      "%0 = mul(x[0], y[0])\n loop c0 < n[2] {\n %1 = add(%0, x[c0])\n loop c1 < n[3] {\n"
      "sum[(c0 * n[3]) + c1] += %1 * y[c1]\n }\n }",
      {20, 0, 4, 5}},
     {"sums_of_loops",
-     "loop c0 < n[2] {\n %0 := 0\n loop c1 < n[3] {\n %1 = sub(x[c1], y[c0 + c1])\n %0 = fma(%1, %1, %0)\n }\n"
+     "loop c0 < n[2] {\n %0 := 0\n loop c1 < n[3] {\n %1 = sub(x[c1], y[c0 + c1])\n %0 = fma(%1, %1, %0)\n "
+     "}\n"
      "%2 = mul(%0, p[1])\n sum[c0] += %2\n }",
      {9, 0, 9, 6}},
-    {"carried_by_a_loop", "%0 := 1\n loop c0 < n[2] {\n %0 = mul(%0, x[c0])\n sum[c0] += %0 * y[c0]\n }", {5, 0, 5}},
+    {"carried_by_a_loop",
+     "%0 := 1\n loop c0 < n[2] {\n %0 = mul(%0, x[c0])\n sum[c0] += %0 * y[c0]\n }",
+     {5, 0, 5}},
     {"choices",
-     "loop c0 < n[2] {\n %0 = (c0 >= 2) and (c0 < 7) ? y[c0 - 2] : 0\n %1 = c0 % 2 ? %0 : x[c0]\n %2 = mul(%1, (c0 + 1))\n"
+     "loop c0 < n[2] {\n %0 = (c0 >= 2) and (c0 < 7) ? y[c0 - 2] : 0\n %1 = c0 % 2 ? %0 : x[c0]\n %2 = "
+     "mul(%1, (c0 + 1))\n"
      "sum[c0] += %2 * 0.3\n }",
      {9, 0, 9}},
 };
@@ -59,7 +67,8 @@ enum { EXAMPLES = sizeof examples / sizeof *examples };
 
 static bbi_stage stage_of(const example *e)
 {
-    bbi_stage s = {.pair_code = code_of_text(e->text), .nsize = SIZES, .sum_count = e->size[0], .out_count = e->size[1]};
+    bbi_stage s = {
+        .pair_code = code_of_text(e->text), .nsize = SIZES, .sum_count = e->size[0], .out_count = e->size[1]};
     s.size = (int64_t *)(uintptr_t)e->size;
     return s;
 }
@@ -72,7 +81,7 @@ static bbi_text emitted(const bbi_stage *stage, bool is_double, int level, bool 
     return text;
 }
 
-/* ---- arrays ---------------------------------------------------------------------------------------------------------------- */
+/* ---- arrays ---- */
 typedef struct arrays {
     bool is_double, transposed;
     int64_t width, casts, lanes;
@@ -89,7 +98,8 @@ static double uniform(double low, double high)
 
 static double get(const arrays *a, const char *array, int64_t n)
 {
-    return a->is_double ? ((const double *)(const void *)array)[n] : (double)((const float *)(const void *)array)[n];
+    return a->is_double ? ((const double *)(const void *)array)[n]
+                        : (double)((const float *)(const void *)array)[n];
 }
 
 static char *random_array(const arrays *a, int64_t count)
@@ -107,12 +117,16 @@ static char *random_array(const arrays *a, int64_t count)
     return array;
 }
 
-static size_t sum_bytes(const arrays *a) { return (size_t)(BBI_LANE_BYTES * MAX_SUMS * (a->transposed ? MAX_CASTS : 1)); }
+static size_t sum_bytes(const arrays *a)
+{
+    return (size_t)(BBI_LANE_BYTES * MAX_SUMS * (a->transposed ? MAX_CASTS : 1));
+}
 enum { OUT_BYTES = BBI_LANE_BYTES * MAX_OUTS * MAX_CASTS };
 
 static arrays new_arrays(bool is_double, bool transposed)
 {
-    arrays a = {.is_double = is_double, .transposed = transposed, .width = BBI_LANE_BYTES / (is_double ? 8 : 4)};
+    arrays a = {
+        .is_double = is_double, .transposed = transposed, .width = BBI_LANE_BYTES / (is_double ? 8 : 4)};
     a.uniform = random_array(&a, COMPONENTS);
     a.lane = random_array(&a, COMPONENTS * LANE_STRIDE);
     a.cast = random_array(&a, COMPONENTS * CAST_STRIDE);
@@ -130,7 +144,7 @@ static void free_arrays(arrays *a)
     bbi_free_aligned(a->out);
 }
 
-/* ---- the scalar twin --------------------------------------------------------------------------------------------------------- */
+/* ---- the scalar twin ---- */
 typedef struct pair {
     const example *example;
     const bbi_code *code;
@@ -147,7 +161,8 @@ static double operand(const pair *p, const bbi_operand *o)
     if (o->space == BBI_COUNT) return (double)n;
     if (o->space == BBI_UNIFORM) return get(p->a, p->a->uniform, n);
     bool lane = o->space == (p->a->transposed ? BBI_COLUMN : BBI_ROW);
-    return lane ? get(p->a, p->a->lane, n * LANE_STRIDE + p->lane) : get(p->a, p->a->cast, n * CAST_STRIDE + p->cast);
+    return lane ? get(p->a, p->a->lane, n * LANE_STRIDE + p->lane)
+                : get(p->a, p->a->cast, n * CAST_STRIDE + p->cast);
 }
 
 static void run_pair(pair *p, int32_t first, int32_t last)
@@ -173,9 +188,11 @@ static void run_pair(pair *p, int32_t first, int32_t last)
         if (s->kind != BBI_STEP_LOOP) continue;
         int32_t end = n + 1;
         for (int depth = 1; depth; end++) {
-            depth += (p->code->instruction[end].kind == BBI_STEP_LOOP) - (p->code->instruction[end].kind == BBI_STEP_END);
+            depth += (p->code->instruction[end].kind == BBI_STEP_LOOP) -
+                     (p->code->instruction[end].kind == BBI_STEP_END);
         }
-        for (p->counter[s->counter] = 0; p->counter[s->counter] < at; p->counter[s->counter]++) run_pair(p, n + 1, end - 1);
+        for (p->counter[s->counter] = 0; p->counter[s->counter] < at; p->counter[s->counter]++)
+            run_pair(p, n + 1, end - 1);
         n = end - 1;
     }
 }
@@ -183,17 +200,20 @@ static void run_pair(pair *p, int32_t first, int32_t last)
 static void expect_near(const example *e, double found, double expected, double size, bool is_double)
 {
     double tolerance = (is_double ? 0x1p-44 : 0x1p-16) * (fabs(expected) + size + 1);
-    if (!(fabs(found - expected) <= tolerance)) fail_msg("%s: found %.17g, expected %.17g", e->name, found, expected);
+    if (!(fabs(found - expected) <= tolerance))
+        fail_msg("%s: found %.17g, expected %.17g", e->name, found, expected);
 }
 
 /* One lane after the call against the twin; `before` holds the sums as they were. */
-static void check_lane(const example *e, const bbi_code *code, const arrays *a, const char *before, int64_t lane)
+static void check_lane(const example *e, const bbi_code *code, const arrays *a, const char *before,
+                       int64_t lane)
 {
     pair p = {.example = e, .code = code, .a = a, .lane = lane};
     for (p.cast = 0; p.cast < a->casts; p.cast++) {
         run_pair(&p, 0, code->count);
         for (int64_t c = 0; c < e->size[1]; c++) {
-            expect_near(e, get(a, a->out, (c * MAX_CASTS + p.cast) * a->width + lane), p.out[c], 0, a->is_double);
+            expect_near(e, get(a, a->out, (c * MAX_CASTS + p.cast) * a->width + lane), p.out[c], 0,
+                        a->is_double);
         }
         bool last = a->transposed || p.cast == a->casts - 1;
         for (int64_t c = 0; last && c < e->size[0]; c++) {
@@ -204,8 +224,9 @@ static void check_lane(const example *e, const bbi_code *code, const arrays *a, 
     }
 }
 
-/* ---- compiled, interpreted, scalar -------------------------------------------------------------------------------------------- */
-static const int64_t lane_counts[] = {1, 5, 8, 16, 17, 31, 32, 33, 64}, cast_counts[] = {0, 1, 3, 15, 16, 65, 150};
+/* ---- compiled, interpreted, scalar ---- */
+static const int64_t lane_counts[] = {1, 5, 8, 16, 17, 31, 32, 33, 64},
+                     cast_counts[] = {0, 1, 3, 15, 16, 65, 150};
 
 typedef struct twins { /* the two ways to run a code */
     bbi_pair_kernel *kernel;
@@ -213,25 +234,30 @@ typedef struct twins { /* the two ways to run a code */
     void *workspace;
 } twins;
 
-static void check_call(const example *e, const bbi_stage *stage, const twins *t, arrays *a, int64_t lanes, int64_t casts)
+static void check_call(const example *e, const bbi_stage *stage, const twins *t, arrays *a, int64_t lanes,
+                       int64_t casts)
 {
     a->lanes = lanes;
     a->casts = casts;
-    char *sum = bbi_alloc_aligned(sum_bytes(a)), *out = bbi_alloc_aligned(OUT_BYTES), *before = bbi_alloc(sum_bytes(a));
+    char *sum = bbi_alloc_aligned(sum_bytes(a)), *out = bbi_alloc_aligned(OUT_BYTES),
+         *before = bbi_alloc(sum_bytes(a));
     memcpy(sum, a->sum, sum_bytes(a));
     memcpy(out, a->out, OUT_BYTES);
     memcpy(before, a->sum, sum_bytes(a));
-    t->kernel(stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast, CAST_STRIDE, lanes, casts, a->sum, a->out, MAX_CASTS);
-    bbi_interp_pair(t->interp, a->transposed, stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast, CAST_STRIDE, lanes, casts,
-                    sum, out, MAX_CASTS, t->workspace);
+    t->kernel(stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast, CAST_STRIDE, lanes, casts, a->sum,
+              a->out, MAX_CASTS);
+    bbi_interp_pair(t->interp, a->transposed, stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast,
+                    CAST_STRIDE, lanes, casts, sum, out, MAX_CASTS, t->workspace);
     int64_t rows = a->transposed ? casts : 1, size = BBI_LANE_BYTES / a->width;
     for (int64_t n = 0; n < rows * e->size[0]; n++) {
         int64_t at = n * BBI_LANE_BYTES;
-        if (memcmp(a->sum + at, sum + at, (size_t)(lanes * size)) != 0) fail_msg("%s: sums differ from the interpreter's", e->name);
+        if (memcmp(a->sum + at, sum + at, (size_t)(lanes * size)) != 0)
+            fail_msg("%s: sums differ from the interpreter's", e->name);
     }
     for (int64_t n = 0; n < e->size[1] * casts; n++) {
         int64_t at = (n / casts * MAX_CASTS + n % casts) * BBI_LANE_BYTES;
-        if (memcmp(a->out + at, out + at, (size_t)(lanes * size)) != 0) fail_msg("%s: values differ from the interpreter's", e->name);
+        if (memcmp(a->out + at, out + at, (size_t)(lanes * size)) != 0)
+            fail_msg("%s: values differ from the interpreter's", e->name);
     }
     check_lane(e, &stage->pair_code, a, before, lanes - 1);
     bbi_free_aligned(sum);
@@ -248,7 +274,8 @@ static void *load(const bbi_text *source, int level)
     bool lasting;
     const char *error;
     assert_int_equal(bbi_compiler_find(&compiler), BB_OK);
-    if (bbi_compiler_run(&compiler, source->data, level, &bytes, &length, &log, &lasting) != BB_OK) fail_msg("%s", bb_last_error());
+    if (bbi_compiler_run(&compiler, source->data, level, &bytes, &length, &log, &lasting) != BB_OK)
+        fail_msg("%s", bb_last_error());
     void *library = bbi_library_open_bytes(bytes, length, &error);
     if (!library) fail_msg("%s", error);
     bbi_free(bytes);
@@ -290,17 +317,19 @@ static void compiled_kernels_have_the_interpreters_bits_at_lower_levels(void **u
 {
     (void)unused;
     for (int level = 0; level < bbi_cpu_level(); level++) {
-        for (int n = level; n < EXAMPLES; n += 2) check_example(&examples[n], (n / 2) & 1, level, (n / 4) & 1);
+        for (int n = level; n < EXAMPLES; n += 2)
+            check_example(&examples[n], (n / 2) & 1, level, (n / 4) & 1);
     }
 }
 
-/* ---- the text ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the text ---- */
 static void equal_codes_have_equal_texts(void **unused)
 {
     (void)unused;
     for (int n = 0; n < EXAMPLES; n++) {
         bbi_stage stage = stage_of(&examples[n]), again = stage_of(&examples[n]);
-        again.sum_count += stage.size[2] > 0 && n > 2 && examples[n].size[0] > 2; /* no part of a text with run-time sums */
+        again.sum_count +=
+            stage.size[2] > 0 && n > 2 && examples[n].size[0] > 2; /* no part of a text with run-time sums */
         bbi_text a = emitted(&stage, false, 1, true), b = emitted(&again, false, 1, true);
         assert_string_equal(a.data, b.data);
         bbi_text_free(&a);
@@ -310,7 +339,8 @@ static void equal_codes_have_equal_texts(void **unused)
     }
 }
 
-/* What the emitter itself prints: the text before the prelude and after it, and the names of the blocks in between. */
+/* What the emitter itself prints: the text before the prelude and after it, and the names of the blocks in
+ * between. */
 static void add_own_text(bbi_text *own, const char *text)
 {
     const char *prelude = strstr(text, "#define BB_DOUBLE"), *rest = strstr(text, "\nBB_INLINE V op_");
@@ -334,12 +364,15 @@ static void texts_are_those_stored_in_golden(void **unused)
         char path[1000], *bytes;
         size_t length;
         add_own_text(&own, text.data);
-        snprintf(path, sizeof path, "%s/tests/golden/%s_%s.c", BBI_SOURCE_DIR, e->name, n & 1 ? "transposed_avx512" : "avx2");
+        snprintf(path, sizeof path, "%s/tests/golden/%s_%s.c", BBI_SOURCE_DIR, e->name,
+                 n & 1 ? "transposed_avx512" : "avx2");
         if (renew) {
             assert_int_equal(bbi_file_write(path, own.data, own.length, false), 0);
         } else {
-            if (bbi_file_read(path, 1000000, false, &bytes, &length) != 0) fail_msg("%s is missing: make golden", path);
-            if (length != own.length || memcmp(bytes, own.data, length) != 0) fail_msg("%s differs: make golden, review", path);
+            if (bbi_file_read(path, 1000000, false, &bytes, &length) != 0)
+                fail_msg("%s is missing: make golden", path);
+            if (length != own.length || memcmp(bytes, own.data, length) != 0)
+                fail_msg("%s differs: make golden, review", path);
             bbi_free(bytes);
         }
         bbi_text_free(&text);
@@ -348,16 +381,18 @@ static void texts_are_those_stored_in_golden(void **unused)
     }
 }
 
-/* ---- objects ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- objects ---- */
 static void run(const char *const argv[], bbi_text *log)
 {
     int exit_code;
     bb_status status = bbi_run_program(argv, NULL, log, &exit_code);
-    if (status != BB_OK || exit_code != 0) fail_msg("%s failed: %s", argv[0], log->data ? log->data : bb_last_error());
+    if (status != BB_OK || exit_code != 0)
+        fail_msg("%s failed: %s", argv[0], log->data ? log->data : bb_last_error());
 }
 
 /* Compiles at an optimisation level and asks nm what is undefined. */
-static void check_symbols(const char *nm, const bbi_text *source, const char *folder, const char *optimisation, int level)
+static void check_symbols(const char *nm, const bbi_text *source, const char *folder,
+                          const char *optimisation, int level)
 {
     char input[BBI_PATH_SIZE + 20], object[BBI_PATH_SIZE + 20];
     const char *flags[BBI_COMPILER_FLAGS], *argv[BBI_COMPILER_FLAGS + BBI_COMPILER_WORDS + 8];
@@ -392,9 +427,14 @@ static bbi_code all_operations(void)
     for (int op = 0; op < BBI_OP_COUNT; op++) {
         const bbi_op_row *row = bbi_op_info(op);
         if (row->kind != BBI_MAP) continue;
-        bbi_instruction s = {.kind = BBI_STEP_MAP, .narg = (uint8_t)row->arity, .op = (uint16_t)op, .result = code.value_count++};
-        for (int n = 0; n < row->arity; n++) s.arg[n] = (bbi_operand){.space = n ? BBI_COLUMN : BBI_ROW, .number = zero};
-        bbi_instruction out = {.kind = BBI_STEP_OUT, .narg = 1, .arg = {{.space = BBI_VALUE, .number = s.result}}};
+        bbi_instruction s = {.kind = BBI_STEP_MAP,
+                             .narg = (uint8_t)row->arity,
+                             .op = (uint16_t)op,
+                             .result = code.value_count++};
+        for (int n = 0; n < row->arity; n++)
+            s.arg[n] = (bbi_operand){.space = n ? BBI_COLUMN : BBI_ROW, .number = zero};
+        bbi_instruction out = {
+            .kind = BBI_STEP_OUT, .narg = 1, .arg = {{.space = BBI_VALUE, .number = s.result}}};
         out.index = bbi_code_index(&code, BBI_IX_CONST, 0, 0, s.result);
         assert_int_equal(bbi_code_add(&code, &s), BB_OK);
         assert_int_equal(bbi_code_add(&code, &out), BB_OK);

@@ -1,5 +1,5 @@
-/* test_fold.c: reduction states against their definitions, over random tiles, schedules, levels and splits of the columns.
- * A test's name is the sentence that would be false if it failed. */
+/* test_fold.c: reduction states against their definitions, over random tiles, schedules, levels and splits of
+ * the columns. A test's name is the sentence that would be false if it failed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,10 @@ static uint64_t random_bits(void)
     return seed >> 33;
 }
 static int64_t below(int64_t n) { return (int64_t)(random_bits() % (uint64_t)n); }
-static double uniform(double low, double high) { return low + (high - low) * (double)random_bits() / 2147483648.0; }
+static double uniform(double low, double high)
+{
+    return low + (high - low) * (double)random_bits() / 2147483648.0;
+}
 
 /* Columns of all rows: value[row][component][column], numbers that float holds. */
 static double value[MAX_LANES][MAX_COMPONENTS][MAX_COLUMNS];
@@ -72,7 +75,8 @@ static void write_tile(setting *s, int64_t first, int64_t count)
         for (int64_t row = 0; row < s->rows; row++) {
             for (int64_t n = 0; n < count; n++) {
                 int64_t cast = s->transposed ? row : n, lane = s->transposed ? n : row;
-                put(s, s->out, ((s->f.fold.out_first + c) * STRIDE + cast) * lanes + lane, value[row][c][first + n]);
+                put(s, s->out, ((s->f.fold.out_first + c) * STRIDE + cast) * lanes + lane,
+                    value[row][c][first + n]);
             }
         }
     }
@@ -108,7 +112,8 @@ static void fold_part(setting *s, int64_t first, int64_t last, int64_t *lanes_us
         if (count > last - first) count = last - first;
         if (summed) {
             add_to_sums(s, first, count);
-            if (below(2)) bbi_fold_flush(&s->f, s->transposed, s->rows, s->state, sum, SUM_COUNT, *lanes_used);
+            if (below(2))
+                bbi_fold_flush(&s->f, s->transposed, s->rows, s->state, sum, SUM_COUNT, *lanes_used);
         } else {
             write_tile(s, first, count);
             bbi_fold_step(&s->f, s->transposed, s->state, s->out, STRIDE, s->transposed ? count : s->rows,
@@ -136,7 +141,8 @@ static void fold_columns(setting *s)
         fold_part(s, first, first + count, &lanes);
         for (int64_t row = 0; row < s->rows; row++) {
             bbi_fold_partial(&s->f, s->transposed, s->state, row, lanes, s->partial, s->partial_index);
-            bbi_fold_merge(&s->f, s->merged + row * values, s->merged_index + row * indices, s->partial, s->partial_index);
+            bbi_fold_merge(&s->f, s->merged + row * values, s->merged_index + row * indices, s->partial,
+                           s->partial_index);
         }
         first += count;
     }
@@ -191,8 +197,14 @@ static void over_settings(const bbi_fold *fold, int rounds, void (*check)(settin
     }
 }
 
-static const double *row_values(const setting *s, int64_t row) { return s->merged + row * bbi_fold_value_count(&s->f); }
-static const int64_t *row_indices(const setting *s, int64_t row) { return s->merged_index + row * bbi_fold_index_count(&s->f); }
+static const double *row_values(const setting *s, int64_t row)
+{
+    return s->merged + row * bbi_fold_value_count(&s->f);
+}
+static const int64_t *row_indices(const setting *s, int64_t row)
+{
+    return s->merged_index + row * bbi_fold_index_count(&s->f);
+}
 
 static bool is_near(double a, double b, double tolerance)
 {
@@ -202,10 +214,11 @@ static bool is_near(double a, double b, double tolerance)
 
 static void expect_near(double found, double expected, double tolerance)
 {
-    if (!is_near(found, expected, tolerance)) fail_msg("found %.17g, expected %.17g within %g", found, expected, tolerance);
+    if (!is_near(found, expected, tolerance))
+        fail_msg("found %.17g, expected %.17g within %g", found, expected, tolerance);
 }
 
-/* ---- sums and products ------------------------------------------------------------------------------------------------- */
+/* ---- sums and products ---- */
 static void check_sum(setting *s)
 {
     bool summed = below(2);
@@ -242,12 +255,16 @@ static void compensated_sums_keep_what_a_plain_sum_loses(void **unused)
 {
     (void)unused;
     for (int n = 0; n < 2 * (bbi_cpu_level() + 1); n++) {
-        setting s = {.f = {.fold = {.family = BBI_FAMILY_SUM, .dim = 1, .sum_first = -1}, .scheme = BBI_SCHEME_KAHAN,
-                           .is_double = n & 1, .level = n / 2}, .components = 1};
+        setting s = {.f = {.fold = {.family = BBI_FAMILY_SUM, .dim = 1, .sum_first = -1},
+                           .scheme = BBI_SCHEME_KAHAN,
+                           .is_double = n & 1,
+                           .level = n / 2},
+                     .components = 1};
         begin(&s);
         s.columns = 500;
         for (int64_t row = 0; row < s.rows; row++) {
-            for (int64_t q = 0; q < s.columns; q++) value[row][0][q] = q == 0 ? 0x1p50 : q == 499 ? -0x1p50 : 1;
+            for (int64_t q = 0; q < s.columns; q++)
+                value[row][0][q] = q == 0 ? 0x1p50 : q == 499 ? -0x1p50 : 1;
         }
         fold_columns(&s);
         double result;
@@ -283,7 +300,7 @@ static void products_equal_the_product_of_their_factors(void **unused)
     over_settings(&(bbi_fold){.family = BBI_FAMILY_PROD}, 20, check_prod);
 }
 
-/* ---- minimum, maximum, K smallest --------------------------------------------------------------------------------------- */
+/* ---- minimum, maximum, K smallest ---- */
 static void check_extreme(setting *s)
 {
     bool max = s->f.fold.family == BBI_FAMILY_MAX;
@@ -363,9 +380,14 @@ static void indices_go_beyond_32_bits(void **unused)
     (void)unused;
     const int64_t far = INT64_C(5) << 32;
     for (int n = 0; n < 4 * (bbi_cpu_level() + 1); n++) {
-        setting s = {.f = {.fold = {.family = n & 1 ? BBI_FAMILY_MIN : BBI_FAMILY_KMIN, .dim = 1, .k = 2, .sum_first = -1,
+        setting s = {.f = {.fold = {.family = n & 1 ? BBI_FAMILY_MIN : BBI_FAMILY_KMIN,
+                                    .dim = 1,
+                                    .k = 2,
+                                    .sum_first = -1,
                                     .want_index = true},
-                           .is_double = n & 2, .level = n / 4}, .components = 1};
+                           .is_double = n & 2,
+                           .level = n / 4},
+                     .components = 1};
         begin(&s);
         s.columns = STRIDE;
         fill_values(&s, PLAIN, -1, 1);
@@ -381,7 +403,7 @@ static void indices_go_beyond_32_bits(void **unused)
     }
 }
 
-/* ---- log-sum-exp ---------------------------------------------------------------------------------------------------------- */
+/* ---- log-sum-exp ---- */
 static void check_lse(setting *s)
 {
     int64_t weights = below(4);
@@ -395,7 +417,8 @@ static void check_lse(setting *s)
     double spread = below(2) ? 5 : 300;
     fill_values(s, PLAIN, -1, 1);
     for (int64_t row = 0; row < s->rows; row++) {
-        for (int64_t n = 0; n < s->columns; n++) value[row][0][n] = below(9) ? draw(how, -spread, spread) : -INFINITY;
+        for (int64_t n = 0; n < s->columns; n++)
+            value[row][0][n] = below(9) ? draw(how, -spread, spread) : -INFINITY;
     }
     fold_columns(s);
     double rounding = s->f.is_double ? 0x1p-46 : 0x1p-18, result[MAX_COMPONENTS + 1];
@@ -419,9 +442,11 @@ static void check_lse(setting *s)
             bbi_fold_finish(&s->f, BBI_OUT_RATIO, row_values(s, row), NULL, result);
             if (weights && first > 0) expect_near(result[at], sum / first, rounding * size / first);
             bbi_fold_finish(&s->f, BBI_OUT_LOGSUM, row_values(s, row), NULL, result);
-            /* Where the weights cancel, the logarithm has no correct digit, and its argument no certain sign. */
+            /* Where the weights cancel, the logarithm has no correct digit, and its argument no certain sign.
+             */
             double expected = m + log(sum), error = rounding * size / fabs(sum);
-            if (error < 0.1 || sum == 0) expect_near(result[at], expected, 2 * error + 0x1p-50 * fabs(expected));
+            if (error < 0.1 || sum == 0)
+                expect_near(result[at], expected, 2 * error + 0x1p-50 * fabs(expected));
         }
     }
     end(s);
