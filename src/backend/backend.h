@@ -31,12 +31,17 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
 
 /* ---- fold.c: reduction states over a lane block, per chunk of columns ------------------------------------------------------------ */
 typedef enum bbi_scheme { BBI_SCHEME_BLOCK, BBI_SCHEME_KAHAN, BBI_SCHEME_DIRECT } bbi_scheme;
+/* fold_user.c: the step of a custom reduction, made for one real type and level; the custom reduction is borrowed. */
+typedef struct bbi_user_step bbi_user_step;
+bb_status bbi_user_step_new(const bbi_custom *custom, int level, bool is_double, bbi_user_step **step);
+void bbi_user_step_free(bbi_user_step *step);
 typedef struct bbi_folding { /* the run-time view of a bbi_fold */
     bbi_fold fold;
     bbi_scheme scheme;
     bool accumulate_double; /* second-level accumulators of float sums are double */
     bool is_double;
     int level;
+    const bbi_user_step *user; /* FAMILY_USER */
 } bbi_folding;
 /* State of one lane block (direct: L rows) or of `casts` rows x L lanes (transposed). */
 int64_t bbi_fold_state_bytes(const bbi_folding *f, bool transposed, int64_t casts);

@@ -414,12 +414,15 @@ static const family families[] = {
                          kmin_close, kmin_merge, kmin_finish},
     [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, NULL, lse_merge,
                         lse_finish},
+    [BBI_FAMILY_USER] = {bbi_user_bytes, bbi_user_init, bbi_user_values, no_index, bbi_user_neutral,
+                         bbi_user_add_lane, NULL, bbi_user_merge, bbi_user_finish},
 };
 
 static const family *family_of(const bbi_folding *f) { return &families[f->fold.family]; }
 
 static bbi_fold_stepper *stepper_of(const bbi_folding *f)
 {
+    if (f->fold.family == BBI_FAMILY_USER) return bbi_user_step_tile;
     const bbi_fold_isa *isa = f->is_double ? &bbi_fold_isa_0_1 : &bbi_fold_isa_0_0;
 #if BBI_HAVE_ISA >= 1
     if (f->level >= 1) isa = f->is_double ? &bbi_fold_isa_1_1 : &bbi_fold_isa_1_0;

@@ -31,6 +31,16 @@ typedef struct bbi_fold_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* by family */
 } bbi_fold_isa;
 
+/* fold_user.c: the family of custom reductions */
+int64_t bbi_user_bytes(const bbi_folding *f);
+void bbi_user_init(const bbi_folding *f, char *cell);
+int64_t bbi_user_values(const bbi_folding *f);
+void bbi_user_neutral(const bbi_folding *f, double *value, int64_t *index);
+void bbi_user_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
+void bbi_user_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
+void bbi_user_finish(const bbi_folding *f, bbi_output output, const double *value, double *result);
+void bbi_user_step_tile(const bbi_fold_tile *tile);
+
 extern const bbi_fold_isa bbi_fold_isa_0_0, bbi_fold_isa_0_1;
 #if BBI_HAVE_ISA >= 1
 extern const bbi_fold_isa bbi_fold_isa_1_0, bbi_fold_isa_1_1;

@@ -35,6 +35,7 @@ void bbi_context_release(bbi_context *context) {
     if (!context || __atomic_sub_fetch(&context->references, 1, __ATOMIC_ACQ_REL) > 0) return;
     bbi_rules_free(context->rules);
     bbi_arena_free(&context->arena);
+    bbi_free(context->definition);
     bbi_free(context->table);
     if (context->mutex) bbi_mutex_free(context->mutex);
     bbi_free(context);
@@ -398,9 +399,10 @@ static bb_status check_reduction(const bbi_reduction_row *row, bbi_place axis, i
     return BB_OK;
 }
 
-static int64_t reduction_dim(const bbi_reduction_row *row, int64_t k, const bbi_node *f,
+static int64_t reduction_dim(const bbi_context *c, const bbi_reduction_row *row, int64_t k, const bbi_node *f,
                              const bbi_node *weight) {
     if (row->family == BBI_FAMILY_KMIN) return k * f->dim;
+    if (row->family == BBI_FAMILY_USER) return c->definition[k].finish->dim;
     if (row->family != BBI_FAMILY_LSE) return f->dim;
     int64_t sums = weight ? weight->dim : 1;
     return row->output == BBI_OUT_MAXSUM ? 1 + sums : sums;
@@ -414,8 +416,9 @@ const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place ax
     const bbi_node *other =
         c->raw ? NULL : bbi_reduce_rewritten(c, reduction, axis, f, weight, list, &failed);
     if (other || failed) return other;
-    int64_t ints[4] = {reduction, axis, row->parameters ? k : 0, weight ? weight->dim : f->dim};
-    bbi_node n = {.op = BBI_OP_REDUCE, .nint = 4, .ints = ints, .dim = reduction_dim(row, k, f, weight)};
+    bool numbered = row->parameters || row->family == BBI_FAMILY_USER; /* K, or the number of the definition */
+    int64_t ints[4] = {reduction, axis, numbered ? k : 0, weight ? weight->dim : f->dim};
+    bbi_node n = {.op = BBI_OP_REDUCE, .nint = 4, .ints = ints, .dim = reduction_dim(c, row, k, f, weight)};
     const bbi_node *operands[3] = {f, weight, list};
     for (int i = 0; i < 3; i++) {
         if (!operands[i]) continue;

@@ -83,7 +83,8 @@ typedef struct bbi_contraction {
 typedef enum bbi_reduction {
 #define REDUCTION(id, ...) BBI_RED_##id,
 #include "reduce.def"
-    BBI_RED_COUNT
+    BBI_RED_COUNT,
+    BBI_RED_custom = BBI_RED_COUNT /* defined by the caller; in no table */
 } bbi_reduction;
 typedef enum bbi_family { /* which fold kernel does the work; see backend/fold.c */
     BBI_FAMILY_SUM,  /* s <- s + f */
@@ -118,6 +119,12 @@ typedef struct bbi_variable {
     bbi_place place; /* BBI_I, BBI_J or BBI_P */
 } bbi_variable;
 
+/* A reduction of the caller's own: formulas over parameters s (position 0: a state), f (1: a value) and t (2: another state). */
+typedef struct bbi_definition {
+    int64_t state_dim, dim; /* of the state and of f */
+    const bbi_node *init, *step, *merge, *finish; /* finish: of any dimension */
+} bbi_definition;
+
 typedef struct bbi_context bbi_context; /* = struct bb_context */
 struct bbi_context {
     bbi_arena arena;
@@ -128,6 +135,8 @@ struct bbi_context {
     bool raw;            /* build nodes without rewriting (the tests' oracle) */
     int depth;           /* of rewriting and macro expansion, bounded */
     int64_t rewrites;
+    bbi_definition *definition;
+    int64_t definition_count;
     void *rules;         /* compiled rewrite rules (simplify.c) */
     void *texts;         /* parsed vjp and macro texts (macro.c) */
 };
@@ -161,6 +170,8 @@ const bbi_node *bbi_repeat(bbi_context *c, const bbi_node *a, int64_t n); /* a s
 const bbi_node *bbi_contract(bbi_context *c, const bbi_node *a, const bbi_node *b, const bbi_contraction *spec); /* b may be NULL with nb 0 */
 const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place axis, int64_t k, const bbi_node *f, const bbi_node *weight,
                            const bbi_node *list);
+/* custom.c: the number of a definition, to be given as k to bbi_reduce(c, BBI_RED_custom, ...), or -1. */
+int64_t bbi_define(bbi_context *c, const bbi_definition *definition);
 bbi_contraction bbi_contraction_of(const bbi_node *node);
 bool bbi_is_const(const bbi_node *node, double value); /* the constant, also repeated to a vector */
 bool bbi_node_is_index(const bbi_node *node);          /* a reduction that yields int64 indices */

@@ -111,6 +111,8 @@ const bbi_op_row *bbi_op_info(int op) {
 }
 
 const bbi_reduction_row *bbi_reduction_info(int reduction) {
+    static const bbi_reduction_row custom = {"custom", "", BBI_FAMILY_USER, BBI_OUT_VALUE, 0, 1, "a reduction of the caller's own"};
+    if (reduction == BBI_RED_custom) return &custom;
     return reduction >= 0 && reduction < BBI_RED_COUNT ? &reductions[reduction] : NULL;
 }
 

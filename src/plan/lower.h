@@ -85,6 +85,7 @@ struct bbi_plan_builder {
     int32_t stage_count, stage_capacity;
 };
 int32_t bbi_stage_constant(bbi_stage_builder *s, double value); /* its component of the uniform array; -1: no room */
+int32_t bbi_plan_custom(bbi_plan_builder *p, int64_t definition); /* custom_plan.c: its number in the plan; -1 on error */
 bool bbi_is_literal(double value); /* rules may inspect it: it stays in the text */
 uint8_t bbi_space_of(const bbi_stage_builder *s, const bbi_node *node); /* UNIFORM, ROW, COLUMN; VALUE per pair */
 bb_status bbi_locate(bbi_stage_builder *s, const bbi_node *node, bbi_place_in_stage *place);

@@ -254,6 +254,13 @@ void bbi_plan_free(bbi_plan *plan) {
         bbi_free(s->constant);
         bbi_free(s->size);
     }
+    for (int32_t n = 0; n < plan->ncustom; n++) {
+        bbi_plan_free(plan->custom[n].init);
+        bbi_plan_free(plan->custom[n].step);
+        bbi_plan_free(plan->custom[n].merge);
+        bbi_plan_free(plan->custom[n].finish);
+    }
+    bbi_free(plan->custom);
     bbi_free(plan->stage);
     bbi_free(plan->temporary);
     bbi_arena_free(&plan->arena);

@@ -93,7 +93,7 @@ typedef struct bbi_fold { /* one running reduction of a stage */
     int64_t sum_first;   /* SUM accumulated by the pair code: first component in the sum area, else -1 */
     int64_t out_first;   /* first component of f in the out area, else -1; the weight's follow f's */
     bool want_index;     /* MIN, MAX, KMIN: some result reads the indices */
-    int32_t user;        /* FAMILY_USER: number of the definition */
+    int32_t user;        /* FAMILY_USER: number in the plan's list of custom reductions */
 } bbi_fold;
 
 typedef struct bbi_read { /* after the folds: how a result enters the epilogue, as components of the row array */
@@ -137,11 +137,20 @@ typedef struct bbi_temporary {
     bool index; /* int64 */
 } bbi_temporary;
 
+/* A reduction of the caller's own: one small plan for each formula, a single map stage over rows; its inputs are the state (array 0), the value of the formula (1)
+ * and another state (2), its output the result. */
+typedef struct bbi_custom {
+    int64_t definition; /* number in the context */
+    int64_t state_dim, dim, result_dim;
+    struct bbi_plan *init, *step, *merge, *finish;
+} bbi_custom;
+
 typedef struct bbi_plan {
     bbi_arena arena; /* owns everything below but the codes' growing arrays */
     int32_t ninput, noutput;
     bbi_stage *stage;          int32_t nstage;
     bbi_temporary *temporary;  int32_t ntemporary;
+    bbi_custom *custom;        int32_t ncustom;
 } bbi_plan;
 
 /* ---- code.c: building, checking and printing code --------------------------------------------------------------------------- */

@@ -106,7 +106,8 @@ static bb_status sink_fold(bbi_stage_builder *s, const bbi_node *r, bbi_fold *fo
 bb_status bbi_stage_fold(bbi_stage_builder *s, const bbi_node *r) {
     const bbi_reduction_row *row = bbi_reduction_info((int)r->ints[0]);
     const bbi_node *f = r->arg[0], *w = r->narg > 1 ? r->arg[1] : NULL;
-    int64_t user = row->family == BBI_FAMILY_USER ? r->ints[2] : 0;
+    int32_t user = row->family == BBI_FAMILY_USER ? bbi_plan_custom(s->plan, r->ints[2]) : 0;
+    if (user < 0) return BB_OUT_OF_MEMORY;
     int64_t key = (int64_t)f->id * 16 + row->family, detail = (w ? (int64_t)w->id + 1 : 0) * 65536 + r->ints[2];
     int64_t known = bbi_table_get(&s->fold_of, key, detail + INT32_MAX);
     if (known < 0) {
@@ -115,7 +116,7 @@ bb_status bbi_stage_fold(bbi_stage_builder *s, const bbi_node *r) {
         s->stage->fold = grown;
         known = s->stage->nfold++;
         bbi_fold fold = {.family = row->family, .dim = f->dim, .weight_dim = w ? w->dim : 0, .k = r->ints[2], .sum_first = -1, .out_first = -1,
-                         .user = (int32_t)user};
+                         .user = user};
         BBI_FORWARD(sink_fold(s, r, &fold));
         s->stage->fold[known] = fold;
         BBI_FORWARD(bbi_table_put(&s->fold_of, key, detail + INT32_MAX, known));

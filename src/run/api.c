@@ -104,6 +104,22 @@ bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_
     return e;
 }
 
+bb_expr bb_reduce_custom(bb_context *context, const bb_reduction_definition *definition, bb_axis axis, bb_expr formula) {
+    if (!usable(context, "bb_reduce_custom") || !formula) return NULL;
+    if (!definition || !bbi_options_fit(definition->size, sizeof *definition, "bb_reduce_custom definition") || axis < BB_I || axis > BB_IJ) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_reduce_custom: the definition must not be NULL, its size sizeof the structure, the axis BB_I, BB_J or BB_IJ");
+        return NULL;
+    }
+    bbi_definition d = {.state_dim = definition->state_dim, .dim = formula->dim, .init = definition->init, .step = definition->step,
+                        .merge = definition->merge, .finish = definition->finish};
+    if (!d.init || !d.step || !d.merge) return NULL;
+    bbi_context_lock(context);
+    int64_t number = bbi_define(context, &d);
+    bb_expr e = number < 0 ? NULL : bbi_reduce(context, BBI_RED_custom, (bbi_place)axis, number, formula, NULL, NULL);
+    bbi_context_unlock(context);
+    return e;
+}
+
 int64_t bb_expr_dim(bb_expr expression) { return expression ? expression->dim : 0; }
 bb_axis bb_expr_place(bb_expr expression) { return expression ? (bb_axis)expression->place : BB_NONE; }
 

@@ -36,6 +36,12 @@ static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage, con
         code->folding[k] = (bbi_folding){.fold = stage->fold[k], .scheme = e->scheme,
                                          .accumulate_double = options->accumulate_double != 0,
                                          .is_double = e->is_double, .level = e->level};
+    for (int32_t k = 0; k < stage->nfold; k++) {
+        bbi_user_step *step;
+        if (stage->fold[k].family != BBI_FAMILY_USER) continue;
+        BBI_FORWARD(bbi_user_step_new(&e->plan->custom[stage->fold[k].user], e->level, e->is_double, &step));
+        code->folding[k].user = step;
+    }
     if (!code->pair || stage->list || stage->folded == BBI_P) return BB_OK;
     for (int transposed = 0; transposed < 2; transposed++) {
         bbi_emit_options emit = {.is_double = e->is_double, .level = e->level, .transposed = transposed != 0};
@@ -113,6 +119,8 @@ void bbi_executable_free(bbi_executable *executable) {
             if (interps[k]) bbi_interp_free(interps[k]);
         bbi_compiled_release(code->compiled[0]);
         bbi_compiled_release(code->compiled[1]);
+        for (int32_t k = 0; code->folding && k < executable->plan->stage[s].nfold; k++)
+            bbi_user_step_free((bbi_user_step *)code->folding[k].user);
         bbi_free(code->folding);
     }
     bbi_frame_free(atomic_exchange(&executable->spare, NULL));
