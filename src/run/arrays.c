@@ -240,16 +240,19 @@ bb_status bbi_arrays_extent(const bb_array *inputs, int ninput, const bbi_variab
     if (ninput != nsignature || (ninput > 0 && !inputs))
         return bbi_fail(BB_BAD_ARGUMENT, "%d inputs were given, the program has %d variables: pass one array for each, "
                         "in the order of the signature", inputs ? ninput : 0, nsignature);
-    *extent = (bbi_extent){.m = options ? options->rows_i : 0, .n = options ? options->rows_j : 0, .batches = 1};
+    const size_t long_enough = offsetof(bb_run_options, rows_j) + sizeof options->rows_j;
+    int64_t asked_i = options && options->size >= long_enough ? options->rows_i : 0;
+    int64_t asked_j = options && options->size >= long_enough ? options->rows_j : 0;
+    *extent = (bbi_extent){.m = asked_i, .n = asked_j, .batches = 1};
     int first_i = -1, first_j = -1;
     for (int k = 0; k < ninput; k++) {
         BBI_FORWARD(check_input(k, &signature[k], &inputs[k]));
         int own = inputs[k].ndim - (signature[k].place == BBI_P ? 1 : 2);
         if (own > extent->nbatch) extent->nbatch = own;
         if (signature[k].place == BBI_I)
-            BBI_FORWARD(agree_on_rows(inputs, k, signature, &first_i, options ? options->rows_i : 0, &extent->m));
+            BBI_FORWARD(agree_on_rows(inputs, k, signature, &first_i, asked_i, &extent->m));
         if (signature[k].place == BBI_J)
-            BBI_FORWARD(agree_on_rows(inputs, k, signature, &first_j, options ? options->rows_j : 0, &extent->n));
+            BBI_FORWARD(agree_on_rows(inputs, k, signature, &first_j, asked_j, &extent->n));
     }
     if (!extent->nbatch) return BB_OK;
     if (extent->nbatch > BBI_MAX_BATCH_DIMS)
@@ -277,23 +280,26 @@ int bbi_output_shape(const bbi_extent *extent, const bb_output_info *info, int64
 
 static bb_status check_output(int position, const bb_array *array, const bb_output_info *info,
                               const bbi_extent *extent) {
-    char name[NAME_SIZE];
+    char name[NAME_SIZE] = "output";
     int64_t shape[BBI_MAX_BATCH_DIMS + 2];
     int ndim = bbi_output_shape(extent, info, shape), dtype = bbi_array_dtype(array);
-    snprintf(name, sizeof name, "output %d", position);
-    BBI_FORWARD(check_memory(array, name));
+    if (check_memory(array, name) != BB_OK) {
+        snprintf(name, sizeof name, "output %d", position);
+        return check_memory(array, name);
+    }
     if (array->ndim != ndim || (ndim && memcmp(array->shape, shape, (size_t)ndim * sizeof *shape) != 0)) {
         char found[SHAPE_SIZE], expected[SHAPE_SIZE];
-        return bbi_fail(BB_BAD_SHAPE, "%s has the shape %s, expected %s: bb_output_shape tells it", name,
+        return bbi_fail(BB_BAD_SHAPE, "output %d has the shape %s, expected %s: bb_output_shape tells it", position,
                         shape_text(found, array->shape, array->ndim), shape_text(expected, shape, ndim));
     }
     if (info->is_index ? dtype != BBI_I64 : dtype < 0 || dtype == BBI_I64)
-        return bbi_fail(BB_BAD_DTYPE, "%s has %s, expected %s", name,
+        return bbi_fail(BB_BAD_DTYPE, "output %d has %s, expected %s", position,
                         dtype < 0 ? "a type that is not supported" : bbi_dtype_name(dtype),
                         info->is_index ? "int64: it holds indices" : "float16, bfloat16, float32 or float64");
     for (int k = 0; array->strides && k < ndim; k++)
         if (array->strides[k] == 0 && shape[k] > 1)
-            return bbi_fail(BB_BAD_ARGUMENT, "%s has stride 0 in dimension %d: its elements share memory", name, k);
+            return bbi_fail(BB_BAD_ARGUMENT, "output %d has stride 0 in dimension %d: its elements share memory", position,
+                            k);
     return BB_OK;
 }
 

@@ -16,8 +16,10 @@ static int64_t size_of_real(const bbi_worker *w) {
     return BBI_LANE_BYTES / w->schedule->lanes;
 }
 
-static int64_t round_up(int64_t count, int64_t lanes) {
-    return (count + lanes - 1) / lanes * lanes;
+/* Codes process whole vectors: as many elements as their widest ones hold are filled with copies of the last. */
+static int64_t padded_count(int64_t count, int64_t size) {
+    int64_t vector = 64 / size;
+    return (count + vector - 1) / vector * vector;
 }
 
 static void put(bool is_double, void *array, int64_t at, double value) {
@@ -34,12 +36,13 @@ static void compute_uniform(bbi_worker *w, int64_t batch, int64_t slot) {
     int64_t lanes = w->schedule->lanes, size = size_of_real(w);
     char *wide = w->workspace + w->schedule->wide, *uniform = w->workspace + w->schedule->uniform;
     for (int64_t k = 0; k < stage->nconstant; k++)
-        for (int64_t lane = 0; lane < lanes; lane++) put(e->is_double, wide, k * lanes + lane, stage->constant[k]);
+        for (int64_t lane = 0; lane < 64 / size; lane++) put(e->is_double, wide, k * lanes + lane, stage->constant[k]);
     for (int32_t k = 0; k < stage->nsource; k++) {
         const bbi_source *source = &stage->source[k];
         if (source->space != BBI_UNIFORM) continue;
         bbi_array array = bbi_run_array(w->run, source->array, batch, slot);
-        bbi_pack(e->is_double, e->level, wide + source->first * BBI_LANE_BYTES, lanes, &array, source->dim, 0, 1, lanes);
+        bbi_pack(e->is_double, e->level, wide + source->first * BBI_LANE_BYTES, lanes, &array, source->dim, 0, 1,
+                 64 / size);
     }
     bbi_interp_map(code_of(w)->uniform, stage->size, NULL, wide, lanes, 1, w->workspace + w->schedule->interp);
     for (int64_t k = 0; k < stage->uniform_count; k++)
@@ -57,7 +60,7 @@ static void copy_uniform(bbi_worker *w, int64_t batch, int64_t slot) {
         if (source->space != BBI_UNIFORM) continue;
         bbi_array array = bbi_run_array(w->run, source->array, batch, slot);
         array.row_stride = array.dim_stride; /* its components as lanes: one row of the packed array */
-        bbi_pack(e->is_double, e->level, wide, round_up(source->dim, w->schedule->lanes), &array, 1, 0, source->dim,
+        bbi_pack(e->is_double, e->level, wide, source->dim, &array, 1, 0, source->dim,
                  source->dim);
         memcpy(uniform + source->first * size, wide, (size_t)(source->dim * size));
     }
@@ -86,7 +89,7 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
                       char *target, int64_t stride, const bbi_interp *code) {
     const bbi_stage *stage = stage_of(worker);
     const bbi_executable *e = worker->run->executable;
-    int64_t padded = round_up(elements->count, worker->schedule->lanes);
+    int64_t padded = padded_count(elements->count, size_of_real(worker));
     for (int32_t k = 0; k < stage->nsource; k++) {
         const bbi_source *source = &stage->source[k];
         if (source->space != space) continue;
