@@ -338,20 +338,17 @@ static void fuse(bbi_interp_builder *b)
     }
 }
 
-/* Sums of the same tile that follow one another, to components that are known and differ. */
+/* Sums of the same tile that follow one another. Their components differ: a component has one SUM. */
 static void find_runs(bbi_interp *interp)
 {
     for (int32_t n = 0; n < interp->action_count; n++) {
         bbi_action *a = &interp->action[n];
-        if (a->kind != BBI_ACT_SUM || a->wide == BBI_WIDE_KINDS || a->index.slot >= 0) continue;
+        if (a->kind != BBI_ACT_SUM || a->wide == BBI_WIDE_KINDS) continue;
         for (; a->run < BBI_WIDE && n + a->run < interp->action_count; a->run++) {
             const bbi_action *next = a + a->run;
-            bool fits = next->kind == BBI_ACT_SUM && next->wide == a->wide && next->index.slot < 0 &&
-                        is_same_value(&next->arg[0], &a->arg[0]);
-            for (int32_t k = 0; k < a->run; k++) {
-                fits = fits && a[k].index.value != next->index.value;
-            }
-            if (!fits) break;
+            if (next->kind != BBI_ACT_SUM || next->wide != a->wide ||
+                !is_same_value(&next->arg[0], &a->arg[0]))
+                break;
         }
     }
 }

@@ -305,6 +305,29 @@ static void nested_loops_choices_and_counts_are_right(void **state)
               1);
 }
 
+static void values_keep_their_tile_while_a_loop_needs_them(void **state)
+{
+    (void)state;
+    check_all(
+        "%0 = mul(x[0], y[0])\n%1 = mul(x[1], y[1])\nloop c0 < n[0] {\n  %2 = add(%0, %1)\n"
+        "  %3 = mul(x[c0], 3)\n  %4 = mul(y[c0], 5)\n  %5 = mul(%3, %4)\n  %6 = sub(%5, %2)\n  out[c0] = %6\n"
+        "  loop c1 < 2 {\n    %7 = mul(%3, x[c1])\n    %8 = mul(%7, %7)\n    sum[(c0 * 2) + c1] += %8 * %0\n "
+        " }\n"
+        "}\n%9 = neg(%0)\n%10 = neg(%9)\nsum[6] += %10\n",
+        (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 7, .out_count = 3, .size = {3}}, -1, 1);
+}
+
+static void accumulators_that_are_assigned_again_are_not_fused(void **state)
+{
+    (void)state;
+    check_all(
+        "%0 := x[2]\n%1 = sub(x[0], y[0])\n%2 = fma(%1, %1, %0)\n%0 = mul(%0, 7)\n%3 = sub(x[1], y[1])\n"
+        "%4 = fma(%3, %3, %2)\nout[0] = %4\nout[1] = %0\nsum[0] += %4 * y[0]\n"
+        "%5 = mul(%0, p[0])\n%0 = neg(%0)\n%6 = expk(%5)\nout[2] = %6\n%7 = abs(%0)\n%0 := 1\nout[3] = %7\n"
+        "out[4] = %0\n",
+        (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 1, .out_count = 5}, -0.2, 0.2);
+}
+
 /* Operands of every kind, for every elementwise operation, in its domain. */
 static void every_operation_is_right_on_every_kind_of_operand(void **state)
 {
@@ -573,6 +596,8 @@ int main(void)
         cmocka_unit_test(outputs_and_several_sums_are_right),
         cmocka_unit_test(loops_are_right),
         cmocka_unit_test(nested_loops_choices_and_counts_are_right),
+        cmocka_unit_test(values_keep_their_tile_while_a_loop_needs_them),
+        cmocka_unit_test(accumulators_that_are_assigned_again_are_not_fused),
         cmocka_unit_test(every_operation_is_right_on_every_kind_of_operand),
         cmocka_unit_test(bits_do_not_depend_on_how_casts_are_split),
         cmocka_unit_test(fusion_does_not_change_bits),
