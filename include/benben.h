@@ -122,7 +122,8 @@ BB_API bb_expr bb_number(bb_context *context, double value);
 BB_API bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers, int integer_count);
 /* Any reduction of the table over an axis. weight: second formula or NULL. k: for the K smallest, else 0. */
 BB_API bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr formula, bb_expr weight, int64_t k);
-/* Sum over listed pairs: for each i the j's of an index output (K smallest, argmin; axis BB_J), in their order; axis BB_I is its transpose. */
+/* Sum over listed pairs. list: an index reduction that keeps i (argkmin over j ...), or a variable placed BB_I whose array holds int64 indices (M, dim), -1 for
+ * no entry: the j's of each i. Axis BB_J sums over them in their order, axis BB_I is the transpose. (With i and j exchanged likewise.) */
 BB_API bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_expr list);
 /* A reduction of the caller's own. State, value and other are variables of the formulas by position: 0 .. the old state s (dim state_dim), 1: f (dim of
  * formula), 2: the other state t (merge). init has no variable; step(s, f), merge(s, t), finish(s) are expressions over bb_variable(.., BB_NONE, ..). */

@@ -399,6 +399,19 @@ static bb_status check_reduction(const bbi_reduction_row *row, bbi_place axis, i
     return BB_OK;
 }
 
+/* A pair list: indices along the folded axis kept per row, or (the transpose) along the kept one. */
+static bb_status check_list(const bbi_reduction_row *row, bbi_place axis, const bbi_node *f, const bbi_node *list) {
+    bool indices = bbi_node_is_index(list) || (list->op == BBI_OP_VAR && list->ints[0] >= 0);
+    if (row->family != BBI_FAMILY_SUM || axis == BBI_IJ)
+        return bbi_fail(BB_BAD_ARGUMENT, "%s: only a sum over i or over j takes a list of pairs", row->name);
+    if (!indices || (list->place != BBI_I && list->place != BBI_J))
+        return bbi_fail(BB_BAD_ARGUMENT, "%s: the list of pairs must be an index reduction that keeps i or j (argmin_j, argkmin_j ...) or a variable of "
+                        "indices placed i or j", row->name);
+    if (f->place != BBI_IJ)
+        return bbi_fail(BB_BAD_SHAPE, "%s over a list of pairs: the formula must depend on both i and j", row->name);
+    return BB_OK;
+}
+
 static int64_t reduction_dim(const bbi_context *c, const bbi_reduction_row *row, int64_t k, const bbi_node *f,
                              const bbi_node *weight) {
     if (row->family == BBI_FAMILY_KMIN) return k * f->dim;
@@ -412,6 +425,7 @@ const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place ax
                            const bbi_node *f, const bbi_node *weight, const bbi_node *list) {
     const bbi_reduction_row *row = bbi_reduction_info((int)reduction);
     if (!f || !row || check_reduction(row, axis, k, f, weight) != BB_OK) return NULL;
+    if (list && check_list(row, axis, f, list) != BB_OK) return NULL;
     bool failed = false;
     const bbi_node *other =
         c->raw ? NULL : bbi_reduce_rewritten(c, reduction, axis, f, weight, list, &failed);

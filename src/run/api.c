@@ -94,8 +94,8 @@ bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr f
 
 bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_expr list) {
     if (!usable(context, "bb_reduce_listed") || !formula || !list) return NULL;
-    if ((axis != BB_I && axis != BB_J) || !bbi_node_is_index(list) || (list->place != BBI_I && list->place != BBI_J)) {
-        bbi_fail(BB_BAD_ARGUMENT, "bb_reduce_listed: the axis is BB_I or BB_J and the list an index reduction that keeps an axis (argmin, argkmin ...)");
+    if (axis != BB_I && axis != BB_J) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_reduce_listed: the axis is BB_I or BB_J, found %d", (int)axis);
         return NULL;
     }
     bbi_context_lock(context);
