@@ -139,7 +139,7 @@ void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, cons
     char *data = (char *)(uintptr_t)array->data +
                  first * array->row_stride; /* the caller gave the array to be written */
     if (count == 0) return;
-    if (is_by_component(array, dim)) {
+    if (is_by_component(array, dim) || dim <= 4) { /* rows too short to be worth a transposition */
         for (int64_t d = 0; d < dim; d++) {
             isa->write[array->dtype](data + d * array->dim_stride, array->row_stride,
                                      from + d * stride * real, count);

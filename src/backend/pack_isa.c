@@ -171,6 +171,38 @@ BB_INLINE void transpose_few(R *result, int64_t stride, const R *source, int64_t
     }
 }
 
+#if !BB_DOUBLE
+/* Four compact rows of two or three floats at a time; returns how many rows were done. */
+static int64_t transpose_pairs(R *result, int64_t stride, const R *source, int64_t rows)
+{
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4, source += 8) {
+        const quad a = quad_at(source), b = quad_at(source + 4);
+        put_quad(result + r, SHUFFLE(a, b, 0, 2, 4, 6));
+        put_quad(result + stride + r, SHUFFLE(a, b, 1, 3, 5, 7));
+    }
+    return r;
+}
+
+/* xyzx yzxy zxyz: two numbers of each component from the first half, two from the second. */
+static int64_t transpose_triples(R *result, int64_t stride, const R *source, int64_t rows)
+{
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4, source += 12) {
+        const quad a = quad_at(source), b = quad_at(source + 4), c = quad_at(source + 8);
+        const quad x = SHUFFLE(b, c, 2, 2, 5, 5), y = SHUFFLE(a, b, 1, 1, 4, 4),
+                   z = SHUFFLE(a, b, 2, 2, 5, 5);
+        put_quad(result + r, SHUFFLE(a, x, 0, 3, 4, 6));
+        put_quad(result + stride + r, SHUFFLE(y, SHUFFLE(b, c, 3, 3, 6, 6), 0, 2, 4, 6));
+        put_quad(result + 2 * stride + r, SHUFFLE(z, c, 0, 2, 4, 7));
+    }
+    return r;
+}
+#else
+#define transpose_pairs(result, stride, source, rows) 0
+#define transpose_triples(result, stride, source, rows) 0
+#endif
+
 /* PASS components at a time: more streams of writes would fall onto the same sets of the cache where stride
  * is a power of 2. */
 static void transpose_many(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows,
@@ -202,11 +234,20 @@ static void transpose_many(R *result, int64_t stride, const R *source, int64_t r
 static void transpose(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows,
                       int64_t dim)
 {
+    R *to = result;
+    const R *from = source;
+    int64_t done = 0;
     switch (dim) {
-    case 1: transpose_few(result, stride, source, row_step, rows, 1); break;
-    case 2: transpose_few(result, stride, source, row_step, rows, 2); break;
-    case 3: transpose_few(result, stride, source, row_step, rows, 3); break;
-    default: transpose_many(result, stride, source, row_step, rows, dim); break;
+    case 1: transpose_few(to, stride, from, row_step, rows, 1); break;
+    case 2:
+        if (row_step == 2) done = transpose_pairs(to, stride, from, rows);
+        transpose_few(to + done, stride, from + done * row_step, row_step, rows - done, 2);
+        break;
+    case 3:
+        if (row_step == 3) done = transpose_triples(to, stride, from, rows);
+        transpose_few(to + done, stride, from + done * row_step, row_step, rows - done, 3);
+        break;
+    default: transpose_many(to, stride, from, row_step, rows, dim); break;
     }
 }
 
