@@ -24,23 +24,18 @@ typedef struct family {
 } family;
 
 /* ---- cells ---- */
-static double read_real(const void *array, bool wide, int64_t n)
-{
-    return wide ? ((const double *)array)[n] : (double)((const float *)array)[n];
-}
-
 static double lane_real(const bbi_folding *f, const char *array, int64_t n)
 {
-    return read_real(array, f->is_double, n);
+    return bbi_fold_real(array, f->is_double, n);
 }
 
 /* The sum number n of a lane, where sums stand at `array`. */
 static double lane_sum(const bbi_folding *f, const char *array, int64_t n, int64_t lane)
 {
-    return read_real(array + n * bbi_fold_sum_bytes(f), bbi_fold_wide(f), lane);
+    return bbi_fold_real(array + n * bbi_fold_sum_bytes(f), bbi_fold_wide(f), lane);
 }
 
-static void fill(const bbi_folding *f, char *array, int64_t count, double value)
+void bbi_fold_fill(const bbi_folding *f, char *array, int64_t count, double value)
 {
     for (int64_t n = 0; n < count; n++) {
         if (f->is_double) {
@@ -138,7 +133,10 @@ static void sum_finish(const bbi_folding *f, bbi_output output, const double *va
 
 static int64_t prod_bytes(const bbi_folding *f) { return f->fold.dim * BBI_LANE_BYTES; }
 
-static void prod_init(const bbi_folding *f, char *cell) { fill(f, cell, f->fold.dim * bbi_fold_lanes(f), 1); }
+static void prod_init(const bbi_folding *f, char *cell)
+{
+    bbi_fold_fill(f, cell, f->fold.dim * bbi_fold_lanes(f), 1);
+}
 
 static void prod_neutral(const bbi_folding *f, double *value, int64_t *index)
 {
@@ -171,8 +169,8 @@ static void extreme_init(const bbi_folding *f, char *cell)
 {
     const bbi_extreme_cell places = bbi_extreme_places(f);
     int64_t count = f->fold.dim * bbi_fold_lanes(f), *index = (int64_t *)(void *)(cell + places.index);
-    fill(f, cell + places.best, count, worst(f));
-    fill(f, cell + places.seen, count, 0);
+    bbi_fold_fill(f, cell + places.best, count, worst(f));
+    bbi_fold_fill(f, cell + places.seen, count, 0);
     for (int64_t n = 0; n < count; n++) index[n] = -1;
 }
 
@@ -216,130 +214,6 @@ static void extreme_merge(const bbi_folding *f, double *value, int64_t *index, c
     for (int64_t c = 0; c < f->fold.dim; c++) take_extreme(f, &value[c], index + c, more[c], more_index + c);
 }
 
-/* ---- K smallest ---- */
-/* A column of a partial result: entry k at k * step; no entry: (infinity, -1), after all others. */
-typedef struct entries {
-    double *value;
-    int64_t *index;
-    int64_t step;
-} entries;
-
-static bool is_worse(double a, int64_t i, double b, int64_t j)
-{
-    if (i < 0 || j < 0) return i < 0 && j >= 0;
-    return a > b || (a == b && i > j);
-}
-
-static bool entry_worse(entries e, int64_t k, entries o, int64_t l)
-{
-    return is_worse(e.value[k * e.step], e.index[k * e.step], o.value[l * o.step], o.index[l * o.step]);
-}
-
-static void put_entry(entries e, int64_t k, double value, int64_t index)
-{
-    e.value[k * e.step] = value;
-    e.index[k * e.step] = index;
-}
-
-/* Lets (value, index) sink from the top of the heap of the first `count` entries, the worst at the top. */
-static void sift(entries e, int64_t count, double value, int64_t index)
-{
-    int64_t at = 0;
-    for (int64_t child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && entry_worse(e, child + 1, e, child)) child++;
-        if (!is_worse(e.value[child * e.step], e.index[child * e.step], value, index)) break;
-        put_entry(e, at, e.value[child * e.step], e.index[child * e.step]);
-    }
-    put_entry(e, at, value, index);
-}
-
-static entries entries_of(const bbi_folding *f, double *value, int64_t *index, int64_t c)
-{
-    return (entries){.value = value + c, .index = index + c, .step = f->fold.dim};
-}
-
-static int64_t kmin_bytes(const bbi_folding *f) { return f->fold.dim * bbi_kmin_places(f).bytes; }
-
-static void kmin_init(const bbi_folding *f, char *cell)
-{
-    const bbi_kmin_cell places = bbi_kmin_places(f);
-    for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
-        fill(f, cell + places.limit, bbi_fold_lanes(f), INFINITY);
-        fill(f, cell + places.full, bbi_fold_lanes(f), 0);
-        memset(cell + places.count, 0, 8 * (size_t)bbi_fold_lanes(f));
-    }
-}
-
-static int64_t kmin_count(const bbi_folding *f) { return f->fold.k * f->fold.dim; }
-
-static void kmin_neutral(const bbi_folding *f, double *value, int64_t *index)
-{
-    for (int64_t n = 0; n < kmin_count(f); n++) {
-        value[n] = INFINITY;
-        index[n] = -1;
-    }
-}
-
-/* Until kmin_close the entries are a heap: all absent is one. */
-static void kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
-{
-    const bbi_kmin_cell places = bbi_kmin_places(f);
-    int64_t k = f->fold.k;
-    for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
-        entries e = entries_of(f, value, index, c);
-        const int64_t *indices = (const int64_t *)(const void *)(cell + places.index) + lane * k;
-        int64_t count = ((const int64_t *)(const void *)(cell + places.count))[lane];
-        for (int64_t n = 0; n < count; n++) {
-            double x = lane_real(f, cell + places.value, lane * k + n);
-            if (is_worse(e.value[0], e.index[0], x, indices[n])) sift(e, k, x, indices[n]);
-        }
-    }
-}
-
-static void kmin_close(const bbi_folding *f, double *value, int64_t *index)
-{
-    for (int64_t c = 0; c < f->fold.dim; c++) {
-        entries e = entries_of(f, value, index, c);
-        for (int64_t last = f->fold.k - 1; last > 0; last--) {
-            double x = e.value[last * e.step];
-            int64_t i = e.index[last * e.step];
-            put_entry(e, last, e.value[0], e.index[0]);
-            sift(e, last, x, i);
-        }
-    }
-}
-
-/* Two sorted lists, in place: first how many of the K come from each, then from the last to the first. */
-static void kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                       const int64_t *more_index)
-{
-    for (int64_t c = 0; c < f->fold.dim; c++) {
-        entries a = entries_of(f, value, index, c), b = a;
-        b.value = (double *)(uintptr_t)(more + c);
-        b.index = (int64_t *)(uintptr_t)(more_index + c);
-        int64_t i = 0, j = 0;
-        while (i + j < f->fold.k) {
-            if (entry_worse(a, i, b, j)) {
-                j++;
-            } else {
-                i++;
-            }
-        }
-        for (int64_t last = f->fold.k - 1; j > 0; last--) {
-            bool from_a = i > 0 && entry_worse(a, i - 1, b, j - 1);
-            entries from = from_a ? a : b;
-            int64_t n = from_a ? --i : --j;
-            put_entry(a, last, from.value[n * from.step], from.index[n * from.step]);
-        }
-    }
-}
-
-static void kmin_finish(const bbi_folding *f, bbi_output output, const double *value, double *result)
-{
-    (void)output;
-    memcpy(result, value, (size_t)kmin_count(f) * sizeof *result);
-}
-
 /* ---- log-sum-exp ---- */
 /* value[0] = m, value[1 + n] = sum number n of exp(f - m) times 1 or a component of the weight. */
 static int64_t lse_bytes(const bbi_folding *f)
@@ -350,7 +224,7 @@ static int64_t lse_bytes(const bbi_folding *f)
 static void lse_init(const bbi_folding *f, char *cell)
 {
     memset(cell, 0, (size_t)lse_bytes(f));
-    fill(f, cell, bbi_fold_lanes(f), -INFINITY);
+    bbi_fold_fill(f, cell, bbi_fold_lanes(f), -INFINITY);
 }
 
 static int64_t lse_values(const bbi_folding *f) { return 2 + f->fold.weight_dim; }
@@ -410,8 +284,8 @@ static const family families[] = {
                         extreme_add_lane, NULL, extreme_merge, copy_values},
     [BBI_FAMILY_MAX] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral,
                         extreme_add_lane, NULL, extreme_merge, copy_values},
-    [BBI_FAMILY_KMIN] = {kmin_bytes, kmin_init, kmin_count, kmin_count, kmin_neutral, kmin_add_lane,
-                         kmin_close, kmin_merge, kmin_finish},
+    [BBI_FAMILY_KMIN] = {bbi_kmin_bytes, bbi_kmin_init, bbi_kmin_count, bbi_kmin_count, bbi_kmin_neutral,
+                         bbi_kmin_add_lane, bbi_kmin_close, bbi_kmin_merge, bbi_kmin_finish},
     [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, NULL, lse_merge,
                         lse_finish},
     [BBI_FAMILY_USER] = {bbi_user_bytes, bbi_user_init, bbi_user_values, no_index, bbi_user_neutral,

@@ -3,10 +3,19 @@
  * A cell is the state of a lane block: one for a block of rows (direct schedule), or one for each row
  * (transposed, where the lanes of a cell hold different columns and are merged at the end). All arrays of a
  * cell have a slot per lane, L = BBI_LANE_BYTES / sizeof(R) of them, and A is R, or double where float is
- * accumulated in double: SUM   A high[dim][L]; Kahan: A low[dim][L] PROD  R product[dim][L] MIN, MAX  R
- * best[dim][L]; with indices: R seen[dim][L] (0 or 1), int64 index[dim][L] KMIN  per component: R limit[L]
- * (the K-th value), R full[L] (0 or 1), int64 count[L], R value[L][K], int64 index[L][K]; a lane's values are
- * sorted for small K, else a heap with the worst at the top LSE   R shift[L], A sum[1 + weight_dim][L] */
+ * accumulated in double.
+ *
+ * SUM       A high[dim][L]; Kahan: A low[dim][L]
+ *
+ * PROD      R product[dim][L]
+ *
+ * MIN, MAX  R best[dim][L]; with indices: R seen[dim][L] (0 or 1), int64 index[dim][L]
+ *
+ * KMIN      per component: see bbi_kmin_cell
+ *
+ * LSE       R shift[L], A sum[1 + weight_dim][L]
+ *
+ * USER      see fold_user.c */
 #ifndef BBI_FOLD_H
 #define BBI_FOLD_H
 
@@ -31,13 +40,25 @@ typedef struct bbi_fold_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* by family */
 } bbi_fold_isa;
 
+/* fold_kmin.c: the K smallest */
+int64_t bbi_kmin_bytes(const bbi_folding *f);
+void bbi_kmin_init(const bbi_folding *f, char *cell);
+int64_t bbi_kmin_count(const bbi_folding *f);
+void bbi_kmin_neutral(const bbi_folding *f, double *value, int64_t *index);
+void bbi_kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
+void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index);
+void bbi_kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                    const int64_t *more_index);
+void bbi_kmin_finish(const bbi_folding *f, bbi_output output, const double *value, double *result);
+
 /* fold_user.c: the family of custom reductions */
 int64_t bbi_user_bytes(const bbi_folding *f);
 void bbi_user_init(const bbi_folding *f, char *cell);
 int64_t bbi_user_values(const bbi_folding *f);
 void bbi_user_neutral(const bbi_folding *f, double *value, int64_t *index);
 void bbi_user_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
-void bbi_user_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
+void bbi_user_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                    const int64_t *more_index);
 void bbi_user_finish(const bbi_folding *f, bbi_output output, const double *value, double *result);
 void bbi_user_step_tile(const bbi_fold_tile *tile);
 
@@ -48,6 +69,13 @@ extern const bbi_fold_isa bbi_fold_isa_1_0, bbi_fold_isa_1_1;
 #if BBI_HAVE_ISA >= 2
 extern const bbi_fold_isa bbi_fold_isa_2_0, bbi_fold_isa_2_1;
 #endif
+
+/* A number of an array of float, or of double. */
+static inline double bbi_fold_real(const void *array, bool wide, int64_t n)
+{
+    return wide ? ((const double *)array)[n] : (double)((const float *)array)[n];
+}
+void bbi_fold_fill(const bbi_folding *f, char *array, int64_t count, double value); /* R's */
 
 /* ---- places in a cell, in bytes ---- */
 static inline int64_t bbi_fold_lanes(const bbi_folding *f)
@@ -73,15 +101,24 @@ static inline bbi_extreme_cell bbi_extreme_places(const bbi_folding *f)
     return (bbi_extreme_cell){.best = 0, .seen = bytes, .index = 2 * bytes};
 }
 
+/* The K smallest of a lane. Small K: value[K][L] ascending, NaN where there is none yet; index[K], each in 8
+ * L bytes: for double L int64, for float L low halves, then L high halves. Large K: limit[L] (the worst of
+ * K), full[L] (0 or 1), int64 count[L], value[L][K], int64 index[L][K]; a lane's values are a heap with the
+ * worst at the top. */
 typedef struct bbi_kmin_cell { /* offsets within a component */
+    bool sorted;
     int64_t limit, full, count, value, index, bytes;
 } bbi_kmin_cell;
 
 static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f)
 {
     int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
-    bbi_kmin_cell c = {.full = BBI_LANE_BYTES, .count = 2 * BBI_LANE_BYTES};
-    c.value = c.count + 8 * lanes;
+    bbi_kmin_cell c = {.sorted = k <= BBI_SORTED_K};
+    if (!c.sorted) {
+        c.full = BBI_LANE_BYTES;
+        c.count = 2 * BBI_LANE_BYTES;
+        c.value = c.count + 8 * lanes;
+    }
     c.index = c.value + BBI_LANE_BYTES * k;
     c.bytes = c.index + 8 * lanes * k;
     return c;

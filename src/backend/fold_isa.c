@@ -184,19 +184,69 @@ static void step_min(const bbi_fold_tile *t) { extreme(false, t); }
 static void step_max(const bbi_fold_tile *t) { extreme(true, t); }
 
 /* ---- K smallest ---- */
-static bool is_worse(R a, int64_t i, R b, int64_t j) { return a > b || (a == b && i > j); }
+enum {
+    PARTS = sizeof(int64_t) / sizeof(R)
+}; /* vectors that hold the indices of a vector of values: low, high */
 
-/* Sorted: the new value goes after its equals, which have smaller indices in one lane. The last falls off. */
-static void insert_sorted(R *value, int64_t *index, int64_t count, int64_t k, R x, int64_t i)
+BB_INLINE V load_index(const char *index, int64_t part, int64_t v)
 {
-    int64_t at = count < k ? count : k - 1;
-    for (; at > 0 && value[at - 1] > x; at--) {
-        value[at] = value[at - 1];
-        index[at] = index[at - 1];
-    }
-    value[at] = x;
-    index[at] = i;
+    return v_loadu((const R *)(const void *)(index + part * BBI_LANE_BYTES) + v * BB_W);
 }
+
+BB_INLINE void store_index(char *index, int64_t part, int64_t v, V a)
+{
+    v_storeu((R *)(void *)(index + part * BBI_LANE_BYTES) + v * BB_W, a);
+}
+
+/* Columns first + l * lane_step of the lanes l, as the bits of R's. */
+static void column_parts(int64_t first, int64_t lane_step, V *part)
+{
+    VI low = v_splati((I)first), high = v_splati((I)(first >> 32));
+    for (int l = 1; lane_step && l < BB_W; l++) {
+        low[l] = (I)(first + l * lane_step);
+        high[l] = (I)((first + l * lane_step) >> 32);
+    }
+    part[0] = (V)low;
+    if (PARTS > 1) part[PARTS - 1] = (V)high;
+}
+
+/* Each lane of `hit` inserts its x: what is not below it stays, what is moves down by one, the last falls
+ * off. Equal values that are there already have smaller indices. Places without a value are NaN and count as
+ * above everything. */
+static void insert_sorted(char *cell, const bbi_kmin_cell *places, int64_t k, int64_t v, V x, VM hit,
+                          int64_t first, int64_t lane_step)
+{
+    V part[PARTS], carried = x;
+    column_parts(first, lane_step, part);
+    for (int64_t n = 0; n < k; n++) {
+        R *value = (R *)cell + n * LANES + v * BB_W;
+        char *index = cell + places->index + n * 8 * LANES;
+        const V there = v_loadu(value);
+        const VM moves = v_and(hit, v_not(v_ge(x, there)));
+        v_storeu(value, v_sel(moves, carried, there));
+        carried = v_sel(moves, there, carried);
+        for (int64_t i = 0; i < PARTS; i++) {
+            const V old = load_index(index, i, v);
+            store_index(index, i, v, v_sel(moves, part[i], old));
+            part[i] = v_sel(moves, old, part[i]);
+        }
+    }
+}
+
+static void sorted_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p,
+                        int64_t v, int64_t q0, int64_t casts)
+{
+    const int64_t k = t->folding->fold.k;
+    const R *last = (R *)cell + (k - 1) * LANES + v * BB_W;
+    for (int64_t q = q0; q < q0 + casts; q++) {
+        const V x = v_loadu(p + q * LANES);
+        const VM hit = v_and(v_eq(x, x), v_not(v_ge(x, v_loadu(last))));
+        if (!v_any(hit)) continue;
+        insert_sorted(cell, places, k, v, x, hit, t->first + q + v * BB_W * t->lane_step, t->lane_step);
+    }
+}
+
+static bool is_worse(R a, int64_t i, R b, int64_t j) { return a > b || (a == b && i > j); }
 
 /* A heap with the worst at the top (Williams, 1964): grows at the end, then its top is replaced. */
 static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x, int64_t i)
@@ -221,52 +271,56 @@ static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x,
     index[at] = i;
 }
 
-static void insert_value(char *lane_block, const bbi_kmin_cell *places, int64_t k, int64_t lane, R x,
-                         int64_t i)
+/* The limits of a vector are read once: to read them again after a lane has stored its new one would stall.
+ * What passes an old limit is compared with the lane's own before it is inserted. */
+static void heap_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p, int64_t v,
+                      int64_t q0, int64_t casts)
 {
-    R *value = (R *)(lane_block + places->value) + lane * k;
-    int64_t *index = (int64_t *)(void *)(lane_block + places->index) + lane * k;
-    int64_t *count = (int64_t *)(void *)(lane_block + places->count) + lane;
-    if (k <= BBI_SORTED_K) {
-        insert_sorted(value, index, *count, k, x, i);
-    } else {
-        insert_heap(value, index, *count, k, x, i);
-    }
-    if (*count < k && ++*count < k) return;
-    ((R *)(lane_block + places->limit))[lane] = k <= BBI_SORTED_K ? value[k - 1] : value[0];
-    ((R *)(lane_block + places->full))[lane] = 1;
-}
-
-static void insert_tile(const bbi_fold_tile *t, char *lane_block, const bbi_kmin_cell *places, const R *p,
-                        int64_t v, int64_t q0, int64_t casts)
-{
-    const R *limit = (R *)(lane_block + places->limit) + v * BB_W,
-            *full = (R *)(lane_block + places->full) + v * BB_W;
+    const int64_t k = t->folding->fold.k;
+    int64_t *count = (int64_t *)(void *)(cell + places->count);
+    R *limit = (R *)(cell + places->limit), *full = (R *)(cell + places->full);
+    const V limits = v_loadu(limit + v * BB_W);
+    const VM room = v_eq(v_loadu(full + v * BB_W), K(0));
     for (int64_t q = q0; q < q0 + casts; q++) {
         const V x = v_loadu(p + q * LANES);
-        const VM room = v_and(v_eq(v_loadu(full), K(0)), v_eq(x, x));
-        for (unsigned bits = lane_bits(v_or(v_lt(x, v_loadu(limit)), room)); bits; bits &= bits - 1) {
+        const VM passes = v_or(v_lt(x, limits), v_and(room, v_eq(x, x)));
+        for (unsigned bits = lane_bits(passes); bits; bits &= bits - 1) {
             int64_t lane = v * BB_W + __builtin_ctz(bits);
-            insert_value(lane_block, places, t->folding->fold.k, lane, p[q * LANES + lane - v * BB_W],
-                         t->first + q + lane * t->lane_step);
+            const R new = p[q * LANES + lane - v * BB_W];
+            R *value = (R *)(cell + places->value) + lane * k;
+            if (count[lane] == k && !(new < limit[lane])) continue;
+            insert_heap(value, (int64_t *)(void *)(cell + places->index) + lane * k, count[lane], k, new,
+                        t->first + q + lane * t->lane_step);
+            count[lane] += count[lane] < k;
+            if (count[lane] < k) continue;
+            limit[lane] = value[0];
+            full[lane] = 1;
         }
     }
+}
+
+/* May the tile hold one of the K smallest of a lane? `least` is the tile's smallest number. */
+BB_INLINE int is_rare(const char *cell, const bbi_kmin_cell *places, int64_t k, int64_t v, V least)
+{
+    if (places->sorted)
+        return v_any(v_not(v_ge(least, v_loadu((const R *)cell + (k - 1) * LANES + v * BB_W))));
+    const V limit = v_loadu((const R *)(cell + places->limit) + v * BB_W);
+    return v_any(v_or(v_lt(least, limit), v_eq(v_loadu((const R *)(cell + places->full) + v * BB_W), K(0))));
 }
 
 static void step_kmin(const bbi_fold_tile *t)
 {
     const bbi_kmin_cell places = bbi_kmin_places(t->folding);
     for (int64_t c = 0; c < t->folding->fold.dim; c++) {
-        char *lane_block = t->cell + c * places.bytes;
-        const R *limit = (R *)(lane_block + places.limit), *full = (R *)(lane_block + places.full);
+        char *cell = t->cell + c * places.bytes;
         for (int64_t v = 0; v < vector_count(t); v++) {
             const R *p = component(t, c) + v * BB_W;
             for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
                 int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
                 V least = K(BB_INF);
                 for (int64_t q = q0; q < q0 + casts; q++) least = v_minx(v_loadu(p + q * LANES), least);
-                VM rare = v_or(v_lt(least, v_loadu(limit + v * BB_W)), v_eq(v_loadu(full + v * BB_W), K(0)));
-                if (__builtin_expect(v_any(rare), 0)) insert_tile(t, lane_block, &places, p, v, q0, casts);
+                if (__builtin_expect(!is_rare(cell, &places, t->folding->fold.k, v, least), 1)) continue;
+                (places.sorted ? sorted_tile : heap_tile)(t, cell, &places, p, v, q0, casts);
             }
         }
     }
