@@ -43,7 +43,8 @@ check-all:
 
 demo: build
 	@tools/require.sh python examples/requirements.txt
-	@$(PYTHON) examples/terrain.py --benben $(BUILD)/benben --output $(BUILD)/demo
+	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target terrain
+	@$(PYTHON) examples/terrain.py --program $(BUILD)/terrain --output $(BUILD)/demo
 
 bench: build
 	@$(BUILD)/benben bench
