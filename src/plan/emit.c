@@ -99,7 +99,17 @@ static void find_buffers(bbi_emitter *e)
 }
 
 /* ---- blocks ---- */
-static int group_vectors(const bbi_emit_options *o) { return o->level >= 2 ? 4 : 2; }
+/* Long code keeps the execution units busy by itself, and the compiler's time grows with the text. */
+static int group_vectors(const bbi_emitter *e)
+{
+    double work = 0;
+    for (int32_t n = 0; n < e->code->count; n++) {
+        const bbi_instruction *s = &e->code->instruction[n];
+        if (s->kind == BBI_STEP_MAP) work += 1 + bbi_op_info(s->op)->cost;
+    }
+    if (work > 500) return 1;
+    return e->options->level >= 2 && work <= 150 ? 4 : 2;
+}
 
 /* How many casts, or iterations of the loop around a segment, stand side by side: as many as accumulators fit
  * into the registers beside the loaded operands. */
@@ -272,22 +282,24 @@ static void emit_kernel(bbi_emitter *e)
     static const char arguments[] =
         "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
         "                (R *)sum + e, (R *)out + e, out_stride);";
-    int vectors = group_vectors(e->options);
+    int vectors = group_vectors(e);
     bool tiled = segment_end(e, 0, e->code->count) != e->code->count;
     bbi_text_add(e->text, "\ntypedef long long I64;\n#define BB_L (I64)(%d / sizeof(R))\n", BBI_LANE_BYTES);
-    e->vectors = vectors;
-    emit_group(e, tiled);
     e->vectors = 1;
     emit_group(e, tiled);
+    e->vectors = vectors;
+    if (vectors > 1) emit_group(e, tiled);
     bbi_text_add(e->text,
                  "void " BBI_KERNEL_SYMBOL
                  "(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,\n"
                  "    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 "
-                 "out_stride)\n{\n"
-                 "    I64 e = 0;\n"
-                 "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s\n    }\n"
-                 "    for (; e < lanes; e += BB_W) {\n        group_1%s\n    }\n}\n",
-                 vectors / 2, vectors, vectors, arguments, arguments);
+                 "out_stride)\n{\n    I64 e = 0;\n");
+    if (vectors > 1) {
+        bbi_text_add(e->text,
+                     "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s\n    }\n",
+                     vectors / 2, vectors, vectors, arguments);
+    }
+    bbi_text_add(e->text, "    for (; e < lanes; e += BB_W) {\n        group_1%s\n    }\n}\n", arguments);
 }
 
 /* ---- entry ---- */

@@ -14,6 +14,31 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            I64 c0 = 0;
+            for (; c0 < n2; c0 += 1) {
+                {
+                    V s1_0_0 = v_loadu(sum + c0 * BB_L);
+                    I64 q = t;
+                    for (; q < t1; q++) {
+                        V a0_0_0 = ((c0 >= 2) && (c0 < 7)) ? v_splat(cast[q + (c0 - 2) * cast_stride]) : K(0e0);
+                        V a1_0_0 = (c0 % 2) ? a0_0_0 : v_loadu(lane + c0 * lane_stride);
+                        V a2_0_0 = op_mul(a1_0_0, v_splat((R)(c0 + 1)));
+                        s1_0_0 = op_fma(a2_0_0, K(0x13333333333333p-54), s1_0_0);
+                    }
+                    v_storeu(sum + c0 * BB_L, s1_0_0);
+                }
+            }
+        }
+    }
+}
 static void group_2(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -107,31 +132,6 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                     }
                     v_storeu(sum + c0 * BB_L, s1_0_0);
                     v_storeu(sum + c0 * BB_L + 1 * BB_W, s1_1_0);
-                }
-            }
-        }
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 n2 = size[2];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
-        {
-            I64 c0 = 0;
-            for (; c0 < n2; c0 += 1) {
-                {
-                    V s1_0_0 = v_loadu(sum + c0 * BB_L);
-                    I64 q = t;
-                    for (; q < t1; q++) {
-                        V a0_0_0 = ((c0 >= 2) && (c0 < 7)) ? v_splat(cast[q + (c0 - 2) * cast_stride]) : K(0e0);
-                        V a1_0_0 = (c0 % 2) ? a0_0_0 : v_loadu(lane + c0 * lane_stride);
-                        V a2_0_0 = op_mul(a1_0_0, v_splat((R)(c0 + 1)));
-                        s1_0_0 = op_fma(a2_0_0, K(0x13333333333333p-54), s1_0_0);
-                    }
-                    v_storeu(sum + c0 * BB_L, s1_0_0);
                 }
             }
         }

@@ -25,6 +25,43 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 t = 0, t1 = casts;
+    {
+        const V x0_0 = v_loadu(lane);
+        const V x1_0 = v_loadu(lane + 1 * lane_stride);
+        const V x2_0 = v_loadu(lane + 2 * lane_stride);
+        const V p0 = v_splat(uniform[0]);
+        V s0_0 = v_loadu(sum + 0 * BB_L);
+        V s1_0 = v_loadu(sum + 1 * BB_L);
+        V s2_0 = v_loadu(sum + 2 * BB_L);
+        I64 q = t;
+        for (; q < t1; q++) {
+            const V y0 = v_splat(cast[q]);
+            V a0_0_0 = op_sub(x0_0, y0);
+            V a1_0_0 = op_mul(a0_0_0, a0_0_0);
+            const V y1 = v_splat(cast[q + 1 * cast_stride]);
+            V a2_0_0 = op_sub(x1_0, y1);
+            V a3_0_0 = op_fma(a2_0_0, a2_0_0, a1_0_0);
+            const V y2 = v_splat(cast[q + 2 * cast_stride]);
+            V a4_0_0 = op_sub(x2_0, y2);
+            V a5_0_0 = op_fma(a4_0_0, a4_0_0, a3_0_0);
+            V a6_0_0 = op_mul(a5_0_0, p0);
+            V a7_0_0 = op_exp(a6_0_0);
+            const V y3 = v_splat(cast[q + 3 * cast_stride]);
+            V a8_0_0 = op_mul(a7_0_0, y3);
+            s0_0 = op_fma(a8_0_0, a0_0_0, s0_0);
+            s1_0 = op_fma(a8_0_0, a2_0_0, s1_0);
+            s2_0 = op_fma(a8_0_0, a4_0_0, s2_0);
+        }
+        v_storeu(sum + 0 * BB_L, s0_0);
+        v_storeu(sum + 1 * BB_L, s1_0);
+        v_storeu(sum + 2 * BB_L, s2_0);
+    }
+}
 static void group_2(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -81,43 +118,6 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
         v_storeu(sum + 1 * BB_L + 1 * BB_W, s1_1);
         v_storeu(sum + 2 * BB_L, s2_0);
         v_storeu(sum + 2 * BB_L + 1 * BB_W, s2_1);
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 t = 0, t1 = casts;
-    {
-        const V x0_0 = v_loadu(lane);
-        const V x1_0 = v_loadu(lane + 1 * lane_stride);
-        const V x2_0 = v_loadu(lane + 2 * lane_stride);
-        const V p0 = v_splat(uniform[0]);
-        V s0_0 = v_loadu(sum + 0 * BB_L);
-        V s1_0 = v_loadu(sum + 1 * BB_L);
-        V s2_0 = v_loadu(sum + 2 * BB_L);
-        I64 q = t;
-        for (; q < t1; q++) {
-            const V y0 = v_splat(cast[q]);
-            V a0_0_0 = op_sub(x0_0, y0);
-            V a1_0_0 = op_mul(a0_0_0, a0_0_0);
-            const V y1 = v_splat(cast[q + 1 * cast_stride]);
-            V a2_0_0 = op_sub(x1_0, y1);
-            V a3_0_0 = op_fma(a2_0_0, a2_0_0, a1_0_0);
-            const V y2 = v_splat(cast[q + 2 * cast_stride]);
-            V a4_0_0 = op_sub(x2_0, y2);
-            V a5_0_0 = op_fma(a4_0_0, a4_0_0, a3_0_0);
-            V a6_0_0 = op_mul(a5_0_0, p0);
-            V a7_0_0 = op_exp(a6_0_0);
-            const V y3 = v_splat(cast[q + 3 * cast_stride]);
-            V a8_0_0 = op_mul(a7_0_0, y3);
-            s0_0 = op_fma(a8_0_0, a0_0_0, s0_0);
-            s1_0 = op_fma(a8_0_0, a2_0_0, s1_0);
-            s2_0 = op_fma(a8_0_0, a4_0_0, s2_0);
-        }
-        v_storeu(sum + 0 * BB_L, s0_0);
-        v_storeu(sum + 1 * BB_L, s1_0);
-        v_storeu(sum + 2 * BB_L, s2_0);
     }
 }
 void benben_kernel(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,

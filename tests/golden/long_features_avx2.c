@@ -21,6 +21,42 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    V b1[64];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            I64 q = t;
+            for (; q < t1; q++) {
+                V a1_0_0 = K(0e0);
+                for (I64 c0 = 0; c0 < n2; c0++) {
+                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
+                    const V yi1 = v_splat(cast[q + c0 * cast_stride]);
+                    V a0_0_0 = op_sub(xi1_0, yi1);
+                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                }
+                b1[(q - t + 0) * 1 + 0] = a1_0_0;
+            }
+        }
+        {
+            const V p0 = v_splat(uniform[0]);
+            V s2_0 = v_loadu(sum + 0 * BB_L);
+            I64 q = t;
+            for (; q < t1; q++) {
+                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
+                V a2_0_0 = op_mul(a1_0_0, p0);
+                V a3_0_0 = op_exp(a2_0_0);
+                const V yi0 = v_splat(cast[q + n2 * cast_stride]);
+                s2_0 = op_fma(a3_0_0, yi0, s2_0);
+            }
+            v_storeu(sum + 0 * BB_L, s2_0);
+        }
+    }
+}
 static void group_2(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -116,42 +152,6 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
             }
             v_storeu(sum + 0 * BB_L, s2_0);
             v_storeu(sum + 0 * BB_L + 1 * BB_W, s2_1);
-        }
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 n2 = size[2];
-    V b1[64];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
-        {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V yi1 = v_splat(cast[q + c0 * cast_stride]);
-                    V a0_0_0 = op_sub(xi1_0, yi1);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                }
-                b1[(q - t + 0) * 1 + 0] = a1_0_0;
-            }
-        }
-        {
-            const V p0 = v_splat(uniform[0]);
-            V s2_0 = v_loadu(sum + 0 * BB_L);
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
-                V a2_0_0 = op_mul(a1_0_0, p0);
-                V a3_0_0 = op_exp(a2_0_0);
-                const V yi0 = v_splat(cast[q + n2 * cast_stride]);
-                s2_0 = op_fma(a3_0_0, yi0, s2_0);
-            }
-            v_storeu(sum + 0 * BB_L, s2_0);
         }
     }
 }

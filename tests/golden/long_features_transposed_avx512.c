@@ -21,6 +21,41 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    const I64 sum_count = 1;
+    V b1[64];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            I64 q = t;
+            for (; q < t1; q++) {
+                V a1_0_0 = K(0e0);
+                for (I64 c0 = 0; c0 < n2; c0++) {
+                    const V xi1 = v_splat(cast[q + c0 * cast_stride]);
+                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                    V a0_0_0 = op_sub(xi1, yi1_0);
+                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                }
+                b1[(q - t + 0) * 1 + 0] = a1_0_0;
+            }
+        }
+        {
+            const V p0 = v_splat(uniform[0]);
+            const V yi0_0 = v_loadu(lane + n2 * lane_stride);
+            I64 q = t;
+            for (; q < t1; q++) {
+                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
+                V a2_0_0 = op_mul(a1_0_0, p0);
+                V a3_0_0 = op_exp(a2_0_0);
+                v_storeu(sum + (q * sum_count + 0) * BB_L, op_fma(a3_0_0, yi0_0, v_loadu(sum + (q * sum_count + 0) * BB_L)));
+            }
+        }
+    }
+}
 static void group_4(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -175,41 +210,6 @@ static void group_4(const I64 *restrict size, const R *restrict uniform, const R
                 v_storeu(sum + (q * sum_count + 0) * BB_L + 1 * BB_W, op_fma(a3_1_0, yi0_1, v_loadu(sum + (q * sum_count + 0) * BB_L + 1 * BB_W)));
                 v_storeu(sum + (q * sum_count + 0) * BB_L + 2 * BB_W, op_fma(a3_2_0, yi0_2, v_loadu(sum + (q * sum_count + 0) * BB_L + 2 * BB_W)));
                 v_storeu(sum + (q * sum_count + 0) * BB_L + 3 * BB_W, op_fma(a3_3_0, yi0_3, v_loadu(sum + (q * sum_count + 0) * BB_L + 3 * BB_W)));
-            }
-        }
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 n2 = size[2];
-    const I64 sum_count = 1;
-    V b1[64];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
-        {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1 = v_splat(cast[q + c0 * cast_stride]);
-                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
-                    V a0_0_0 = op_sub(xi1, yi1_0);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                }
-                b1[(q - t + 0) * 1 + 0] = a1_0_0;
-            }
-        }
-        {
-            const V p0 = v_splat(uniform[0]);
-            const V yi0_0 = v_loadu(lane + n2 * lane_stride);
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
-                V a2_0_0 = op_mul(a1_0_0, p0);
-                V a3_0_0 = op_exp(a2_0_0);
-                v_storeu(sum + (q * sum_count + 0) * BB_L, op_fma(a3_0_0, yi0_0, v_loadu(sum + (q * sum_count + 0) * BB_L)));
             }
         }
     }

@@ -16,6 +16,56 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    const I64 n3 = size[3];
+    V b0[64];
+    V b1[64];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            const V x0_0 = v_loadu(lane);
+            I64 q = t;
+            for (; q < t1; q++) {
+                const V y0 = v_splat(cast[q]);
+                V a0_0_0 = op_mul(x0_0, y0);
+                b0[(q - t + 0) * 1 + 0] = a0_0_0;
+            }
+        }
+        {
+            I64 c0 = 0;
+            for (; c0 < n2; c0 += 1) {
+                {
+                    const V xi2_0 = v_loadu(lane + c0 * lane_stride);
+                    I64 q = t;
+                    for (; q < t1; q++) {
+                        V a0_0_0 = b0[(q - t + 0) * 1 + 0];
+                        V a1_0_0 = op_add(a0_0_0, xi2_0);
+                        b1[(q - t + 0) * 1 + 0] = a1_0_0;
+                    }
+                }
+                {
+                    I64 c1 = 0;
+                    for (; c1 < n3; c1 += 1) {
+                        {
+                            V s6_0_0 = v_loadu(sum + ((c0 * n3) + c1) * BB_L);
+                            I64 q = t;
+                            for (; q < t1; q++) {
+                                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
+                                const V yi5 = v_splat(cast[q + c1 * cast_stride]);
+                                s6_0_0 = op_fma(a1_0_0, yi5, s6_0_0);
+                            }
+                            v_storeu(sum + ((c0 * n3) + c1) * BB_L, s6_0_0);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
 static void group_2(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -114,56 +164,6 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                             }
                             v_storeu(sum + ((c0 * n3) + c1) * BB_L, s6_0_0);
                             v_storeu(sum + ((c0 * n3) + c1) * BB_L + 1 * BB_W, s6_1_0);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 n2 = size[2];
-    const I64 n3 = size[3];
-    V b0[64];
-    V b1[64];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
-        {
-            const V x0_0 = v_loadu(lane);
-            I64 q = t;
-            for (; q < t1; q++) {
-                const V y0 = v_splat(cast[q]);
-                V a0_0_0 = op_mul(x0_0, y0);
-                b0[(q - t + 0) * 1 + 0] = a0_0_0;
-            }
-        }
-        {
-            I64 c0 = 0;
-            for (; c0 < n2; c0 += 1) {
-                {
-                    const V xi2_0 = v_loadu(lane + c0 * lane_stride);
-                    I64 q = t;
-                    for (; q < t1; q++) {
-                        V a0_0_0 = b0[(q - t + 0) * 1 + 0];
-                        V a1_0_0 = op_add(a0_0_0, xi2_0);
-                        b1[(q - t + 0) * 1 + 0] = a1_0_0;
-                    }
-                }
-                {
-                    I64 c1 = 0;
-                    for (; c1 < n3; c1 += 1) {
-                        {
-                            V s6_0_0 = v_loadu(sum + ((c0 * n3) + c1) * BB_L);
-                            I64 q = t;
-                            for (; q < t1; q++) {
-                                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
-                                const V yi5 = v_splat(cast[q + c1 * cast_stride]);
-                                s6_0_0 = op_fma(a1_0_0, yi5, s6_0_0);
-                            }
-                            v_storeu(sum + ((c0 * n3) + c1) * BB_L, s6_0_0);
                         }
                     }
                 }

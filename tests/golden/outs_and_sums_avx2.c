@@ -14,6 +14,43 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            I64 c0 = 0;
+            for (; c0 < n2; c0 += 1) {
+                {
+                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
+                    I64 q = t;
+                    for (; q < t1; q++) {
+                        const V yi3 = v_splat(cast[q + (c0 + 1) * cast_stride]);
+                        V a0_0_0 = op_mul(xi1_0, yi3);
+                        v_storeu(out + (q + c0 * out_stride) * BB_L, a0_0_0);
+                    }
+                }
+            }
+        }
+        {
+            const V x1_0 = v_loadu(lane + 1 * lane_stride);
+            const V p1 = v_splat(uniform[1]);
+            V s4_0 = v_loadu(sum + 0 * BB_L);
+            V s2_0 = v_loadu(sum + 1 * BB_L);
+            I64 q = t;
+            for (; q < t1; q++) {
+                s4_0 = x1_0 + s4_0;
+                const V y2 = v_splat(cast[q + 2 * cast_stride]);
+                s2_0 = op_fma(y2, p1, s2_0);
+            }
+            v_storeu(sum + 0 * BB_L, s4_0);
+            v_storeu(sum + 1 * BB_L, s2_0);
+        }
+    }
+}
 static void group_2(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -58,43 +95,6 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
             v_storeu(sum + 0 * BB_L + 1 * BB_W, s4_1);
             v_storeu(sum + 1 * BB_L, s2_0);
             v_storeu(sum + 1 * BB_L + 1 * BB_W, s2_1);
-        }
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 n2 = size[2];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
-        {
-            I64 c0 = 0;
-            for (; c0 < n2; c0 += 1) {
-                {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    I64 q = t;
-                    for (; q < t1; q++) {
-                        const V yi3 = v_splat(cast[q + (c0 + 1) * cast_stride]);
-                        V a0_0_0 = op_mul(xi1_0, yi3);
-                        v_storeu(out + (q + c0 * out_stride) * BB_L, a0_0_0);
-                    }
-                }
-            }
-        }
-        {
-            const V x1_0 = v_loadu(lane + 1 * lane_stride);
-            const V p1 = v_splat(uniform[1]);
-            V s4_0 = v_loadu(sum + 0 * BB_L);
-            V s2_0 = v_loadu(sum + 1 * BB_L);
-            I64 q = t;
-            for (; q < t1; q++) {
-                s4_0 = x1_0 + s4_0;
-                const V y2 = v_splat(cast[q + 2 * cast_stride]);
-                s2_0 = op_fma(y2, p1, s2_0);
-            }
-            v_storeu(sum + 0 * BB_L, s4_0);
-            v_storeu(sum + 1 * BB_L, s2_0);
         }
     }
 }

@@ -18,6 +18,46 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    const I64 n3 = size[3];
+    V b0[64];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            I64 c0 = 0;
+            for (; c0 < n2; c0 += 1) {
+                {
+                    I64 q = t;
+                    for (; q < t1; q++) {
+                        V a0_0_0 = K(0e0);
+                        for (I64 c1 = 0; c1 < n3; c1++) {
+                            const V xi2_0 = v_loadu(lane + c1 * lane_stride);
+                            const V yi4 = v_splat(cast[q + (c1 + c0) * cast_stride]);
+                            V a1_0_0 = op_sub(xi2_0, yi4);
+                            a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
+                        }
+                        b0[(q - t + 0) * 1 + 0] = a0_0_0;
+                    }
+                }
+                {
+                    const V p1 = v_splat(uniform[1]);
+                    V s3_0 = v_loadu(sum + c0 * BB_L);
+                    I64 q = t;
+                    for (; q < t1; q++) {
+                        V a0_0_0 = b0[(q - t + 0) * 1 + 0];
+                        V a2_0_0 = op_mul(a0_0_0, p1);
+                        s3_0 = a2_0_0 + s3_0;
+                    }
+                    v_storeu(sum + c0 * BB_L, s3_0);
+                }
+            }
+        }
+    }
+}
 static void group_2(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -114,46 +154,6 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                     }
                     v_storeu(sum + c0 * BB_L, s3_0);
                     v_storeu(sum + c0 * BB_L + 1 * BB_W, s3_1);
-                }
-            }
-        }
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 n2 = size[2];
-    const I64 n3 = size[3];
-    V b0[64];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
-        {
-            I64 c0 = 0;
-            for (; c0 < n2; c0 += 1) {
-                {
-                    I64 q = t;
-                    for (; q < t1; q++) {
-                        V a0_0_0 = K(0e0);
-                        for (I64 c1 = 0; c1 < n3; c1++) {
-                            const V xi2_0 = v_loadu(lane + c1 * lane_stride);
-                            const V yi4 = v_splat(cast[q + (c1 + c0) * cast_stride]);
-                            V a1_0_0 = op_sub(xi2_0, yi4);
-                            a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
-                        }
-                        b0[(q - t + 0) * 1 + 0] = a0_0_0;
-                    }
-                }
-                {
-                    const V p1 = v_splat(uniform[1]);
-                    V s3_0 = v_loadu(sum + c0 * BB_L);
-                    I64 q = t;
-                    for (; q < t1; q++) {
-                        V a0_0_0 = b0[(q - t + 0) * 1 + 0];
-                        V a2_0_0 = op_mul(a0_0_0, p1);
-                        s3_0 = a2_0_0 + s3_0;
-                    }
-                    v_storeu(sum + c0 * BB_L, s3_0);
                 }
             }
         }

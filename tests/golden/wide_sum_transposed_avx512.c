@@ -25,6 +25,50 @@ BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))
+static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
+    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
+    I64 out_stride)
+{
+    const I64 n2 = size[2];
+    const I64 sum_count = size[0];
+    V b7[64];
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+        {
+            const V y0_0 = v_loadu(lane);
+            const V y1_0 = v_loadu(lane + 1 * lane_stride);
+            const V y2_0 = v_loadu(lane + 2 * lane_stride);
+            I64 q = t;
+            for (; q < t1; q++) {
+                const V x0 = v_splat(cast[q]);
+                V a0_0_0 = op_sub(x0, y0_0);
+                V a1_0_0 = op_mul(a0_0_0, a0_0_0);
+                const V x1 = v_splat(cast[q + 1 * cast_stride]);
+                V a2_0_0 = op_sub(x1, y1_0);
+                V a3_0_0 = op_fma(a2_0_0, a2_0_0, a1_0_0);
+                const V x2 = v_splat(cast[q + 2 * cast_stride]);
+                V a4_0_0 = op_sub(x2, y2_0);
+                V a5_0_0 = op_fma(a4_0_0, a4_0_0, a3_0_0);
+                V a6_0_0 = op_neg(a5_0_0);
+                V a7_0_0 = op_exp(a6_0_0);
+                b7[(q - t + 0) * 1 + 0] = a7_0_0;
+            }
+        }
+        {
+            I64 c0 = 0;
+            for (; c0 < n2; c0 += 1) {
+                {
+                    const V yi6_0 = v_loadu(lane + (c0 + 3) * lane_stride);
+                    I64 q = t;
+                    for (; q < t1; q++) {
+                        V a7_0_0 = b7[(q - t + 0) * 1 + 0];
+                        v_storeu(sum + (q * sum_count + c0) * BB_L, op_fma(a7_0_0, yi6_0, v_loadu(sum + (q * sum_count + c0) * BB_L)));
+                    }
+                }
+            }
+        }
+    }
+}
 static void group_4(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
     I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
     I64 out_stride)
@@ -159,50 +203,6 @@ static void group_4(const I64 *restrict size, const R *restrict uniform, const R
                         v_storeu(sum + (q * sum_count + c0) * BB_L + 1 * BB_W, op_fma(a7_1_0, yi6_1, v_loadu(sum + (q * sum_count + c0) * BB_L + 1 * BB_W)));
                         v_storeu(sum + (q * sum_count + c0) * BB_L + 2 * BB_W, op_fma(a7_2_0, yi6_2, v_loadu(sum + (q * sum_count + c0) * BB_L + 2 * BB_W)));
                         v_storeu(sum + (q * sum_count + c0) * BB_L + 3 * BB_W, op_fma(a7_3_0, yi6_3, v_loadu(sum + (q * sum_count + c0) * BB_L + 3 * BB_W)));
-                    }
-                }
-            }
-        }
-    }
-}
-static void group_1(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,
-    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R *restrict out,
-    I64 out_stride)
-{
-    const I64 n2 = size[2];
-    const I64 sum_count = size[0];
-    V b7[64];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
-        {
-            const V y0_0 = v_loadu(lane);
-            const V y1_0 = v_loadu(lane + 1 * lane_stride);
-            const V y2_0 = v_loadu(lane + 2 * lane_stride);
-            I64 q = t;
-            for (; q < t1; q++) {
-                const V x0 = v_splat(cast[q]);
-                V a0_0_0 = op_sub(x0, y0_0);
-                V a1_0_0 = op_mul(a0_0_0, a0_0_0);
-                const V x1 = v_splat(cast[q + 1 * cast_stride]);
-                V a2_0_0 = op_sub(x1, y1_0);
-                V a3_0_0 = op_fma(a2_0_0, a2_0_0, a1_0_0);
-                const V x2 = v_splat(cast[q + 2 * cast_stride]);
-                V a4_0_0 = op_sub(x2, y2_0);
-                V a5_0_0 = op_fma(a4_0_0, a4_0_0, a3_0_0);
-                V a6_0_0 = op_neg(a5_0_0);
-                V a7_0_0 = op_exp(a6_0_0);
-                b7[(q - t + 0) * 1 + 0] = a7_0_0;
-            }
-        }
-        {
-            I64 c0 = 0;
-            for (; c0 < n2; c0 += 1) {
-                {
-                    const V yi6_0 = v_loadu(lane + (c0 + 3) * lane_stride);
-                    I64 q = t;
-                    for (; q < t1; q++) {
-                        V a7_0_0 = b7[(q - t + 0) * 1 + 0];
-                        v_storeu(sum + (q * sum_count + c0) * BB_L, op_fma(a7_0_0, yi6_0, v_loadu(sum + (q * sum_count + c0) * BB_L)));
                     }
                 }
             }

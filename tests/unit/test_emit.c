@@ -26,6 +26,7 @@ typedef struct example {
     "%0 = sub(x[0], y[0])\n %1 = mul(%0, %0)\n %2 = sub(x[1], y[1])\n %3 = fma(%2, %2, %1)\n" \
     "%4 = sub(x[2], y[2])\n %5 = fma(%4, %4, %3)\n"
 #define LONG_DISTANCE "%1 := 0\n loop c0 < n[2] {\n %0 = sub(x[c0], y[c0])\n %1 = fma(%0, %0, %1)\n }\n"
+#define POWER(from, to) "%" #to " = powf(0.5, %" #from ")\n"
 static const example examples[] = {
     {"gaussian", SQUARED_DISTANCE "%6 = mul(%5, p[0])\n %7 = exp(%6)\n sum[0] += %7 * y[3]", {1}},
     {"gaussian_gradient",
@@ -62,6 +63,11 @@ static const example examples[] = {
      "mul(%1, (c0 + 1))\n"
      "sum[c0] += %2 * 0.3\n }",
      {9, 0, 9}},
+    {"long_code", /* too long for several vectors side by side */
+     "%0 = mul(x[0], y[0])\n" POWER(0, 1) POWER(1, 2) POWER(2, 3) POWER(3, 4) POWER(4, 5) POWER(5, 6)
+         POWER(6, 7) POWER(7, 8) POWER(8, 9) POWER(9, 10) POWER(10, 11) POWER(11, 12) POWER(12, 13)
+             POWER(13, 14) "sum[0] += %13 * y[1]\n sum[1] += %14",
+     {2}},
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 
