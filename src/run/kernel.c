@@ -9,6 +9,12 @@ bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *optio
     bbi_context_lock(program->context);
     bb_status status = bbi_plan_make(program->context, program->output, program->noutput, (int32_t)program->signature.count, &how, plan);
     bbi_context_unlock(program->context);
+    if (status == BB_OK && bbi_debug('l')) {
+        bbi_text text = {0};
+        bbi_plan_print(&text, *plan);
+        if (text.data) bbi_log('l', "%s", text.data);
+        bbi_text_free(&text);
+    }
     return status;
 }
 
@@ -90,6 +96,20 @@ bb_status bbi_kernel_variant(bb_kernel *kernel, bool is_double, bbi_variant **va
     return status;
 }
 
+static bb_status logged_run(bbi_executable *executable, const bb_array *inputs, const bb_program *p, const bb_array *outputs, const bb_run_options *options) {
+    bbi_extent extent;
+    const char *reason;
+    double start = bbi_seconds();
+    bb_status status = bbi_execute(executable, inputs, (int)p->signature.count, p->signature.variables, outputs, p->noutput, p->info, options);
+    double seconds = bbi_seconds() - start;
+    if (status != BB_OK || bbi_arrays_extent(inputs, (int)p->signature.count, p->signature.variables, (int)p->signature.count, options, &extent) != BB_OK) return status;
+    double pairs = (double)extent.batches * (double)extent.m * (double)extent.n, cost = 0;
+    for (int32_t s = 0; s < executable->plan->nstage; s++) cost += executable->plan->stage[s].cost;
+    bbi_log('r', "%s: %lld x %lld pairs, %.3g ms, %.3g Gpair/s, %.3g Gop/s", bbi_executable_tier(executable, &reason) == BB_TARGET_CPU ? "cpu" : "interp",
+            (long long)extent.m, (long long)extent.n, 1e3 * seconds, 1e-9 * pairs / seconds, 1e-9 * pairs * cost / seconds);
+    return status;
+}
+
 bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs, int output_count, const bb_run_options *options) {
     bool is_double;
     bbi_variant *v;
@@ -101,6 +121,7 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
     if (output_count != p->noutput) return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d outputs, but the program has %d", output_count, p->noutput);
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, input_count, p->signature.variables, &is_double));
     BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
+    if (bbi_debug('r')) return logged_run(v->executable, inputs, p, outputs, options);
     return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info, options);
 }
 

@@ -66,6 +66,17 @@ bb_status bbi_program_make(bbi_context *c, bbi_signature *signature, const bbi_n
     return status;
 }
 
+static void log_program(char letter, const bb_program *p) {
+    bbi_text text = {0};
+    if (!bbi_debug(letter)) return;
+    for (int k = 0; k < p->noutput; k++) {
+        bbi_text_add(&text, k ? "; " : "");
+        bbi_print(&text, p->output[k], &p->signature);
+    }
+    if (text.data) bbi_log(letter, "%s", text.data);
+    bbi_text_free(&text);
+}
+
 /* ---- making -------------------------------------------------------------------------------------------------------------------------------- */
 bb_status bb_program_parse(bb_context *context, const char *formula, const char *const *declarations, int count, bb_program **program) {
     if (!context || !formula || !program || (count > 0 && !declarations))
@@ -79,6 +90,7 @@ bb_status bb_program_parse(bb_context *context, const char *formula, const char 
     for (int k = 0; k < count && status == BB_OK; k++) status = bbi_parse_alias(&signature, declarations[k]);
     if (status == BB_OK) status = bbi_parse(context, formula, &signature, NULL, outputs, BBI_MAX_OUTPUTS, &noutput);
     if (status == BB_OK) status = bbi_program_make(context, &signature, outputs, noutput, NULL, program);
+    if (status == BB_OK) log_program('p', *program);
     bbi_context_unlock(context);
     bbi_signature_free(&signature);
     return status;
@@ -196,7 +208,9 @@ static bb_status close_derivation(derivation *d, const bbi_node **results, const
         if (!results[k]) return bbi_fail_append("%s", "");
         places[k] = (bbi_place)like[k]->place;
     }
-    return bbi_program_make(d->program->context, &d->signature, results, count, places, program);
+    BBI_FORWARD(bbi_program_make(d->program->context, &d->signature, results, count, places, program));
+    log_program('g', *program);
+    return BB_OK;
 }
 
 static bb_status make_gradient(derivation *d, const bb_program *p, const int *variables, int count, const int *forward, int forward_count,
