@@ -316,7 +316,11 @@ static void check_example(const example *e, bool is_double, int level, bool tran
 static void compiled_kernels_have_the_interpreters_bits_at_the_highest_level(void **unused)
 {
     (void)unused;
-    for (int n = 0; n < 4 * EXAMPLES; n++) check_example(&examples[n / 4], n & 1, bbi_cpu_level(), n & 2);
+    for (int n = 0; n < EXAMPLES; n++) {
+        check_example(&examples[n], false, bbi_cpu_level(), false);
+        check_example(&examples[n], true, bbi_cpu_level(), false);
+        check_example(&examples[n], n & 1, bbi_cpu_level(), true);
+    }
 }
 
 static void compiled_kernels_have_the_interpreters_bits_at_lower_levels(void **unused)
@@ -461,7 +465,7 @@ static void objects_leave_no_symbol_undefined(void **unused)
         bbi_text text = emitted(&operations, n & 1, level, false);
         check_symbols(nm, &text, folder, optimisations[n], level);
         bbi_text_free(&text);
-        for (int k = 3; k < EXAMPLES; k += 2) {
+        for (int k = n; k < EXAMPLES; k += 4) {
             bbi_stage stage = stage_of(&examples[k]);
             text = emitted(&stage, k & 2, (n + k) % (bbi_cpu_level() + 1), n & 1);
             check_symbols(nm, &text, folder, optimisations[n], (n + k) % (bbi_cpu_level() + 1));
