@@ -17,8 +17,8 @@
 
 enum { NEIGHBOURS = 10 };
 static const float WIDTH = 0.3f;        /* km: standard deviation of the smoothing */
-static const float CORRELATION = 3.0f;  /* km: length of the interpolating kernel exp(-r / length) */
-static const double RIDGE = 1e-3, TOLERANCE = 1e-4;
+static const float CORRELATION = 1.0f;  /* km: length of the interpolating kernel exp(-r / length) */
+static const double RIDGE = 1e-2, TOLERANCE = 1e-4;
 static const float HEIGHT_UNIT = 100;   /* m that count as a km among neighbours */
 
 static void check(bb_status status)

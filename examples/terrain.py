@@ -15,7 +15,7 @@ from matplotlib import cbook
 from matplotlib.colors import LightSource
 
 SAMPLES, CHECKED, NEIGHBOURS = 20000, 200, 10
-WIDTH, CORRELATION, RIDGE, HEIGHT_UNIT = 0.3, 3.0, 1e-3, 100.0  # as in terrain.c
+WIDTH, CORRELATION, RIDGE, HEIGHT_UNIT = 0.3, 1.0, 1e-2, 100.0  # as in terrain.c
 
 
 def elevation():
