@@ -75,8 +75,8 @@ const bb_program *bb_kernel_program(const bb_kernel *kernel) { return kernel ? k
 static bb_status make_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant) {
     bbi_variant *v = bbi_calloc(1, sizeof *v);
     if (!v) return bbi_fail(BB_OUT_OF_MEMORY, "kernel: out of memory");
-    bb_status status = bbi_plan_of(kernel->program, &kernel->options, is_double, &v->plan);
-    if (status == BB_OK) status = bbi_executable_new(v->plan, is_double, &kernel->options, &v->executable);
+    bb_status status = is_double ? bbi_plan_of(kernel->program, &kernel->options, true, &v->plan) : BB_OK;
+    if (status == BB_OK) status = bbi_executable_new(is_double ? v->plan : kernel->plan, is_double, &kernel->options, &v->executable);
     if (status == BB_OK) *variant = v;
     else variant_free(v);
     return status;

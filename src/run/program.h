@@ -18,7 +18,7 @@ struct bb_program {
 };
 
 typedef struct bbi_variant { /* what serves one real type */
-    bbi_plan *plan;
+    bbi_plan *plan; /* of double; float uses the kernel's */
     bbi_executable *executable;
 } bbi_variant;
 
