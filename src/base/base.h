@@ -12,7 +12,9 @@
 
 #include "benben.h"
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__) /* the build asks for the standard's formats, not those of Microsoft's library */
+#define BBI_PRINTF(a, b) __attribute__((format(gnu_printf, a, b)))
+#elif defined(__GNUC__)
 #define BBI_PRINTF(a, b) __attribute__((format(printf, a, b)))
 #else
 #define BBI_PRINTF(a, b)
