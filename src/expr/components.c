@@ -135,24 +135,44 @@ static const bbi_node *slice_of_concat(bbi_context *c, const bbi_node *n) {
     return bbi_op2(c, BBI_OP_concat, bbi_slice(c, a, start, inside, step), rest);
 }
 
-/* Whether slicing the operands of an elementwise operation can make something disappear: a product of a
- * scalar and a vector has fewer components to compute, and slices cancel against pads and their like. */
-static bool gains_from_slicing(const bbi_node *n, int depth) {
-    if (n->dim == 1) return false;
-    bbi_kind kind = bbi_op_info(n->op)->kind;
-    if (kind != BBI_MAP) return kind == BBI_INDEX;
+/* Whether all or none of the components that a slice takes come from the operand of a pad. */
+static bool settles_pad(const bbi_node *pad, int64_t start, int64_t count, int64_t step) {
+    int64_t shift = start - pad->ints[0], pad_step = pad->ints[2], first;
+    if (step % pad_step) return shift + (count - 1) * step < 0 || shift > (pad->arg[0]->dim - 1) * pad_step;
+    if (shift % pad_step) return true;
+    int64_t found = positions_inside(shift / pad_step, step / pad_step, count, pad->arg[0]->dim, &first);
+    return found == 0 || found == count;
+}
+
+/* Whether slicing the operands of an elementwise operation makes something disappear: a repeat, a pad, one
+ * side of a concat, most components of a vector that meets a scalar. Where nothing does, the slice stays in
+ * front: the whole vector is mostly needed elsewhere, and in a scan (cumsum, B-splines) every slice of it
+ * would be computed again from the leaves. */
+static bool gains_from_slicing(const bbi_node *n, int64_t start, int64_t count, int64_t step, int depth) {
     int wide = 0;
-    for (int k = 0; depth > 0 && k < n->narg; k++) {
-        if (gains_from_slicing(n->arg[k], depth - 1)) return true;
+    if (n->dim == 1) return false;
+    switch (n->op) {
+    case BBI_OP_repeat: return true;
+    case BBI_OP_IOTA: return count == 1;
+    case BBI_OP_pad: return settles_pad(n, start, count, step);
+    case BBI_OP_concat: return start + (count - 1) * step < n->arg[0]->dim || start >= n->arg[0]->dim;
+    case BBI_OP_slice:
+        return depth > 0 && gains_from_slicing(n->arg[0], n->ints[0] + start * n->ints[2], count,
+                                               step * n->ints[2], depth - 1);
+    default: break;
+    }
+    if (bbi_op_info(n->op)->kind != BBI_MAP || depth == 0) return false;
+    for (int k = 0; k < n->narg; k++) {
+        if (gains_from_slicing(n->arg[k], start, count, step, depth - 1)) return true;
         wide += n->arg[k]->dim > 1;
     }
-    return n->narg > 1 && wide == 1;
+    return n->narg > 1 && wide == 1 && 2 * count <= n->dim;
 }
 
 static const bbi_node *slice_of_map(bbi_context *c, const bbi_node *n) {
     enum { DEPTH = 4 };
     const bbi_node *x = n->arg[0], *args[BBI_MAX_ARGS];
-    if (!gains_from_slicing(x, DEPTH)) return NULL;
+    if (!gains_from_slicing(x, n->ints[0], n->ints[1], n->ints[2], DEPTH)) return NULL;
     for (int k = 0; k < x->narg; k++) {
         args[k] =
             x->arg[k]->dim == 1 ? x->arg[k] : bbi_slice(c, x->arg[k], n->ints[0], n->ints[1], n->ints[2]);

@@ -89,26 +89,49 @@ static void grow_table(bbi_context *c) {
     c->table_size = size;
 }
 
-static const bbi_node *insert_node(bbi_context *c, const bbi_node *candidate) {
-    if (c->node_count >= INT32_MAX) {
-        bbi_fail(BB_OUT_OF_MEMORY, "context: more than 2^31 nodes");
-        return NULL;
+static bool has_room(const bbi_context *c) {
+    if (c->node_limit && c->node_count >= c->node_limit) {
+        bbi_fail(BB_BAD_ARGUMENT,
+                 "the formula grows by more than %d nodes: operations that are made component by component "
+                 "(grad matrix, divergence, laplacian, trace, B-splines, soft-DTW) need shorter vectors",
+                 (int)BBI_MAX_GROWTH);
+        return false;
     }
+    if (c->node_count < INT32_MAX) return true;
+    bbi_fail(BB_OUT_OF_MEMORY, "context: more than 2^31 nodes; begin a new one");
+    return false;
+}
+
+/* NULL when out of memory. */
+static bbi_node *store_node(bbi_context *c, const bbi_node *candidate) {
     if (c->node_count >= c->table_size) grow_table(c);
     bbi_node *n = bbi_arena_alloc(&c->arena, sizeof *n);
     int64_t *ints =
         n && candidate->nint ? bbi_arena_alloc(&c->arena, (size_t)candidate->nint * sizeof *ints) : NULL;
-    if (!n || (candidate->nint && !ints)) {
-        bbi_fail(BB_OUT_OF_MEMORY, "formula: out of memory");
-        return NULL;
-    }
+    if (!n || (candidate->nint && !ints)) return NULL;
     *n = *candidate;
     if (ints) memcpy(ints, candidate->ints, (size_t)candidate->nint * sizeof *ints);
     n->ints = ints;
     n->id = (int32_t)c->node_count++;
     const bbi_node **slot = &c->table[n->hash & (uint64_t)(c->table_size - 1)];
     n->next = *slot;
-    return *slot = n;
+    *slot = n;
+    return n;
+}
+
+static const bbi_node *insert_node(bbi_context *c, const bbi_node *candidate) {
+    if (!has_room(c)) return NULL;
+    const bbi_node *n = store_node(c, candidate);
+    if (!n) bbi_fail(BB_OUT_OF_MEMORY, "formula: out of memory");
+    return n;
+}
+
+/* Rewriting descends into shared subexpressions: without memory of what became of a candidate it would take
+ * time exponential in the depth of some formulas. Forgetting (out of memory) only costs time. */
+static void remember(bbi_context *c, const bbi_node *candidate, const bbi_node *image) {
+    if (c->node_count >= INT32_MAX) return;
+    bbi_node *n = store_node(c, candidate);
+    if (n) n->image = image;
 }
 
 /* The depth bound is never met by the rules as they are; should it be, the node is merely left as it stands.
@@ -116,14 +139,17 @@ static const bbi_node *insert_node(bbi_context *c, const bbi_node *candidate) {
 static const bbi_node *intern(bbi_context *c, bbi_node *candidate) {
     candidate->hash = node_hash(candidate, c->raw);
     const bbi_node *n = find_node(c, candidate);
-    if (n) return n;
+    if (n) return n->image ? n->image : n;
     if (!c->raw && candidate->narg > 0 && c->depth < MAX_REWRITE_DEPTH) {
         c->depth++;
         n = bbi_simplify(c, candidate);
         c->depth--;
-        if (n) return n;
+        if (n) {
+            remember(c, candidate, n);
+            return n;
+        }
         n = find_node(c, candidate);
-        if (n) return n;
+        if (n) return n->image ? n->image : n;
     }
     return insert_node(c, candidate);
 }

@@ -69,6 +69,7 @@ struct bbi_node {
     const bbi_node *arg[BBI_MAX_ARGS];
     const int64_t *ints;
     const bbi_node *next; /* chain of the intern table */
+    const bbi_node *image; /* NULL, or what a rewritten candidate became: such an entry of the table is in no formula */
     uint64_t hash;
 };
 
@@ -125,6 +126,8 @@ typedef struct bbi_definition {
     const bbi_node *init, *step, *merge, *finish; /* finish: of any dimension */
 } bbi_definition;
 
+enum { BBI_MAX_GROWTH = 1 << 18 }; /* nodes that one call of a public function may make */
+
 typedef struct bbi_context bbi_context; /* = struct bb_context */
 struct bbi_context {
     bbi_arena arena;
@@ -132,6 +135,7 @@ struct bbi_context {
     int64_t references;  /* atomic */
     const bbi_node **table; /* intern table, open chains */
     int64_t table_size, node_count;
+    int64_t node_limit;  /* no node is made beyond this count; 0: no limit. Set when a public function locks the context */
     bool raw;            /* build nodes without rewriting (the tests' oracle) */
     int depth;           /* of rewriting and macro expansion, bounded */
     int64_t rewrites;

@@ -2,6 +2,8 @@
  * mentions; a loop is spliced into its parent when it closes, so what the parent received meanwhile stands before it. */
 #include "lower.h"
 
+enum { MAX_INSTRUCTIONS = 1 << 16, MAX_INDICES = 1 << 13, MAX_DEPTH = 1000 };
+
 static bb_status no_memory(void) { return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory"); }
 
 bb_status bbi_builder_open(bbi_builder_state *b, bbi_stage_builder *stage, bbi_code *code, uint8_t native) {
@@ -23,16 +25,31 @@ void bbi_builder_free(bbi_builder_state *b) {
     for (int32_t n = 0; n < b->scope_count; n++) bbi_free(b->scope[n].list);
     bbi_free(b->scope);
     bbi_free(b->operand);
+    bbi_free(b->scope_of);
     bbi_table_free(&b->memo);
     *b = (bbi_builder_state){0};
 }
 
 bb_status bbi_emit(bbi_builder_state *b, int32_t scope, const bbi_instruction *instruction) {
+    if (scope < 0) return BB_OUT_OF_MEMORY;
+    if (++b->instruction_count > MAX_INSTRUCTIONS)
+        return bbi_fail(BB_BAD_SHAPE, "the formula needs more than %d instructions per pair: write it with shorter vectors or fewer operations",
+                        (int)MAX_INSTRUCTIONS);
     bbi_scope *s = &b->scope[scope];
     bbi_instruction *list = bbi_grow(s->list, s->count, &s->capacity, sizeof *list);
     if (!list) return no_memory();
     s->list = list;
     s->list[s->count++] = *instruction;
+    return BB_OK;
+}
+
+/* Components on demand may be demanded very often: a scan of scans asks for each many times. */
+bb_status bbi_builder_check(const bbi_builder_state *b) {
+    if (b->stage->stage->nsize > BBI_SIZE_SLOTS || b->code->index_count > MAX_INDICES)
+        return bbi_fail(BB_BAD_SHAPE, "the formula needs more than %d run-time sizes or %d indices: write it with fewer long vectors",
+                        (int)BBI_SIZE_SLOTS, (int)MAX_INDICES);
+    if (b->depth > MAX_DEPTH)
+        return bbi_fail(BB_BAD_SHAPE, "the formula is nested more than %d deep: write it with fewer operations", (int)MAX_DEPTH);
     return BB_OK;
 }
 
@@ -61,16 +78,26 @@ static int32_t depth_of(const bbi_builder_state *b, int32_t scope) {
     return depth;
 }
 
-int32_t bbi_scope_of_index(const bbi_builder_state *b, int32_t index) {
-    const bbi_index *ix = &b->code->index[index];
-    if (ix->op == BBI_IX_CONST || ix->op == BBI_IX_SIZE) return 0;
-    if (ix->op == BBI_IX_COUNTER) {
-        for (int32_t n = b->scope_count - 1; n > 0; n--)
-            if (b->scope[n].counter == ix->value) return n;
-        return 0;
+/* The operands of an index have smaller numbers: one pass forward, and no index is looked at twice. */
+int32_t bbi_scope_of_index(bbi_builder_state *b, int32_t index) {
+    while (b->scope_of_count <= index) {
+        const bbi_index *ix = &b->code->index[b->scope_of_count];
+        int32_t *grown = bbi_grow(b->scope_of, b->scope_of_count, &b->scope_of_capacity, sizeof *grown), scope = 0;
+        if (!grown) {
+            no_memory();
+            return -1;
+        }
+        b->scope_of = grown;
+        if (ix->op == BBI_IX_COUNTER) {
+            for (int32_t n = b->scope_count - 1; n > 0 && scope == 0; n--)
+                if (b->scope[n].counter == ix->value) scope = n;
+        } else if (ix->op != BBI_IX_CONST && ix->op != BBI_IX_SIZE) {
+            int32_t x = grown[ix->a], y = grown[ix->b];
+            scope = depth_of(b, x) > depth_of(b, y) ? x : y;
+        }
+        b->scope_of[b->scope_of_count++] = scope;
     }
-    int32_t x = bbi_scope_of_index(b, ix->a), y = bbi_scope_of_index(b, ix->b);
-    return depth_of(b, x) > depth_of(b, y) ? x : y;
+    return b->scope_of[index];
 }
 
 int32_t bbi_new_value(bbi_builder_state *b) { return b->code->value_count++; }

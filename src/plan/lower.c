@@ -340,7 +340,7 @@ static bb_status lower_index(bbi_builder_state *b, const bbi_node *node, int32_t
 }
 
 /* ---- dispatch --------------------------------------------------------------------------------------------------------------------------------------------------- */
-static bool computed_here(const bbi_builder_state *b, const bbi_node *node) {
+bool bbi_computed_here(const bbi_builder_state *b, const bbi_node *node) {
     if (bbi_op_info(node->op)->kind == BBI_LEAF) return false;
     uint8_t space = bbi_space_of(b->stage, node);
     if (b->epilogue) { /* values over the stage's own reductions exist nowhere else */
@@ -359,6 +359,8 @@ static bb_status lower_computed(bbi_builder_state *b, const bbi_node *node, int3
     }
 }
 
+enum { DEPTH_OF_CHAINS = 200 };
+
 bb_status bbi_lower(bbi_builder_state *b, const bbi_node *node, int32_t index, bbi_operand *result) {
     if (index < 0) return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory");
     if (node->op == BBI_OP_CONST) return lower_constant(b, node->value, result);
@@ -372,13 +374,18 @@ bb_status bbi_lower(bbi_builder_state *b, const bbi_node *node, int32_t index, b
         return BB_OK;
     }
     if (bbi_op_info(node->op)->kind == BBI_INDEX) return lower_index(b, node, index, result);
-    if (!computed_here(b, node)) return lower_located(b, node, index, result);
+    if (!bbi_computed_here(b, node)) return lower_located(b, node, index, result);
     int64_t known = bbi_table_get(&b->memo, node->id, index);
     if (known >= 0) {
         *result = b->operand[known];
         return BB_OK;
     }
-    BBI_FORWARD(lower_computed(b, node, index, result));
+    BBI_FORWARD(bbi_builder_check(b));
+    if (b->depth >= DEPTH_OF_CHAINS && (node->op == BBI_OP_add || node->op == BBI_OP_sub)) BBI_FORWARD(bbi_lower_chain(b, node, index));
+    b->depth++;
+    bb_status status = lower_computed(b, node, index, result);
+    b->depth--;
+    if (status != BB_OK) return status;
     int32_t capacity = (int32_t)b->operand_capacity;
     bbi_operand *grown = bbi_grow(b->operand, b->operand_count, &capacity, sizeof *grown);
     if (!grown) return BB_OUT_OF_MEMORY;

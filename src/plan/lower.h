@@ -29,6 +29,9 @@ typedef struct bbi_builder_state {
     bool epilogue;    /* the stage's own reductions are available */
     bbi_scope *scope;
     int32_t scope_count, scope_capacity;
+    int32_t *scope_of; /* by index, filled as far as was asked for */
+    int32_t scope_of_count, scope_of_capacity;
+    int32_t instruction_count, depth; /* depth: of bbi_lower in itself */
     bbi_table memo;   /* (node id, index) -> operand number */
     bbi_operand *operand;
     int64_t operand_count, operand_capacity;
@@ -39,8 +42,9 @@ bb_status bbi_builder_close(bbi_builder_state *b); /* writes the root's list int
 void bbi_builder_free(bbi_builder_state *b);
 int32_t bbi_scope_open(bbi_builder_state *b, int32_t parent, int32_t trip); /* the new scope, -1 on error; its counter is scope[..].counter */
 bb_status bbi_scope_close(bbi_builder_state *b, int32_t scope);
-int32_t bbi_scope_of_index(const bbi_builder_state *b, int32_t index); /* the innermost loop whose counter the index mentions */
+int32_t bbi_scope_of_index(bbi_builder_state *b, int32_t index); /* the innermost loop whose counter the index mentions; -1 on error */
 bb_status bbi_emit(bbi_builder_state *b, int32_t scope, const bbi_instruction *instruction);
+bb_status bbi_builder_check(const bbi_builder_state *b); /* an error where the code grows beyond all bounds */
 int32_t bbi_new_value(bbi_builder_state *b);
 int32_t bbi_ix(bbi_builder_state *b, bbi_index_op op, int32_t x, int32_t y);
 int32_t bbi_ix_const(bbi_builder_state *b, int64_t value);
@@ -50,6 +54,9 @@ bool bbi_ix_is_const(const bbi_builder_state *b, int32_t index, int64_t *value);
 /* ---- lower.c --------------------------------------------------------------------------------------------------------------------------- */
 /* Component `index` of a node as an operand; instructions are added to the scopes that they belong to. */
 bb_status bbi_lower(bbi_builder_state *b, const bbi_node *node, int32_t index, bbi_operand *result);
+bool bbi_computed_here(const bbi_builder_state *b, const bbi_node *node); /* by the code under construction */
+/* chain.c: lowers what a long chain of additions consists of, innermost first, so that bbi_lower need not descend along it. */
+bb_status bbi_lower_chain(bbi_builder_state *b, const bbi_node *node, int32_t index);
 /* For every component k of node: instruction (SUM or OUT) with index first + k; SUM takes a product's factors apart. */
 bb_status bbi_lower_sink(bbi_builder_state *b, const bbi_node *node, bbi_step kind, int32_t first);
 

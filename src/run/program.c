@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-void bbi_context_lock(const bbi_context *c) { bbi_mutex_lock(c->mutex); }
+void bbi_context_lock(const bbi_context *c) {
+    bbi_mutex_lock(c->mutex);
+    ((bbi_context *)c)->node_limit = c->node_count + BBI_MAX_GROWTH;
+}
 void bbi_context_unlock(const bbi_context *c) { bbi_mutex_unlock(c->mutex); }
 
 bool bbi_options_fit(size_t size, size_t ours, const char *what) {
