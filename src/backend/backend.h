@@ -58,6 +58,9 @@ int64_t bbi_fold_index_count(const bbi_folding *f);
 void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes, double *value, int64_t *index);
 void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index);
 void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value, const int64_t *more_index); /* first <- first then more */
+/* Direct schedule, all columns in one state: an output of its first `lanes` rows at once, dst[d * stride + lane] of type R. False where results are
+ * finished row by row (indices, compensated sums, ...). */
+bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst, int64_t stride);
 /* dim values of an output (LSE: m + log s ...), rounded to R by the caller; indices for BBI_OUT_INDEX as doubles are read by the caller from index. */
 void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index, double *result);
 

@@ -378,6 +378,28 @@ void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, 
     if (of->close) of->close(f, value, index);
 }
 
+/* SUM, PROD, MIN and MAX keep their values first in the cell, component after component. */
+bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst,
+                           int64_t stride)
+{
+    bool sums = f->fold.family == BBI_FAMILY_SUM, wide = sums ? bbi_fold_wide(f) : f->is_double;
+    bool plain = f->fold.family == BBI_FAMILY_PROD || f->fold.family == BBI_FAMILY_MIN || f->fold.family == BBI_FAMILY_MAX;
+    if (output != BBI_OUT_VALUE || !(plain || (sums && !is_kahan(f)))) return false;
+    int64_t step = sums ? bbi_fold_sum_bytes(f) : BBI_LANE_BYTES;
+    for (int64_t c = 0; c < f->fold.dim; c++) {
+        const char *from = (const char *)state + c * step;
+        for (int64_t lane = 0; lane < lanes; lane++) {
+            double value = bbi_fold_real(from, wide, lane) + (sums ? 0.0 : -0.0); /* a sum is never -0 */
+            if (f->is_double) {
+                ((double *)dst)[c * stride + lane] = value;
+            } else {
+                ((float *)dst)[c * stride + lane] = (float)value;
+            }
+        }
+    }
+    return true;
+}
+
 void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index)
 {
     family_of(f)->neutral(f, value, index);

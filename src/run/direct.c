@@ -115,6 +115,38 @@ static void take_partial(const direct *d, int64_t row, double *value, int64_t *i
     }
 }
 
+/* Whole lane blocks of results, where every fold can give them: otherwise false, and rows are finished one by one. */
+static bool finish_blocks(const direct *d, int64_t blocks) {
+    const bbi_stage *stage = d->stage;
+    for (int32_t k = 0; k < stage->nresult; k++)
+        if (stage->result[k].fold >= 0) return false;
+    for (int64_t block = 0; block < blocks; block++) {
+        char *state = d->state + block * d->s->state_bytes;
+        for (int32_t fold = 0; fold < stage->nfold; fold++) {
+            const bbi_folding *folding = &d->code->folding[fold];
+            for (int32_t k = 0; k < stage->nread; k++) {
+                const bbi_read *read = &stage->read[k];
+                char *target = d->row + read->first * d->s->row_stride * d->size + block * BBI_LANE_BYTES;
+                if (read->fold != fold) continue;
+                if (!bbi_fold_finish_block(folding, read->output, state, lanes_of(d, block), target, d->s->row_stride))
+                    return false; /* at the first block: it does not depend on the block */
+            }
+            state = next_state(folding, state);
+        }
+    }
+    return true;
+}
+
+static void finish_rows(const direct *d) {
+    double *value = (double *)(void *)(d->worker->workspace + d->s->value);
+    int64_t *index = (int64_t *)(void *)(d->worker->workspace + d->s->index);
+    for (int64_t row = 0; row < d->item->rows; row++) {
+        if (d->s->chunks > 1) bbi_partial_slot(d->worker, d->item, row, &value, &index);
+        take_partial(d, row, value, index);
+        if (d->s->chunks == 1) bbi_finish_row(d->worker, d->item, row, value, index);
+    }
+}
+
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item) {
     const bbi_schedule *s = worker->schedule;
     char *w = worker->workspace;
@@ -128,12 +160,6 @@ void bbi_run_direct(bbi_worker *worker, const bbi_item *item) {
     begin(&d, blocks);
     walk(&d, blocks);
     if (bbi_run_stopped(worker->run)) return;
-    double *value = (double *)(void *)(w + s->value);
-    int64_t *index = (int64_t *)(void *)(w + s->index);
-    for (int64_t row = 0; row < item->rows; row++) {
-        if (s->chunks > 1) bbi_partial_slot(worker, item, row, &value, &index);
-        take_partial(&d, row, value, index);
-        if (s->chunks == 1) bbi_finish_row(worker, item, row, value, index);
-    }
+    if (s->chunks > 1 || !finish_blocks(&d, blocks)) finish_rows(&d);
     if (s->chunks == 1) bbi_finish_item(worker, item);
 }
