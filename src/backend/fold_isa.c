@@ -130,8 +130,7 @@ BB_INLINE VM is_better(bool max, V a, V b) { return max ? v_gt(a, b) : v_lt(a, b
 
 /* A tile where a lane improves, or a lane that has seen no number yet: cast by cast, strictly better only, so
  * that the first of equals stays. */
-BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, int64_t *index, int64_t first,
-                       int64_t lane_step)
+BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, int64_t *index, int64_t first)
 {
     V m = v_loadu(best);
     VM unseen = v_eq(v_loadu(seen), K(0));
@@ -149,7 +148,26 @@ BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, in
     v_storeu(casts_hit, hit);
     for (unsigned bits = lane_bits(v_ge(hit, K(0))); bits; bits &= bits - 1) {
         int l = __builtin_ctz(bits);
-        index[l] = first + (int64_t)casts_hit[l] + l * lane_step;
+        index[l] = first + (int64_t)casts_hit[l];
+    }
+}
+
+/* Where the lanes of a cell are columns of one row, they share the best of all: only what is better than that
+ * concerns the row, and lanes that see few columns each would improve all the time. */
+BB_INLINE void improve_row(bool max, const R *p, int64_t lanes, R *best, R *seen, int64_t *index,
+                           int64_t first)
+{
+    R b = best[0];
+    int64_t at = seen[0] != 0 ? index[0] : -1, before = at;
+    for (int64_t l = 0; l < lanes; l++) {
+        if (p[l] != p[l] || (at >= 0 && !(max ? p[l] > b : p[l] < b))) continue;
+        b = p[l];
+        at = first + l;
+    }
+    for (int64_t l = 0; at != before && l < LANES; l++) {
+        best[l] = b;
+        seen[l] = 1;
+        index[l] = at;
     }
 }
 
@@ -173,8 +191,13 @@ BB_INLINE void extreme(bool max, const bbi_fold_tile *t)
                 for (int64_t q = q0; q < q0 + casts; q++) least = better(max, v_loadu(p + q * LANES), least);
                 VM rare = v_or(is_better(max, least, m), v_eq(v_loadu(seen + v * BB_W), K(0)));
                 if (__builtin_expect(!v_any(rare), 1)) continue;
+                if (t->lane_step) {
+                    int64_t left = t->lanes - v * BB_W;
+                    improve_row(max, p, left < BB_W ? left : BB_W, best, seen, index, t->first + v * BB_W);
+                    continue;
+                }
                 improve(max, p + q0 * LANES, casts, best + v * BB_W, seen + v * BB_W, index + v * BB_W,
-                        t->first + q0 + v * BB_W * t->lane_step, t->lane_step);
+                        t->first + q0);
             }
         }
     }
