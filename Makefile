@@ -17,6 +17,7 @@ CTEST = $(dir $(CMAKE))ctest
 GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
 TEST_ENVIRONMENT = BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache BENBEN_BUILD=$(CURDIR)/$(BUILD)
 
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: all build configure check check-unit check-python check-all demo bench golden install clean
 all: build
 
