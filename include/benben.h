@@ -1,33 +1,42 @@
 /* benben.h: symbolic matrices that are never stored.
  *
- * A tutorial (tests/unit/test_tutorial.c runs it):
+ * A tutorial, which the tests compile and run as it stands (cmake/tutorial.cmake):
  *
  *   #include <benben.h>
  *
- *   // 1. A formula. x is indexed by i, y and b by j, s is a parameter; the number is the dimension. sum_j folds j.
+ *   // 1. A formula. x has a row for each i, y and b for each j, s is a parameter; the number is the dimension. sum_j folds j.
  *   bb_context *context;
  *   bb_program *program;
- *   bb_context_new(&context);
- *   bb_program_parse(context, "sum_j(exp(-sqdist(x:i3, y:j3) / s:p1) * b:j1)", NULL, 0, &program);
+ *   if (bb_context_new(&context) != BB_OK) return 1;
+ *   if (bb_program_parse(context, "sum_j(exp(-sqdist(x:i3, y:j3) / s:p1) * b:j1)", NULL, 0, &program) != BB_OK) return 1;
  *
- *   // 2. Something that can run. Nothing is compiled yet: the first small call is interpreted, a large one compiled.
+ *   // 2. Something that can run. Nothing is compiled yet: small calls are interpreted, large ones compiled meanwhile.
  *   bb_kernel *kernel;
- *   bb_compile(program, NULL, &kernel);
+ *   if (bb_compile(program, NULL, &kernel) != BB_OK) return 1;
  *
  *   // 3. Arrays: the caller's memory, in the order in which the variables were declared (x, y, s, b).
  *   float x[2 * 3] = {0, 0, 0, 1, 0, 0}, y[3 * 3] = {0, 0, 0, 1, 0, 0, 0, 1, 0}, s[1] = {2}, b[3] = {1, 2, 3}, a[2];
  *   int64_t x_shape[2] = {2, 3}, y_shape[2] = {3, 3}, s_shape[1] = {1}, b_shape[2] = {3, 1}, a_shape[2] = {2, 1};
- *   bb_array inputs[4] = {bb_array_of(x, BB_FLOAT32, 2, x_shape), bb_array_of(y, BB_FLOAT32, 2, y_shape),
+ *   bb_array inputs[5] = {bb_array_of(x, BB_FLOAT32, 2, x_shape), bb_array_of(y, BB_FLOAT32, 2, y_shape),
  *                         bb_array_of(s, BB_FLOAT32, 1, s_shape), bb_array_of(b, BB_FLOAT32, 2, b_shape)};
  *   bb_array output = bb_array_of(a, BB_FLOAT32, 2, a_shape);
  *   if (bb_run(kernel, inputs, 4, &output, 1, NULL) != BB_OK) puts(bb_last_error());
- *   // a = {1 + 5 exp(-1/2), 2 + exp(-1/2) + 3 exp(-1)}
+ *   // a = {1 + 5 * exp(-0.5), 2 + exp(-0.5) + 3 * exp(-1)}
  *
- *   // 4. Derivatives are programs: the gradient with respect to x has the inputs x, y, s, b and the cotangent of a.
+ *   // 4. Derivatives are programs. The gradient with respect to x has the inputs x, y, s, b and, shaped as a, its cotangent.
  *   bb_program *gradient;
- *   int wanted[1] = {0};
- *   bb_grad(program, wanted, 1, NULL, 0, &gradient);
+ *   bb_kernel *gradient_kernel;
+ *   int wanted[1] = {0}; // x is variable 0
+ *   if (bb_grad(program, wanted, 1, NULL, 0, &gradient) != BB_OK) return 1;
+ *   if (bb_compile(gradient, NULL, &gradient_kernel) != BB_OK) return 1;
+ *   float cotangent[2] = {1, 1}, dx[2 * 3];
+ *   inputs[4] = bb_array_of(cotangent, BB_FLOAT32, 2, a_shape);
+ *   output = bb_array_of(dx, BB_FLOAT32, 2, x_shape);
+ *   if (bb_run(gradient_kernel, inputs, 5, &output, 1, NULL) != BB_OK) puts(bb_last_error());
+ *   // dx = {2 * exp(-0.5), 3 * exp(-0.5), 0, -exp(-0.5) - 3 * exp(-1), 3 * exp(-1), 0}
  *
+ *   // 5. Handles are released in any order.
+ *   bb_kernel_release(gradient_kernel);
  *   bb_program_release(gradient);
  *   bb_kernel_release(kernel);
  *   bb_program_release(program);
