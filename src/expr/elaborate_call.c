@@ -178,8 +178,11 @@ bb_status bbi_elaborate_composite(const bbi_scope *s, const bbi_syntax *call, co
         bbi_fail_in(s, call, BB_BAD_ARGUMENT, "%s takes no list of pairs", call->name);
         return BB_BAD_ARGUMENT;
     }
-    bbi_binding bindings[3] = {{"f", a.f, 0}, {"K", NULL, a.k}, {"w", a.weight, 0}};
-    bbi_scope inner = {.c = s->c, .bindings = bindings, .binding_count = a.weight ? 3 : 2, .axis = a.axis};
+    bbi_place kept = (bbi_place)(a.f->place & ~a.axis);
+    const bbi_node *one = bbi_place_as(s->c, bbi_const(s->c, 1), kept);
+    if (!one) return bbi_fail_append("%s", "");
+    bbi_binding bindings[4] = {{"f", a.f, 0}, {"K", NULL, a.k}, {"one", one, 0}, {"w", a.weight, 0}};
+    bbi_scope inner = {.c = s->c, .bindings = bindings, .binding_count = a.weight ? 4 : 3, .axis = a.axis};
     const bbi_syntax *trees = bbi_table_syntax(s->c, row->text);
     bb_status status =
         trees ? bbi_elaborate(&inner, trees, outputs, max_outputs, noutput) : bbi_fail_append("%s", "");

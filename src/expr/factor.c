@@ -4,6 +4,8 @@
  * A factor leaves only where the rest still depends on the kept axes: with block-sparse ranges each row folds columns of its own. */
 #include "expr.h"
 
+#include <math.h>
+
 typedef struct split { /* value = outer * inner, outer free of the folded axis (NULL: 1), inner NULL: 1 */
     const bbi_node *outer, *inner;
     bool moved, failed;
@@ -78,7 +80,8 @@ static const bbi_node *both_axes(bbi_context *c, bbi_reduction reduction, const 
         if (r && w) {
             const bbi_node *p = bbi_op1(c, BBI_OP_exp, bbi_op2(c, BBI_OP_sub, f, r));
             const bbi_node *sum = bbi_reduce(c, BBI_RED_sum, BBI_IJ, 0, bbi_op2(c, BBI_OP_mul, p, w), NULL, NULL);
-            r = row->output == BBI_OUT_RATIO ? sum : bbi_op2(c, BBI_OP_add, r, bbi_op1(c, BBI_OP_log, sum));
+            const bbi_node *some = bbi_op2(c, BBI_OP_gt, r, bbi_const(c, -INFINITY)); /* the average of nothing is NaN */
+            r = row->output == BBI_OUT_RATIO ? bbi_op2(c, BBI_OP_div, sum, some) : bbi_op2(c, BBI_OP_add, r, bbi_op1(c, BBI_OP_log, sum));
         }
     } else {
         return NULL;
