@@ -1,6 +1,6 @@
-/* arrays.c: checks of the caller's arrays against the signature. Every message names the operand, what was found,
- * what was expected and what to do. Nothing here allocates, and a call on good arrays does little work: it is on the
- * path of the smallest problems. */
+/* arrays.c: checks of the caller's arrays against the signature. Every message names the operand, what was
+ * found, what was expected and what to do. Nothing here allocates, and a call on good arrays does little
+ * work: it is on the path of the smallest problems. */
 #include "execute.h"
 
 #include <stdio.h>
@@ -33,7 +33,8 @@ static int64_t dtype_bytes(int dtype) {
 /* ---- words for messages ---- */
 
 static const char *input_name(char *text, int position, const bbi_variable *variable) {
-    if (variable->name && variable->name[0]) snprintf(text, NAME_SIZE, "input %d '%.60s'", position, variable->name);
+    if (variable->name && variable->name[0])
+        snprintf(text, NAME_SIZE, "input %d '%.60s'", position, variable->name);
     else snprintf(text, NAME_SIZE, "input %d", position);
     return text;
 }
@@ -51,11 +52,13 @@ static const char *expected_shape(bbi_place place) {
     return place == BBI_I ? "(..., M, %lld)" : place == BBI_J ? "(..., N, %lld)" : "(..., %lld)";
 }
 
-static bb_status bad_input_shape(int position, const bbi_variable *variable, const bb_array *array, const char *why) {
+static bb_status bad_input_shape(int position, const bbi_variable *variable, const bb_array *array,
+                                 const char *why) {
     char name[NAME_SIZE], found[SHAPE_SIZE], expected[64];
     snprintf(expected, sizeof expected, expected_shape(variable->place), (long long)variable->dim);
-    return bbi_fail(BB_BAD_SHAPE, "%s has the shape %s, expected %s: %s", input_name(name, position, variable),
-                    shape_text(found, array->shape, array->ndim), expected, why);
+    return bbi_fail(BB_BAD_SHAPE, "%s has the shape %s, expected %s: %s",
+                    input_name(name, position, variable), shape_text(found, array->shape, array->ndim),
+                    expected, why);
 }
 
 /* ---- dtypes ---- */
@@ -63,9 +66,12 @@ static bb_status bad_input_shape(int position, const bbi_variable *variable, con
 static bb_status refuse_input_dtype(int position, const bbi_variable *variable, int dtype) {
     char name[NAME_SIZE];
     if (dtype == BBI_I64)
-        return bbi_fail(BB_BAD_DTYPE, "%s has the type int64, which is for lists of indices only: convert it to "
-                        "float32 or float64", input_name(name, position, variable));
-    return bbi_fail(BB_BAD_DTYPE, "%s has a type that is not supported: use float16, bfloat16, float32 or float64",
+        return bbi_fail(BB_BAD_DTYPE,
+                        "%s has the type int64, which is for lists of indices only: convert it to "
+                        "float32 or float64",
+                        input_name(name, position, variable));
+    return bbi_fail(BB_BAD_DTYPE,
+                    "%s has a type that is not supported: use float16, bfloat16, float32 or float64",
                     input_name(name, position, variable));
 }
 
@@ -89,15 +95,16 @@ static unsigned use_of(const bbi_plan *plan, int position) {
     return use;
 }
 
-bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput, const bbi_variable *signature,
-                               bool *is_double) {
+bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput,
+                               const bbi_variable *signature, bool *is_double) {
     int wide = -1, narrow = -1, unread_wide = -1, unread_narrow = -1;
     for (int k = 0; k < ninput; k++) {
         int dtype = bbi_array_dtype(&inputs[k]);
         bool floating = dtype >= 0 && dtype != BBI_I64;
         unsigned use = use_of(plan, k);
         if (floating && use & USED_AS_LIST) return refuse_list_dtype(k, &signature[k], dtype);
-        if (!floating && (dtype < 0 || use & USED_AS_SOURCE)) return refuse_input_dtype(k, &signature[k], dtype);
+        if (!floating && (dtype < 0 || use & USED_AS_SOURCE))
+            return refuse_input_dtype(k, &signature[k], dtype);
         if (!floating) continue;
         bool read = use != 0;
         int *first = dtype == BBI_F64 ? (read ? &wide : &unread_wide) : (read ? &narrow : &unread_narrow);
@@ -109,27 +116,14 @@ bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int
     }
     if (wide >= 0 && narrow >= 0) {
         char a[NAME_SIZE], b[NAME_SIZE];
-        return bbi_fail(BB_BAD_DTYPE, "%s has the type %s but %s has the type float64: convert one of them, "
-                        "single and double precision do not mix", input_name(a, narrow, &signature[narrow]),
-                        bbi_dtype_name(bbi_array_dtype(&inputs[narrow])), input_name(b, wide, &signature[wide]));
+        return bbi_fail(BB_BAD_DTYPE,
+                        "%s has the type %s but %s has the type float64: convert one of them, "
+                        "single and double precision do not mix",
+                        input_name(a, narrow, &signature[narrow]),
+                        bbi_dtype_name(bbi_array_dtype(&inputs[narrow])),
+                        input_name(b, wide, &signature[wide]));
     }
     *is_double = wide >= 0;
-    return BB_OK;
-}
-
-bb_status bbi_arrays_output_dtype(const bbi_plan *plan, const bb_array *inputs, int ninput,
-                                  const bbi_variable *signature, bb_dtype *dtype) {
-    static const bb_dtype public_dtype[] = {BB_FLOAT16, BB_BFLOAT16, BB_FLOAT32, BB_FLOAT64, BB_INT64};
-    bool is_double;
-    BBI_FORWARD(bbi_arrays_real_type(plan, inputs, ninput, signature, &is_double));
-    int common = -1;
-    for (int k = 0; k < ninput && !is_double; k++) {
-        int found = bbi_array_dtype(&inputs[k]);
-        if (found == BBI_I64 || found == BBI_F64) continue;
-        if (common < 0) common = found;
-        else if (common != found) common = BBI_F32;
-    }
-    *dtype = is_double ? BB_FLOAT64 : common < 0 ? BB_FLOAT32 : public_dtype[common];
     return BB_OK;
 }
 
@@ -143,7 +137,8 @@ bb_status bbi_run_options_of(const bb_run_options *options, bb_run_options *all)
     }
     all->size = sizeof *all;
     if (all->threads < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: %d threads", all->threads);
-    if (all->rows_i < 0 || all->rows_j < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: a negative number of rows");
+    if (all->rows_i < 0 || all->rows_j < 0)
+        return bbi_fail(BB_BAD_ARGUMENT, "run options: a negative number of rows");
     if (all->device_type != 0 && all->device_type != DEVICE_CPU)
         return bbi_fail(BB_DEVICE, "run options: device type %d, but this kernel runs on the CPU (1)",
                         (int)all->device_type);
@@ -158,13 +153,14 @@ int64_t bbi_array_count(const bb_array *array) {
 
 static bb_status check_memory(const bb_array *array, const char *name) {
     if (array->device_type != DEVICE_CPU)
-        return bbi_fail(BB_DEVICE, "%s lies on a device of type %d, but this kernel runs on the CPU (1): copy it there",
+        return bbi_fail(BB_DEVICE,
+                        "%s lies on a device of type %d, but this kernel runs on the CPU (1): copy it there",
                         name, (int)array->device_type);
     if (array->ndim < 0 || (array->ndim > 0 && !array->shape))
         return bbi_fail(BB_BAD_ARGUMENT, "%s has no shape", name);
     if (array->ndim > BBI_MAX_BATCH_DIMS + 2)
-        return bbi_fail(BB_BAD_SHAPE, "%s has %d dimensions, at most %d are supported", name, (int)array->ndim,
-                        BBI_MAX_BATCH_DIMS + 2);
+        return bbi_fail(BB_BAD_SHAPE, "%s has %d dimensions, at most %d are supported", name,
+                        (int)array->ndim, BBI_MAX_BATCH_DIMS + 2);
     int64_t count = 1;
     for (int k = 0; k < array->ndim; k++) {
         if (array->shape[k] < 0) return bbi_fail(BB_BAD_SHAPE, "%s has a negative extent", name);
@@ -182,9 +178,11 @@ static bb_status check_input(int position, const bbi_variable *variable, const b
         !array->data || array->shape[array->ndim - 1] != variable->dim) {
         char name[NAME_SIZE];
         BBI_FORWARD(check_memory(array, input_name(name, position, variable)));
-        if (array->ndim < trailing) return bad_input_shape(position, variable, array, "dimensions are missing");
+        if (array->ndim < trailing)
+            return bad_input_shape(position, variable, array, "dimensions are missing");
         if (array->shape[array->ndim - 1] != variable->dim)
-            return bad_input_shape(position, variable, array, "the last one must be the variable's dimension");
+            return bad_input_shape(position, variable, array,
+                                   "the last one must be the variable's dimension");
         return BB_OK;
     }
     int64_t count = 1;
@@ -199,8 +197,8 @@ static bb_status check_input(int position, const bbi_variable *variable, const b
     return BB_OK;
 }
 
-static bb_status agree_on_rows(const bb_array *inputs, int position, const bbi_variable *signature, int *first,
-                               int64_t asked, int64_t *rows) {
+static bb_status agree_on_rows(const bb_array *inputs, int position, const bbi_variable *signature,
+                               int *first, int64_t asked, int64_t *rows) {
     const bb_array *array = &inputs[position];
     const bbi_variable *variable = &signature[position];
     int64_t found = array->shape[array->ndim - 2];
@@ -210,25 +208,31 @@ static bb_status agree_on_rows(const bb_array *inputs, int position, const bbi_v
         *first = position;
         *rows = found;
         if (!asked || asked == found) return BB_OK;
-        return bbi_fail(BB_BAD_SHAPE, "%s has %lld rows, but the run options say rows_%s = %lld: leave that 0",
+        return bbi_fail(BB_BAD_SHAPE,
+                        "%s has %lld rows, but the run options say rows_%s = %lld: leave that 0",
                         input_name(a, position, variable), (long long)found, axis, (long long)asked);
     }
     if (*rows == found) return BB_OK;
-    return bbi_fail(BB_BAD_SHAPE, "%s has %lld rows but %s has %lld: all variables indexed by %s must have the same "
-                    "number", input_name(a, position, variable), (long long)found,
+    return bbi_fail(BB_BAD_SHAPE,
+                    "%s has %lld rows but %s has %lld: all variables indexed by %s must have the same "
+                    "number",
+                    input_name(a, position, variable), (long long)found,
                     input_name(b, *first, &signature[*first]), (long long)*rows, axis);
 }
 
-static bb_status broadcast(const bb_array *array, int position, const bbi_variable *variable, bbi_extent *extent) {
+static bb_status broadcast(const bb_array *array, int position, const bbi_variable *variable,
+                           bbi_extent *extent) {
     int own = array->ndim - (variable->place == BBI_P ? 1 : 2);
     for (int k = 0; k < own; k++) {
         int64_t *common = &extent->batch[extent->nbatch - own + k], found = array->shape[k];
         if (*common == found || found == 1) continue;
         if (*common != 1) {
             char name[NAME_SIZE], a[SHAPE_SIZE], b[SHAPE_SIZE];
-            return bbi_fail(BB_BAD_SHAPE, "%s has the batch shape %s, which does not broadcast with %s of the inputs "
-                            "before it: extents must be equal or 1", input_name(name, position, variable),
-                            shape_text(a, array->shape, own), shape_text(b, extent->batch, extent->nbatch));
+            return bbi_fail(BB_BAD_SHAPE,
+                            "%s has the batch shape %s, which does not broadcast with %s of the inputs "
+                            "before it: extents must be equal or 1",
+                            input_name(name, position, variable), shape_text(a, array->shape, own),
+                            shape_text(b, extent->batch, extent->nbatch));
         }
         *common = found;
     }
@@ -238,8 +242,10 @@ static bb_status broadcast(const bb_array *array, int position, const bbi_variab
 bb_status bbi_arrays_extent(const bb_array *inputs, int ninput, const bbi_variable *signature, int nsignature,
                             const bb_run_options *options, bbi_extent *extent) {
     if (ninput != nsignature || (ninput > 0 && !inputs))
-        return bbi_fail(BB_BAD_ARGUMENT, "%d inputs were given, the program has %d variables: pass one array for each, "
-                        "in the order of the signature", inputs ? ninput : 0, nsignature);
+        return bbi_fail(BB_BAD_ARGUMENT,
+                        "%d inputs were given, the program has %d variables: pass one array for each, "
+                        "in the order of the signature",
+                        inputs ? ninput : 0, nsignature);
     const size_t long_enough = offsetof(bb_run_options, rows_j) + sizeof options->rows_j;
     int64_t asked_i = options && options->size >= long_enough ? options->rows_i : 0;
     int64_t asked_j = options && options->size >= long_enough ? options->rows_j : 0;
@@ -289,17 +295,20 @@ static bb_status check_output(int position, const bb_array *array, const bb_outp
     }
     if (array->ndim != ndim || (ndim && memcmp(array->shape, shape, (size_t)ndim * sizeof *shape) != 0)) {
         char found[SHAPE_SIZE], expected[SHAPE_SIZE];
-        return bbi_fail(BB_BAD_SHAPE, "output %d has the shape %s, expected %s: bb_output_shape tells it", position,
-                        shape_text(found, array->shape, array->ndim), shape_text(expected, shape, ndim));
+        return bbi_fail(BB_BAD_SHAPE, "output %d has the shape %s, expected %s: bb_output_shape tells it",
+                        position, shape_text(found, array->shape, array->ndim),
+                        shape_text(expected, shape, ndim));
     }
     if (info->is_index ? dtype != BBI_I64 : dtype < 0 || dtype == BBI_I64)
         return bbi_fail(BB_BAD_DTYPE, "output %d has %s, expected %s", position,
                         dtype < 0 ? "a type that is not supported" : bbi_dtype_name(dtype),
                         info->is_index ? "int64: it holds indices" : "float16, bfloat16, float32 or float64");
-    for (int k = 0; array->strides && k < ndim; k++)
+    bool empty = false;
+    for (int k = 0; k < ndim; k++) empty = empty || shape[k] == 0;
+    for (int k = 0; !empty && array->strides && k < ndim; k++)
         if (array->strides[k] == 0 && shape[k] > 1)
-            return bbi_fail(BB_BAD_ARGUMENT, "output %d has stride 0 in dimension %d: its elements share memory", position,
-                            k);
+            return bbi_fail(BB_BAD_ARGUMENT,
+                            "output %d has stride 0 in dimension %d: its elements share memory", position, k);
     return BB_OK;
 }
 

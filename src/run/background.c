@@ -1,10 +1,10 @@
-/* background.c: pair kernels that become compiled. One detached thread per process takes requests from a queue and
- * ends when there are none; a caller who cannot wait for the queue compiles himself.
+/* background.c: pair kernels that become compiled. One detached thread per process takes requests from a
+ * queue and ends when there are none; a caller who cannot wait for the queue compiles himself.
  *
- * Everything but the function pointer is guarded by the monitor BBI_GLOBAL_POOL, which is never held during a compile.
- * The thread reaches a request through a counted reference and its source text alone, so executables and plans may
- * be freed under it; it touches nothing that is freed at exit. A forked child inherits requests but no thread: whoever
- * looks at a request compares process numbers and begins again. */
+ * Everything but the function pointer is guarded by the monitor BBI_GLOBAL_POOL, which is never held during a
+ * compile. The thread reaches a request through a counted reference and its source text alone, so executables
+ * and plans may be freed under it; it touches nothing that is freed at exit. A forked child inherits requests
+ * but no thread: whoever looks at a request compares process numbers and begins again. */
 #include "executable.h"
 
 #include <string.h>
@@ -13,12 +13,12 @@
 
 struct bbi_compiled {
     _Atomic(bbi_pair_kernel *) function;
-    _Atomic int state; /* bbi_compile_state; written under the monitor */
+    _Atomic int state;       /* bbi_compile_state; written under the monitor */
     _Atomic int64_t process; /* who queued or runs it */
     int references;
     bb_status status;
-    char *reason;      /* FAILED: the message */
-    char *source;      /* text, between request and compile */
+    char *reason; /* FAILED: the message */
+    char *source; /* text, between request and compile */
     bbi_jit_module *module;
     bbi_compiled *next; /* in the queue */
     const bbi_stage *stage;
@@ -74,8 +74,8 @@ static void set_state(bbi_compiled *compiled, bbi_compile_state state) {
     atomic_store(&compiled->state, state);
 }
 
-/* A forked child starts with an empty queue. References of the parent's queue and thread are given up; a request that
- * only they held stays behind as a small leak, because nothing may be destroyed here. */
+/* A forked child starts with an empty queue. References of the parent's queue and thread are given up; a
+ * request that only they held stays behind as a small leak, because nothing may be destroyed here. */
 static void lock_queue(void) {
     bbi_global_lock(BBI_GLOBAL_POOL);
     int64_t process = bbi_process_id();
@@ -124,12 +124,13 @@ static void publish(bbi_compiled *compiled, bbi_jit_module *module, void *symbol
     set_state(compiled, BBI_COMPILE_DONE);
 }
 
-/* Runs the compiler on a request whose state is RUNNING. Want of memory is no property of the source: it leaves the
- * request as if nobody had asked. */
+/* Runs the compiler on a request whose state is RUNNING. Want of memory is no property of the source: it
+ * leaves the request as if nobody had asked. */
 static bb_status compile(bbi_compiled *compiled, const char *source) {
     bbi_jit_module *module = NULL;
     void *symbol = NULL;
-    bb_status status = bbi_jit_load(source, BBI_KERNEL_SYMBOL, compiled->options.level, &module, &symbol, NULL);
+    bb_status status =
+        bbi_jit_load(source, BBI_KERNEL_SYMBOL, compiled->options.level, &module, &symbol, NULL);
     char *reason = status == BB_OK ? NULL : bbi_strdup(bb_last_error());
     bbi_global_lock(BBI_GLOBAL_POOL);
     compiled->status = status;
@@ -191,7 +192,8 @@ static void abandon_queue(void) {
     lock_queue();
     for (bbi_compiled *item = queue.first; item; item = item->next) {
         set_state(item, BBI_COMPILE_NONE);
-        drop(item); /* never the last reference: an executable that goes takes its requests out of the queue */
+        drop(
+            item); /* never the last reference: an executable that goes takes its requests out of the queue */
     }
     queue.first = NULL;
     queue.thread = false;
@@ -253,7 +255,8 @@ bb_status bbi_compiled_wait(bbi_compiled *compiled) {
         }
     }
     if (here) status = compile(compiled, source);
-    else if (state == BBI_COMPILE_FAILED) status = bbi_fail(compiled->status, "%s", bbi_compiled_reason(compiled));
+    else if (state == BBI_COMPILE_FAILED)
+        status = bbi_fail(compiled->status, "%s", bbi_compiled_reason(compiled));
     bbi_free(source);
     return status;
 }

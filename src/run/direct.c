@@ -1,5 +1,5 @@
-/* direct.c: the schedule with rows in lanes. An item packs its lane blocks once, then walks over the columns: each
- * block of columns is packed once and meets every lane block of the item while it is in the cache. */
+/* direct.c: the schedule with rows in lanes. An item packs its lane blocks once, then walks over the columns:
+ * each block of columns is packed once and meets every lane block of the item while it is in the cache. */
 #include "execute.h"
 
 #include <string.h>
@@ -43,11 +43,11 @@ static void call_pair(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
     const int64_t *sizes = d->stage->size;
     int64_t lanes = lanes_of(d, block), lane_stride = d->s->row_stride, cast_stride = d->s->column_stride;
     if (kernel)
-        kernel(sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum_of(d, block), d->out,
-               d->s->tile);
+        kernel(sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum_of(d, block),
+               d->out, d->s->tile);
     else
-        bbi_interp_pair(d->code->pair, false, sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts,
-                        sum_of(d, block), d->out, d->s->tile, d->interp);
+        bbi_interp_pair(d->code->pair, false, sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes,
+                        casts, sum_of(d, block), d->out, d->s->tile, d->interp);
 }
 
 static void step_folds(const direct *d, int64_t block, int64_t casts, int64_t position) {
@@ -65,13 +65,14 @@ static void flush_sums(const direct *d, int64_t block) {
     for (int32_t k = 0; k < d->stage->nfold; k++) {
         const bbi_folding *folding = &d->code->folding[k];
         if (folding->fold.sum_first >= 0)
-            bbi_fold_flush(folding, false, 1, state, sum_of(d, block) + folding->fold.sum_first * BBI_LANE_BYTES,
-                           d->stage->sum_count, lanes_of(d, block));
+            bbi_fold_flush(folding, false, 1, state,
+                           sum_of(d, block) + folding->fold.sum_first * BBI_LANE_BYTES, d->stage->sum_count,
+                           lanes_of(d, block));
         state = next_state(folding, state);
     }
 }
 
-/* The columns that are packed, `count` of them from this position of the sequence on, against one lane block. */
+/* The packed columns, `count` of them from this position of the sequence on, against one lane block. */
 static void meet(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t position, int64_t count) {
     if (d->stage->out_count == 0) {
         call_pair(d, kernel, block, 0, count);
@@ -108,14 +109,16 @@ static void take_partial(const direct *d, int64_t row, double *value, int64_t *i
         const bbi_folding *folding = &d->code->folding[k];
         if (d->item->first_position >= d->item->end_position) bbi_fold_neutral(folding, value, index);
         else
-            bbi_fold_partial(folding, false, state, row % d->s->lanes, lanes_of(d, row / d->s->lanes), value, index);
+            bbi_fold_partial(folding, false, state, row % d->s->lanes, lanes_of(d, row / d->s->lanes), value,
+                             index);
         value += bbi_fold_value_count(folding);
         index += bbi_fold_index_count(folding);
         state = next_state(folding, (char *)(uintptr_t)state);
     }
 }
 
-/* Whole lane blocks of results, where every fold can give them: otherwise false, and rows are finished one by one. */
+/* Whole lane blocks of results, where every fold can give them: otherwise false, and rows are finished one by
+ * one. */
 static bool finish_blocks(const direct *d, int64_t blocks) {
     const bbi_stage *stage = d->stage;
     for (int32_t k = 0; k < stage->nresult; k++)
@@ -128,7 +131,8 @@ static bool finish_blocks(const direct *d, int64_t blocks) {
                 const bbi_read *read = &stage->read[k];
                 char *target = d->row + read->first * d->s->row_stride * d->size + block * BBI_LANE_BYTES;
                 if (read->fold != fold) continue;
-                if (!bbi_fold_finish_block(folding, read->output, state, lanes_of(d, block), target, d->s->row_stride))
+                if (!bbi_fold_finish_block(folding, read->output, state, lanes_of(d, block), target,
+                                           d->s->row_stride))
                     return false; /* at the first block: it does not depend on the block */
             }
             state = next_state(folding, state);
@@ -150,10 +154,19 @@ static void finish_rows(const direct *d) {
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item) {
     const bbi_schedule *s = worker->schedule;
     char *w = worker->workspace;
-    direct d = {.worker = worker, .item = item, .s = s, .stage = &worker->run->plan->stage[worker->stage],
-                .code = &worker->run->executable->stage[worker->stage], .size = BBI_LANE_BYTES / s->lanes,
-                .uniform = w + s->uniform, .row = w + s->row, .column = w + s->column, .sum = w + s->sum,
-                .out = w + s->out, .state = w + s->state, .interp = w + s->interp};
+    direct d = {.worker = worker,
+                .item = item,
+                .s = s,
+                .stage = &worker->run->plan->stage[worker->stage],
+                .code = &worker->run->executable->stage[worker->stage],
+                .size = BBI_LANE_BYTES / s->lanes,
+                .uniform = w + s->uniform,
+                .row = w + s->row,
+                .column = w + s->column,
+                .sum = w + s->sum,
+                .out = w + s->out,
+                .state = w + s->state,
+                .interp = w + s->interp};
     int64_t blocks = (item->rows + s->lanes - 1) / s->lanes;
     bbi_load_uniform(worker, item->batch, item->batch_slot);
     bbi_load_rows(worker, item);

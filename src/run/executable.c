@@ -1,15 +1,16 @@
-/* executable.c: a plan made ready for one real type, and the decision when compiled code takes the place of the
- * interpreters. Both give the same bits, so that the decision is about time alone: a run never waits for a compile
- * unless it was told to. It begins interpreted, and its work items take the compiled kernel from the moment it is
- * there. */
+/* executable.c: a plan made ready for one real type, and the decision when compiled code takes the place of
+ * the interpreters. Both give the same bits, so that the decision is about time alone: a run never waits for
+ * a compile unless it was told to. It begins interpreted, and its work items take the compiled kernel from
+ * the moment it is there. */
 #include "executable.h"
 
 #include <string.h>
 
 #include "execute.h"
 
-/* A compile takes about 75 ms of one core. It is started when interpreters have spent a good part of that (some ten
- * operations per nanosecond), so that a kernel that is used a few times on small data costs no compile. */
+/* A compile takes about 75 ms of one core. It is started when interpreters have spent a good part of that
+ * (some ten operations per nanosecond), so that a kernel that is used a few times on small data costs no
+ * compile. */
 static const double work_before_compile = 1e8;
 /* From here on a look into the disk cache (about a millisecond) before the run begins is worth it. */
 static const double work_before_peek = 1e7;
@@ -23,8 +24,8 @@ static bb_status make_interp(const bbi_executable *e, const bbi_code *code, bool
     return *interp ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing an interpreter");
 }
 
-static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage, const bb_compile_options *options,
-                            bbi_stage_code *code) {
+static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage,
+                            const bb_compile_options *options, bbi_stage_code *code) {
     BBI_FORWARD(make_interp(e, &stage->uniform_code, true, 0, &code->uniform));
     BBI_FORWARD(make_interp(e, &stage->row_code, true, 0, &code->row));
     BBI_FORWARD(make_interp(e, &stage->column_code, true, 0, &code->column));
@@ -33,9 +34,11 @@ static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage, con
     code->folding = bbi_calloc((size_t)stage->nfold + 1, sizeof *code->folding);
     if (!code->folding) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a reduction");
     for (int32_t k = 0; k < stage->nfold; k++)
-        code->folding[k] = (bbi_folding){.fold = stage->fold[k], .scheme = e->scheme,
+        code->folding[k] = (bbi_folding){.fold = stage->fold[k],
+                                         .scheme = e->scheme,
                                          .accumulate_double = options->accumulate_double != 0,
-                                         .is_double = e->is_double, .level = e->level};
+                                         .is_double = e->is_double,
+                                         .level = e->level};
     for (int32_t k = 0; k < stage->nfold; k++) {
         bbi_user_step *step;
         if (stage->fold[k].family != BBI_FAMILY_USER) continue;
@@ -46,7 +49,8 @@ static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage, con
     for (int transposed = 0; transposed < 2; transposed++) {
         bbi_emit_options emit = {.is_double = e->is_double, .level = e->level, .transposed = transposed != 0};
         code->compiled[transposed] = bbi_compiled_new(stage, &emit);
-        if (!code->compiled[transposed]) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a kernel");
+        if (!code->compiled[transposed])
+            return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a kernel");
     }
     return BB_OK;
 }
@@ -54,7 +58,8 @@ static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage, con
 static int choose_level(void) {
     int level = bbi_cpu_level();
     const char *lower = bbi_environment("BENBEN_ISA");
-    if (lower && lower[0] >= '0' && lower[0] <= '9' && lower[1] == 0 && lower[0] - '0' < level) level = lower[0] - '0';
+    if (lower && lower[0] >= '0' && lower[0] <= '9' && lower[1] == 0 && lower[0] - '0' < level)
+        level = lower[0] - '0';
     return level;
 }
 
@@ -78,7 +83,8 @@ static bb_status choose_tiering(bbi_executable *e, const bb_compile_options *opt
     case BB_SUM_KAHAN: e->scheme = BBI_SCHEME_KAHAN; return BB_OK;
     case BB_SUM_DIRECT: e->scheme = BBI_SCHEME_DIRECT; return BB_OK;
     }
-    return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown summation scheme %d", (int)options->sum_scheme);
+    return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown summation scheme %d",
+                    (int)options->sum_scheme);
 }
 
 static bb_status make(bbi_executable *e, const bb_compile_options *options) {
@@ -86,7 +92,8 @@ static bb_status make(bbi_executable *e, const bb_compile_options *options) {
     BBI_FORWARD(choose_tiering(e, options));
     e->stage = bbi_calloc((size_t)plan->nstage + 1, sizeof *e->stage);
     if (!e->stage) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a program");
-    for (int32_t s = 0; s < plan->nstage; s++) BBI_FORWARD(make_stage(e, &plan->stage[s], options, &e->stage[s]));
+    for (int32_t s = 0; s < plan->nstage; s++)
+        BBI_FORWARD(make_stage(e, &plan->stage[s], options, &e->stage[s]));
     return BB_OK;
 }
 
@@ -142,7 +149,8 @@ static void prepare_auto(bbi_executable *e, bbi_compiled *compiled, double work)
 bb_status bbi_executable_prepare(bbi_executable *executable, int stage, bool transposed, double work) {
     bbi_stage_code *code = &executable->stage[stage];
     bbi_compiled *compiled = code->compiled[transposed];
-    if (executable->tiering == BBI_TIERING_INTERP || !compiled || bbi_compiled_function(compiled)) return BB_OK;
+    if (executable->tiering == BBI_TIERING_INTERP || !compiled || bbi_compiled_function(compiled))
+        return BB_OK;
     atomic_store_explicit(&code->used[transposed], true, memory_order_relaxed);
     if (executable->tiering == BBI_TIERING_AUTO) prepare_auto(executable, compiled, work);
     else if (executable->tiering == BBI_TIERING_BACKGROUND) bbi_compiled_start(compiled);
@@ -183,7 +191,8 @@ bb_target bbi_executable_tier(const bbi_executable *executable, const char **rea
             bool done = bbi_compiled_function(compiled) != NULL;
             ready += done;
             wanted += done || atomic_load(&code->used[transposed]);
-            if (!done && bbi_compiled_state(compiled) == BBI_COMPILE_FAILED) why = bbi_compiled_reason(compiled);
+            if (!done && bbi_compiled_state(compiled) == BBI_COMPILE_FAILED)
+                why = bbi_compiled_reason(compiled);
         }
         all = !code->compiled[0] || (wanted && ready == wanted);
     }

@@ -1,5 +1,5 @@
-/* executable.h: a plan made ready for one real type: interpreters of its codes, and pair kernels that arrive from
- * the compiler while the plan is already in use. Prototypes are grouped by file. */
+/* executable.h: a plan made ready for one real type: interpreters of its codes, and pair kernels that arrive
+ * from the compiler while the plan is already in use. Prototypes are grouped by file. */
 #ifndef BBI_EXECUTABLE_H
 #define BBI_EXECUTABLE_H
 
@@ -7,7 +7,7 @@
 
 #include "backend.h"
 
-/* ---- background.c: pair kernels that become compiled ------------------------------------------------------------ */
+/* ---- background.c: pair kernels that become compiled ---- */
 typedef enum bbi_compile_state {
     BBI_COMPILE_NONE,    /* nobody asked for it */
     BBI_COMPILE_QUEUED,  /* waits for the background thread */
@@ -30,7 +30,7 @@ void bbi_compiled_start(bbi_compiled *compiled);
 bb_status bbi_compiled_wait(bbi_compiled *compiled);
 const char *bbi_compiled_reason(const bbi_compiled *compiled); /* FAILED: why; lives as long as `compiled` */
 
-/* ---- executable.c ----------------------------------------------------------------------------------------------- */
+/* ---- executable.c ---- */
 typedef enum bbi_tiering {
     BBI_TIERING_INTERP,     /* never compile */
     BBI_TIERING_AUTO,       /* interpret; compile in the background once use has shown that it can pay */
@@ -49,29 +49,29 @@ typedef struct bbi_frame bbi_frame; /* memory of a run, kept for the next one; e
 typedef struct bbi_executable {
     const bbi_plan *plan;
     bool is_double;
-    bool required;       /* compiled code was asked for: no compiler is an error */
+    bool required; /* compiled code was asked for: no compiler is an error */
     int level;
     bbi_scheme scheme;
     bbi_tiering tiering;
     bbi_stage_code *stage;
-    _Atomic int64_t interpreted;  /* pair operations that interpreters have done for this executable */
+    _Atomic int64_t interpreted; /* pair operations that interpreters have done for this executable */
     _Atomic(bbi_frame *) spare;
 } bbi_executable;
 
-/* The plan is borrowed and must outlive the executable. options may be NULL. BENBEN_TARGET=interp|cpu decides where
- * the options leave the target open; BENBEN_ISA=0|1|2 lowers the instruction set (for tests). */
+/* The plan is borrowed and must outlive the executable. options may be NULL. BENBEN_TARGET=interp|cpu decides
+ * where the options leave the target open; BENBEN_ISA=0|1|2 lowers the instruction set (for tests). */
 bb_status bbi_executable_new(const bbi_plan *plan, bool is_double, const bb_compile_options *options,
                              bbi_executable **executable);
 /* No run may be under way; a background compile may: it finishes by itself and is thrown away. */
 void bbi_executable_free(bbi_executable *executable);
-/* Compiles what runs have used (what they would use, when there was none) and waits for it. Where compiled code is
- * optional a failure is no error: bbi_executable_tier tells. */
+/* Compiles what runs have used (what they would use, when there was none) and waits for it. Where compiled
+ * code is optional a failure is no error: bbi_executable_tier tells. */
 bb_status bbi_executable_wait(bbi_executable *executable);
-/* BB_TARGET_CPU once every pair kernel in use is compiled, else BB_TARGET_INTERP and why ("" when it is just not
- * compiled yet). */
+/* BB_TARGET_CPU once every pair kernel in use is compiled, else BB_TARGET_INTERP and why ("" when it is just
+ * not compiled yet). */
 bb_target bbi_executable_tier(const bbi_executable *executable, const char **reason);
-/* Applies the tiering before a stage runs with `work` pair operations: it may wait for a compile or start one. Only
- * where compiled code was asked for can it fail. */
+/* Applies the tiering before a stage runs with `work` pair operations: it may wait for a compile or start
+ * one. Only where compiled code was asked for can it fail. */
 bb_status bbi_executable_prepare(bbi_executable *executable, int stage, bool transposed, double work);
 
 #endif

@@ -1,18 +1,19 @@
-/* execute.c: the driver. A run checks its arrays, cuts the batch into slabs whose temporaries are small, and executes
- * the stages of the plan one after the other; the items of a stage are taken by threads from a counter. Threads are
- * made for a stage and joined at its end, so that a forked child finds nothing missing. Small problems meet neither a
- * thread nor an allocation: the frame that holds views, schedules and workspace is kept for the next run. */
+/* execute.c: the driver. A run checks its arrays, cuts the batch into slabs whose temporaries are small, and
+ * executes the stages of the plan one after the other; the items of a stage are taken by threads from a
+ * counter. Threads are made for a stage and joined at its end, so that a forked child finds nothing missing.
+ * Small problems meet neither a thread nor an allocation: the frame that holds views, schedules and workspace
+ * is kept for the next run. */
 #include "execute.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const double work_worth_a_thread = 5e5;        /* pair operations */
-static const int64_t workspaces_limit = 48 << 20;     /* bytes, all threads */
-static const int64_t temporaries_limit = 16 << 20;    /* bytes of a slab, but one batch element always fits */
-static const size_t kept_bytes = 1 << 20;             /* of each block of a frame between runs */
-static const double report_interval = 0.02;           /* seconds between two calls of the progress callback */
+static const double work_worth_a_thread = 5e5;     /* pair operations */
+static const int64_t workspaces_limit = 48 << 20;  /* bytes, all threads */
+static const int64_t temporaries_limit = 16 << 20; /* bytes of a slab, but one batch element always fits */
+static const size_t kept_bytes = 1 << 20;          /* of each block of a frame between runs */
+static const double report_interval = 0.02;        /* seconds between two calls of the progress callback */
 
 /* ---- frames ---- */
 
@@ -98,7 +99,8 @@ bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_
     int64_t size = t->index || is_double ? 8 : 4;
     bbi_array view = {.dtype = t->index ? BBI_I64 : is_double ? BBI_F64 : BBI_F32, .dim_stride = size};
     view.row_stride = t->dim * size;
-    view.data = run->temporary[array - run->plan->ninput] + slot * bbi_run_rows(run, t->place) * view.row_stride;
+    view.data =
+        run->temporary[array - run->plan->ninput] + slot * bbi_run_rows(run, t->place) * view.row_stride;
     return view;
 }
 
@@ -164,8 +166,11 @@ static void report(region *r) {
 }
 
 static void work(region *r, char *workspace, bool reports) {
-    bbi_worker worker = {.run = r->run, .stage = r->stage, .schedule = &r->run->schedule[r->stage],
-                         .workspace = workspace, .uniform_batch = -1};
+    bbi_worker worker = {.run = r->run,
+                         .stage = r->stage,
+                         .schedule = &r->run->schedule[r->stage],
+                         .workspace = workspace,
+                         .uniform_batch = -1};
     for (;;) {
         int64_t number = atomic_fetch_add(&r->next, 1);
         if (number >= r->items || bbi_run_stopped(r->run)) return;
@@ -221,11 +226,13 @@ static void work_together(region *r, char *workspace) {
 static bb_status run_region(region *r) {
     bbi_run *run = r->run;
     char *workspace = need(&run->frame->workspace, run->schedule[r->stage].bytes + 64);
-    if (!workspace) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %lld bytes for a thread's workspace",
-                                    (long long)run->schedule[r->stage].bytes);
+    if (!workspace)
+        return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %lld bytes for a thread's workspace",
+                        (long long)run->schedule[r->stage].bytes);
     work_together(r, workspace);
     bb_status status = (bb_status)atomic_load(&run->stop);
-    if (status == BB_CANCELLED) return bbi_fail(BB_CANCELLED, "the run was cancelled: its outputs are incomplete");
+    if (status == BB_CANCELLED)
+        return bbi_fail(BB_CANCELLED, "the run was cancelled: its outputs are incomplete");
     return status == BB_OK ? BB_OK : bbi_fail(status, "%s", run->message);
 }
 
@@ -251,20 +258,23 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     BBI_FORWARD(run_region(&r));
     run->work_done += r.work;
     if (s->chunks == 1) return BB_OK;
-    region merging = {.run = run, .stage = number, .groups = s->groups, .chunks = 1, .items = s->groups * slots,
+    region merging = {.run = run,
+                      .stage = number,
+                      .groups = s->groups,
+                      .chunks = 1,
+                      .items = s->groups * slots,
                       .perform = bbi_merge_item};
     return run_region(&merging);
 }
 
 /* ---- a run ---- */
 
-static bb_status check_k(const bbi_run *run, const bbi_stage *stage, int64_t rows, int64_t columns) {
+static bb_status check_k(const bbi_stage *stage, int64_t rows, int64_t columns) {
     for (int32_t k = 0; k < stage->nfold && rows > 0; k++)
         if (stage->fold[k].family == BBI_FAMILY_KMIN && stage->fold[k].k > columns)
             return bbi_fail(BB_BAD_SHAPE, "K = %lld smallest values of %lld columns (%s): give K <= %s",
-                            (long long)stage->fold[k].k, (long long)columns, stage->folded == BBI_I ? "i" : "j",
-                            stage->folded == BBI_I ? "M" : "N");
-    (void)run;
+                            (long long)stage->fold[k].k, (long long)columns,
+                            stage->folded == BBI_I ? "i" : "j", stage->folded == BBI_I ? "M" : "N");
     return BB_OK;
 }
 
@@ -284,7 +294,7 @@ static bb_status make_schedules(bbi_run *run) {
         int64_t rows = bbi_run_rows(run, stage->kept), columns = bbi_run_rows(run, stage->folded);
         bool folds = stage->folded != BBI_P && !stage->list;
         bool ranges = folds && run->segments && stage->kept != BBI_P;
-        if (folds) BBI_FORWARD(check_k(run, stage, rows, columns));
+        if (folds) BBI_FORWARD(check_k(stage, rows, columns));
         bbi_schedule *s = &run->schedule[k];
         bbi_schedule_make(run->executable, k, rows, columns, run->slots, ranges, s);
         if (ranges) s->work *= density(run, stage, (double)rows, (double)columns);
@@ -320,7 +330,9 @@ static bb_status reserve_memory(bbi_run *run) {
     int64_t all = bytes + 8 * (values + indices);
     if (all == 0) return BB_OK;
     char *memory = need(&run->frame->memory, (size_t)all);
-    if (!memory) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %lld bytes for intermediate values", (long long)all);
+    if (!memory)
+        return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %lld bytes for intermediate values",
+                        (long long)all);
     run->partial_value = (double *)(void *)(memory + bytes);
     run->partial_index = (int64_t *)(void *)(memory + bytes + 8 * values);
     for (int32_t k = 0; k < run->plan->ntemporary; k++) {
@@ -351,7 +363,8 @@ static bb_status make_segments(bbi_run *run, block *memory) {
     if (!options->ranges) return BB_OK;
     int64_t structures = options->ranges_count > 1 ? options->ranges_count : 1;
     if (structures > 1 && structures != run->extent.batches)
-        return bbi_fail(BB_BAD_RANGES, "%lld structures of ranges for %lld batch elements: give one for all or one each",
+        return bbi_fail(BB_BAD_RANGES,
+                        "%lld structures of ranges for %lld batch elements: give one for all or one each",
                         (long long)structures, (long long)run->extent.batches);
     bool wanted[2] = {false, false};
     for (int32_t k = 0; k < run->plan->nstage; k++) {
@@ -365,8 +378,8 @@ static bb_status make_segments(bbi_run *run, block *memory) {
     if (!run->segments) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the ranges");
     for (int64_t k = 0; k < 2 * structures; k++)
         if (wanted[k % 2])
-            BBI_FORWARD(bbi_ranges_segments(options->ranges, k / 2, k % 2 ? BBI_J : BBI_I, run->extent.m, run->extent.n,
-                                            &run->segments[k]));
+            BBI_FORWARD(bbi_ranges_segments(options->ranges, k / 2, k % 2 ? BBI_J : BBI_I, run->extent.m,
+                                            run->extent.n, &run->segments[k]));
     return BB_OK;
 }
 
@@ -384,7 +397,8 @@ static bool meets_inputs(const bb_array *output, const bb_array *inputs, int nin
     return false;
 }
 
-/* Results are written while inputs are still read: such an output is computed elsewhere and copied at the end. */
+/* Results are written while inputs are still read: such an output is computed elsewhere and copied at the
+ * end. */
 static bb_status move_apart(bbi_run *run, const bb_array *output, int position, const bb_output_info *info,
                             bb_array *apart) {
     int64_t bytes = bbi_array_count(output) * (output->dtype_bits / 8);
@@ -392,13 +406,17 @@ static bb_status move_apart(bbi_run *run, const bb_array *output, int position, 
     apart->byte_offset = 0;
     apart->strides = NULL;
     apart->data = bbi_alloc_aligned((size_t)bytes);
-    if (!apart->data) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: output %d shares memory with an input and "
-                                      "needs a copy of %lld bytes", position, (long long)bytes);
+    if (!apart->data)
+        return bbi_fail(BB_OUT_OF_MEMORY,
+                        "out of memory: output %d shares memory with an input and "
+                        "needs a copy of %lld bytes",
+                        position, (long long)bytes);
     bbi_view_of(apart, info->place == BB_NONE ? 1 : 2, &run->extent, &run->output[position]);
     return BB_OK;
 }
 
-static bb_status run_apart(bbi_run *run, const bb_array *inputs, const bb_array *outputs, const bb_output_info *info) {
+static bb_status run_apart(bbi_run *run, const bb_array *inputs, const bb_array *outputs,
+                           const bb_output_info *info) {
     int count = run->plan->noutput;
     bb_array *apart = bbi_calloc((size_t)count, sizeof *apart);
     bb_status status = apart ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing outputs");
@@ -425,14 +443,14 @@ static bb_status run_arrays(bbi_run *run, const bb_array *inputs, const bbi_vari
     }
     block segments = {0};
     bb_status status = make_segments(run, &segments);
-    if (status == BB_OK)
-        status = apart ? run_apart(run, inputs, outputs, info) : run_batches(run);
+    if (status == BB_OK) status = apart ? run_apart(run, inputs, outputs, info) : run_batches(run);
     free_segments(&segments);
     return status;
 }
 
-bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,
-                      const bb_array *outputs, int noutput, const bb_output_info *info, const bb_run_options *options) {
+bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput,
+                      const bbi_variable *signature, const bb_array *outputs, int noutput,
+                      const bb_output_info *info, const bb_run_options *options) {
     const bbi_plan *plan = executable->plan;
     bbi_run run = {.executable = executable, .plan = plan};
     BBI_FORWARD(bbi_run_options_of(options, &run.options));

@@ -1,12 +1,12 @@
-/* execute.h: running a plan on arrays. execute.c drives the stages, schedule.c cuts each into work items whose shape
- * depends on sizes, plan, real type and instruction set only, so that results are the same for any number of threads;
- * direct.c, transposed.c and listed.c perform an item. Prototypes are grouped by file. */
+/* execute.h: running a plan on arrays. execute.c drives the stages, schedule.c cuts each into work items
+ * whose shape depends on sizes, plan, real type and instruction set only, so that results are the same for
+ * any number of threads; direct.c, transposed.c and listed.c perform an item. */
 #ifndef BBI_EXECUTE_H
 #define BBI_EXECUTE_H
 
 #include "executable.h"
 
-/* ---- arrays.c: the caller's arrays, checked ---------------------------------------------------------------------- */
+/* ---- arrays.c: the caller's arrays, checked ---- */
 enum { BBI_MAX_BATCH_DIMS = 12 };
 typedef struct bbi_extent { /* what the inputs say together */
     int64_t m, n;           /* rows of i- and of j-variables */
@@ -22,13 +22,10 @@ typedef struct bbi_view { /* an array as the packers see it, over the broadcast 
 /* Number of the dtype, or -1. */
 int bbi_array_dtype(const bb_array *array);
 const char *bbi_dtype_name(int dtype);
-/* The type of the computation: halves and float32 make float, float64 alone makes double; BB_BAD_DTYPE for a mixture.
- * Integers are for index arrays only. Inputs that no stage reads are not looked at. */
-bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput, const bbi_variable *signature,
-                               bool *is_double);
-/* The same, and the dtype of an output: that of the inputs when they agree, else float32 (float64 of doubles). */
-bb_status bbi_arrays_output_dtype(const bbi_plan *plan, const bb_array *inputs, int ninput,
-                                  const bbi_variable *signature, bb_dtype *dtype);
+/* The type of the computation: halves and float32 make float, float64 alone makes double; BB_BAD_DTYPE for a
+ * mixture. Integers are for index arrays only. Inputs that no stage reads are not looked at. */
+bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput,
+                               const bbi_variable *signature, bool *is_double);
 /* Checks number, device, dtype, shape of the inputs and that they agree. options may be NULL. */
 bb_status bbi_arrays_extent(const bb_array *inputs, int ninput, const bbi_variable *signature, int nsignature,
                             const bb_run_options *options, bbi_extent *extent);
@@ -47,23 +44,24 @@ void bbi_array_copy(const bb_array *to, const bb_array *from);
 /* Options that begin with a smaller size than ours have zeros in what they lack. */
 bb_status bbi_run_options_of(const bb_run_options *options, bb_run_options *all);
 
-/* ---- ranges.c: block-sparse ranges --------------------------------------------------------------------------------- */
+/* ---- ranges.c: block-sparse ranges ---- */
 typedef struct bbi_segment { /* consecutive rows that meet the same sequence of columns */
     int64_t first, count;
     const int64_t *interval; /* (intervals, 2): [begin, end) of columns; NULL: columns 0 .. columns - 1 */
     int64_t intervals;
-    int64_t columns;      /* length of the sequence */
-    int64_t first_group;  /* number, within the batch element, of its first group of rows; set by the schedule */
+    int64_t columns; /* length of the sequence */
+    int64_t
+        first_group; /* number, within the batch element, of its first group of rows; set by the schedule */
 } bbi_segment;
 typedef struct bbi_segments { /* of one kept axis: ascending, covering all rows once */
     bbi_segment *segment;
     int64_t count;
     int64_t groups; /* set by the schedule */
 } bbi_segments;
-/* Clusters of ranges (number `structure` of an array of them) for the kept axis, with the rows that none covers in segments of no column. Released with
- * bbi_free(segments->segment). */
-bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m, int64_t n,
-                              bbi_segments *segments);
+/* Clusters of ranges (number `structure` of an array of them) for the kept axis, with the rows that none
+ * covers in segments of no column. Released with bbi_free(segments->segment). */
+bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m,
+                              int64_t n, bbi_segments *segments);
 /* Numbers the groups of at most `group` rows through. */
 void bbi_segments_number(bbi_segments *segments, int64_t group);
 /* Column number of a position in the sequence. */
@@ -73,29 +71,30 @@ void bbi_segment_columns(const bbi_segment *segment, int64_t first, int64_t coun
 /* Whether these positions are consecutive columns; *column is the first. */
 bool bbi_segment_is_straight(const bbi_segment *segment, int64_t first, int64_t count, int64_t *column);
 
-/* ---- schedule.c ------------------------------------------------------------------------------------------------------- */
+/* ---- schedule.c ---- */
 typedef struct bbi_schedule { /* of one stage at given sizes */
     bool transposed;
-    int64_t rows, columns; /* of the kept and of the folded axis */
-    int64_t lanes;         /* of a block: L */
-    int64_t group;         /* rows of an item: a multiple of L (direct, maps) or casts (transposed) */
-    int64_t block;         /* columns packed at a time, a multiple of L */
-    int64_t tile;          /* casts of a call that has an out area (direct) */
-    int64_t chunk;         /* columns of an item, a multiple of block */
+    int64_t rows, columns;  /* of the kept and of the folded axis */
+    int64_t lanes;          /* of a block: L */
+    int64_t group;          /* rows of an item: a multiple of L (direct, maps) or casts (transposed) */
+    int64_t block;          /* columns packed at a time, a multiple of L */
+    int64_t tile;           /* casts of a call that has an out area (direct) */
+    int64_t chunk;          /* columns of an item, a multiple of block */
     int64_t groups, chunks; /* per batch element; groups only without ranges */
     int64_t row_stride, column_stride;
-    int64_t state_bytes;              /* of all folds, of one lane block (direct) or of the group (transposed) */
+    int64_t state_bytes; /* of all folds, of one lane block (direct) or of the group (transposed) */
     int64_t value_count, index_count; /* of a row's partial result, all folds together */
     bbi_segment dense;                /* all rows meet all columns */
     double work;                      /* pair operations, all batch elements of a run */
-    size_t uniform, wide, row, column, sum, out, state, value, index, result, list, interp; /* in a workspace */
-    size_t bytes;                                                                           /* of a workspace */
+    size_t uniform, wide, row, column, sum, out, state, value, index, result, list,
+        interp;   /* in a workspace */
+    size_t bytes; /* of a workspace */
 } bbi_schedule;
 /* batches: elements that run together. Ranges: the columns are those of the longest sequence. */
-void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns, int64_t batches,
-                       bool ranges, bbi_schedule *schedule);
+void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns,
+                       int64_t batches, bool ranges, bbi_schedule *schedule);
 
-/* ---- execute.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- execute.c ---- */
 typedef struct bbi_run bbi_run;
 typedef struct bbi_worker { /* one thread in one stage */
     bbi_run *run;
@@ -116,19 +115,19 @@ struct bbi_run {
     const bbi_plan *plan;
     bbi_extent extent;
     bb_run_options options;
-    bbi_view *input, *output;  /* in the frame */
-    bbi_schedule *schedule;    /* one per stage; in the frame */
-    char **temporary;          /* compact, of the elements that run together; in the frame */
+    bbi_view *input, *output; /* in the frame */
+    bbi_schedule *schedule;   /* one per stage; in the frame */
+    char **temporary;         /* compact, of the elements that run together; in the frame */
     bbi_frame *frame;
     int64_t first_batch, slots; /* elements that run together */
-    bbi_segments *segments;     /* per kept axis (BBI_I, BBI_J) and structure of ranges; NULL without ranges */
-    double *partial_value;      /* of stages that are cut along the columns: slot, row, chunk */
+    bbi_segments *segments; /* per kept axis (BBI_I, BBI_J) and structure of ranges; NULL without ranges */
+    double *partial_value;  /* of stages that are cut along the columns: slot, row, chunk */
     int64_t *partial_index;
-    double work, work_done;     /* for progress; of the whole run */
-    double reported;            /* time of the last report */
+    double work, work_done; /* for progress; of the whole run */
+    double reported;        /* time of the last report */
     int threads;
-    _Atomic int stop;           /* a bb_status: why everybody should come home */
-    char message[512];          /* of whoever stopped first */
+    _Atomic int stop;  /* a bb_status: why everybody should come home */
+    char message[512]; /* of whoever stopped first */
 };
 /* Stores a failure for the caller's thread and stops the others. */
 void bbi_run_stop(bbi_run *run, bb_status status);
@@ -137,12 +136,13 @@ bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_
 int64_t bbi_run_rows(const bbi_run *run, bbi_place place);
 void bbi_frame_free(bbi_frame *frame);
 
-/* signature: the program's variables (ninput of them); info: its outputs (noutput of them). The executable's real type
- * must be that of bbi_arrays_real_type. Any number of threads may run one executable at a time. */
-bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,
-                      const bb_array *outputs, int noutput, const bb_output_info *info, const bb_run_options *options);
+/* signature: the program's variables (ninput of them); info: its outputs (noutput of them). The executable's
+ * real type must be that of bbi_arrays_real_type. Any number of threads may run one executable at a time. */
+bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput,
+                      const bbi_variable *signature, const bb_array *outputs, int noutput,
+                      const bb_output_info *info, const bb_run_options *options);
 
-/* ---- rows.c: what is common to all schedules: packing, map codes, results ------------------------------------------------- */
+/* ---- rows.c: what is common to all schedules: packing, map codes, results ---- */
 void bbi_load_uniform(bbi_worker *worker, int64_t batch, int64_t slot);
 typedef struct bbi_elements { /* of an axis, that are packed together */
     int64_t first, count;
@@ -157,19 +157,22 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
 void bbi_load_rows(bbi_worker *worker, const bbi_item *item);
 /* Packs positions first .. first + count - 1 of the item's column sequence and runs the column code. */
 void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count);
-/* Takes the partial result of row number `row` of the item (value_count doubles, index_count indices): finishes the
- * folds, fills the row components that the epilogue reads, writes index results. */
-void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value, int64_t *index);
+/* Takes the partial result of row number `row` of the item (value_count doubles, index_count indices):
+ * finishes the folds, fills the row components that the epilogue reads, writes index results. */
+void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value,
+                    int64_t *index);
 /* Epilogue and results of all rows of the item. */
 void bbi_finish_item(bbi_worker *worker, const bbi_item *item);
 /* Where a cut stage keeps the partial result of a row (number within the axis) and chunk. */
-void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value, int64_t **index);
+void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value,
+                      int64_t **index);
 /* First <- first then more, for all folds of a row. */
 void bbi_merge_rows(const bbi_worker *worker, double *value, int64_t *index, const double *more_value,
                     const int64_t *more_index);
-void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chunks of the item's rows, finishes */
+void bbi_merge_item(bbi_worker *worker,
+                    const bbi_item *item); /* merges all chunks of the item's rows, finishes */
 
-/* ---- direct.c, transposed.c, listed.c: one work item --------------------------------------------------------------------- */
+/* ---- direct.c, transposed.c, listed.c: one work item ---- */
 void bbi_run_map(bbi_worker *worker, const bbi_item *item);
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item);
 void bbi_run_transposed(bbi_worker *worker, const bbi_item *item);

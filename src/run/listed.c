@@ -1,7 +1,8 @@
-/* listed.c: sums over listed pairs: for each row the columns that an index array names, in their order. Both sides of a
- * block of pairs are gathered, the pair code runs over them element by element, and the values are added in double
- * precision to their rows. Transposed, the list belongs to the columns and names rows: values are added in the order
- * of the list by one thread, which makes the sum the same however often it is repeated. */
+/* listed.c: sums over listed pairs: for each row the columns that an index array names, in their order. Both
+ * sides of a block of pairs are gathered, the pair code runs over them element by element, and the values are
+ * added in double precision to their rows. Transposed, the list belongs to the columns and names rows: values
+ * are added in the order of the list by one thread, which makes the sum the same however often it is
+ * repeated. */
 #include "execute.h"
 
 #include <string.h>
@@ -13,19 +14,25 @@ typedef struct listed {
     const bbi_item *item;
     int64_t *row, *column, *entry; /* of the pairs that wait; at most s->block */
     int64_t count;
-    int64_t first_row;     /* whose sums are at the front of `sums` */
-    double *sums;          /* rows x out_count */
+    int64_t first_row; /* whose sums are at the front of `sums` */
+    double *sums;      /* rows x out_count */
 } listed;
 
 static listed make_listed(bbi_worker *worker, const bbi_item *item) {
     const bbi_schedule *s = worker->schedule;
     int64_t *list = (int64_t *)(void *)(worker->workspace + s->list);
-    return (listed){.worker = worker, .stage = &worker->run->plan->stage[worker->stage], .s = s, .item = item,
-                    .row = list, .column = list + s->block, .entry = list + 2 * s->block};
+    return (listed){.worker = worker,
+                    .stage = &worker->run->plan->stage[worker->stage],
+                    .s = s,
+                    .item = item,
+                    .row = list,
+                    .column = list + s->block,
+                    .entry = list + 2 * s->block};
 }
 
 static double value_at(bool is_double, const char *array, int64_t at) {
-    return is_double ? ((const double *)(const void *)array)[at] : (double)((const float *)(const void *)array)[at];
+    return is_double ? ((const double *)(const void *)array)[at]
+                     : (double)((const float *)(const void *)array)[at];
 }
 
 static void add_waiting(listed *l) {
@@ -37,8 +44,8 @@ static void add_waiting(listed *l) {
     bbi_elements columns = {.count = l->count, .list = l->column, .slot = l->entry};
     bbi_load_sources(l->worker, l->item, BBI_ROW, &rows, row, l->s->column_stride, code->row);
     bbi_load_sources(l->worker, l->item, BBI_COLUMN, &columns, column, l->s->column_stride, code->column);
-    bbi_interp_zip(code->pair, l->stage->size, w + l->s->uniform, row, column, out, l->s->column_stride, l->count,
-                   w + l->s->interp);
+    bbi_interp_zip(code->pair, l->stage->size, w + l->s->uniform, row, column, out, l->s->column_stride,
+                   l->count, w + l->s->interp);
     for (int64_t k = 0; k < l->count; k++) {
         double *sum = l->sums + (l->row[k] - l->first_row) * l->stage->out_count;
         for (int64_t c = 0; c < l->stage->out_count; c++)
@@ -55,12 +62,14 @@ static void add_pair(listed *l, int64_t row, int64_t column, int64_t entry) {
 }
 
 /* Entry `k` of the list's row; -1 is an empty entry. False when it names what does not exist. */
-static bool read_entry(const listed *l, const bbi_array *list, int64_t row, int64_t k, int64_t limit, int64_t *entry) {
+static bool read_entry(const listed *l, const bbi_array *list, int64_t row, int64_t k, int64_t limit,
+                       int64_t *entry) {
     memcpy(entry, list->data + row * list->row_stride + k * list->dim_stride, sizeof *entry);
     if (*entry >= -1 && *entry < limit) return true;
-    bb_status status = bbi_fail(BB_BAD_ARGUMENT, "the list of pairs names element %lld in row %lld, but there are %lld: "
-                                "give indices from 0 on, -1 for none", (long long)*entry, (long long)row,
-                                (long long)limit);
+    bb_status status = bbi_fail(BB_BAD_ARGUMENT,
+                                "the list of pairs names element %lld in row %lld, but there are %lld: "
+                                "give indices from 0 on, -1 for none",
+                                (long long)*entry, (long long)row, (long long)limit);
     bbi_run_stop(l->worker->run, status);
     return false;
 }
@@ -122,7 +131,8 @@ void bbi_run_scattered(bbi_worker *worker, const bbi_item *item) {
     bbi_array list = bbi_run_array(worker->run, l.stage->list_array, item->batch, item->batch_slot);
     l.sums = bbi_calloc((size_t)(l.s->rows * l.stage->out_count), sizeof *l.sums);
     if (!l.sums) {
-        bbi_run_stop(worker->run, bbi_fail(BB_OUT_OF_MEMORY, "out of memory while summing over listed pairs"));
+        bbi_run_stop(worker->run,
+                     bbi_fail(BB_OUT_OF_MEMORY, "out of memory while summing over listed pairs"));
         return;
     }
     bbi_load_uniform(worker, item->batch, item->batch_slot);

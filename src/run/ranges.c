@@ -1,6 +1,6 @@
-/* ranges.c: block-sparse ranges. The caller's clusters become segments of rows, each with its sequence of column
- * intervals; the rows between clusters become segments without columns, whose reductions yield the neutral element.
- * Positions count along the sequence; finished indices are translated to column numbers. */
+/* ranges.c: block-sparse ranges. The caller's clusters become segments of rows, each with its sequence of
+ * column intervals; the rows between clusters become segments without columns, whose reductions yield the
+ * neutral element. Positions count along the sequence; finished indices are translated to column numbers. */
 #include "execute.h"
 
 #include <stdlib.h>
@@ -15,9 +15,9 @@ typedef struct side { /* the three arrays for one kept axis */
 static side side_of(const bb_ranges *ranges, bbi_place kept) {
     if (kept == BBI_I)
         return (side){ranges->ranges_i, ranges->slices_i, ranges->reduced_j, ranges->count_i,
-                      "ranges_i", "slices_i", "reduced_j"};
+                      "ranges_i",       "slices_i",       "reduced_j"};
     return (side){ranges->ranges_j, ranges->slices_j, ranges->reduced_i, ranges->count_j,
-                  "ranges_j", "slices_j", "reduced_i"};
+                  "ranges_j",       "slices_j",       "reduced_i"};
 }
 
 static bb_status check_interval(const int64_t *interval, int64_t limit, const char *name, int64_t number) {
@@ -28,13 +28,14 @@ static bb_status check_interval(const int64_t *interval, int64_t limit, const ch
 
 static bb_status check_side(const side *s, int64_t rows, int64_t columns) {
     if (s->clusters < 0 || (s->clusters > 0 && (!s->ranges || !s->slices)))
-        return bbi_fail(BB_BAD_RANGES, "%s and %s are needed for this reduction: %lld clusters", s->ranges_name,
-                        s->slices_name, (long long)s->clusters);
+        return bbi_fail(BB_BAD_RANGES, "%s and %s are needed for this reduction: %lld clusters",
+                        s->ranges_name, s->slices_name, (long long)s->clusters);
     int64_t begin = 0;
     for (int64_t c = 0; c < s->clusters; c++) {
         BBI_FORWARD(check_interval(s->ranges + 2 * c, rows, s->ranges_name, c));
         if (s->slices[c] < begin)
-            return bbi_fail(BB_BAD_RANGES, "%s[%lld] = %lld is less than %lld: slices are ends and never decrease",
+            return bbi_fail(BB_BAD_RANGES,
+                            "%s[%lld] = %lld is less than %lld: slices are ends and never decrease",
                             s->slices_name, (long long)c, (long long)s->slices[c], (long long)begin);
         if (s->slices[c] > begin && !s->reduced)
             return bbi_fail(BB_BAD_RANGES, "%s is missing, %s refers to it", s->reduced_name, s->slices_name);
@@ -56,8 +57,10 @@ static void fill_clusters(const side *s, bbi_segments *segments) {
     for (int64_t c = 0; c < s->clusters; c++) {
         int64_t begin = c ? s->slices[c - 1] : 0;
         bbi_segment *segment = &segments->segment[segments->count];
-        *segment = (bbi_segment){.first = s->ranges[2 * c], .count = s->ranges[2 * c + 1] - s->ranges[2 * c],
-                                 .interval = s->reduced + 2 * begin, .intervals = s->slices[c] - begin};
+        *segment = (bbi_segment){.first = s->ranges[2 * c],
+                                 .count = s->ranges[2 * c + 1] - s->ranges[2 * c],
+                                 .interval = s->reduced + 2 * begin,
+                                 .intervals = s->slices[c] - begin};
         for (int64_t k = 0; k < segment->intervals; k++)
             segment->columns += segment->interval[2 * k + 1] - segment->interval[2 * k];
         segments->count += segment->count > 0;
@@ -74,15 +77,15 @@ static bb_status fill_gaps(const side *s, int64_t rows, bbi_segments *segments) 
             return bbi_fail(BB_BAD_RANGES, "%s: two ranges hold row %lld: ranges of rows must not overlap",
                             s->ranges_name, (long long)next);
         if (next > reached)
-            segments->segment[segments->count++] = (bbi_segment){.first = reached, .count = next - reached,
-                                                                 .interval = nothing};
+            segments->segment[segments->count++] =
+                (bbi_segment){.first = reached, .count = next - reached, .interval = nothing};
         if (c < clusters) reached = next + segment->count;
     }
     return BB_OK;
 }
 
-bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m, int64_t n,
-                              bbi_segments *segments) {
+bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m,
+                              int64_t n, bbi_segments *segments) {
     bb_ranges all = {0};
     if (ranges->size < sizeof(size_t))
         return bbi_fail(BB_BAD_RANGES, "ranges: set `size` to sizeof(bb_ranges)");

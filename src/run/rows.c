@@ -1,5 +1,5 @@
-/* rows.c: what all schedules share: packing of rows and columns with their map codes, and the way from finished
- * reductions through the epilogue to the results. */
+/* rows.c: what all schedules share: packing of rows and columns with their map codes, and the way from
+ * finished reductions through the epilogue to the results. */
 #include "execute.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@ static int64_t size_of_real(const bbi_worker *w) {
     return BBI_LANE_BYTES / w->schedule->lanes;
 }
 
-/* Codes process whole vectors: as many elements as their widest ones hold are filled with copies of the last. */
+/* Codes process whole vectors: the widest ones are filled with copies of the last element. */
 static int64_t padded_count(int64_t count, int64_t size) {
     int64_t vector = 64 / size;
     return (count + vector - 1) / vector * vector;
@@ -36,15 +36,17 @@ static void compute_uniform(bbi_worker *w, int64_t batch, int64_t slot) {
     int64_t lanes = w->schedule->lanes, size = size_of_real(w);
     char *wide = w->workspace + w->schedule->wide, *uniform = w->workspace + w->schedule->uniform;
     for (int64_t k = 0; k < stage->nconstant; k++)
-        for (int64_t lane = 0; lane < 64 / size; lane++) put(e->is_double, wide, k * lanes + lane, stage->constant[k]);
+        for (int64_t lane = 0; lane < 64 / size; lane++)
+            put(e->is_double, wide, k * lanes + lane, stage->constant[k]);
     for (int32_t k = 0; k < stage->nsource; k++) {
         const bbi_source *source = &stage->source[k];
         if (source->space != BBI_UNIFORM) continue;
         bbi_array array = bbi_run_array(w->run, source->array, batch, slot);
-        bbi_pack(e->is_double, e->level, wide + source->first * BBI_LANE_BYTES, lanes, &array, source->dim, 0, 1,
-                 64 / size);
+        bbi_pack(e->is_double, e->level, wide + source->first * BBI_LANE_BYTES, lanes, &array, source->dim, 0,
+                 1, 64 / size);
     }
-    bbi_interp_map(code_of(w)->uniform, stage->size, NULL, wide, lanes, 1, w->workspace + w->schedule->interp);
+    bbi_interp_map(code_of(w)->uniform, stage->size, NULL, wide, lanes, 1,
+                   w->workspace + w->schedule->interp);
     for (int64_t k = 0; k < stage->uniform_count; k++)
         memcpy(uniform + k * size, wide + k * BBI_LANE_BYTES, (size_t)size);
 }
@@ -60,8 +62,7 @@ static void copy_uniform(bbi_worker *w, int64_t batch, int64_t slot) {
         if (source->space != BBI_UNIFORM) continue;
         bbi_array array = bbi_run_array(w->run, source->array, batch, slot);
         array.row_stride = array.dim_stride; /* its components as lanes: one row of the packed array */
-        bbi_pack(e->is_double, e->level, wide, source->dim, &array, 1, 0, source->dim,
-                 source->dim);
+        bbi_pack(e->is_double, e->level, wide, source->dim, &array, 1, 0, source->dim, source->dim);
         memcpy(uniform + source->first * size, wide, (size_t)(source->dim * size));
     }
 }
@@ -76,7 +77,8 @@ void bbi_load_uniform(bbi_worker *worker, int64_t batch, int64_t slot) {
 /* ---- rows and columns ---- */
 
 /* Sources that are no arrays: see BBI_ONE and its like. */
-static void fill_numbers(const bbi_worker *w, int32_t which, char *target, const bbi_elements *elements, int64_t padded) {
+static void fill_numbers(const bbi_worker *w, int32_t which, char *target, const bbi_elements *elements,
+                         int64_t padded) {
     for (int64_t k = 0; k < padded; k++) {
         int64_t at = k < elements->count ? k : elements->count - 1;
         int64_t number = elements->list ? elements->list[at] : elements->first + at;
@@ -100,10 +102,11 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
         }
         bbi_array array = bbi_run_array(worker->run, source->array, item->batch, item->batch_slot);
         if (elements->list)
-            bbi_pack_indexed(e->is_double, first, stride, &array, source->dim, elements->list, elements->count, padded);
+            bbi_pack_indexed(e->is_double, first, stride, &array, source->dim, elements->list,
+                             elements->count, padded);
         else
-            bbi_pack(e->is_double, e->level, first, stride, &array, source->dim, elements->first, elements->count,
-                     padded);
+            bbi_pack(e->is_double, e->level, first, stride, &array, source->dim, elements->first,
+                     elements->count, padded);
     }
     if (code)
         bbi_interp_map(code, stage->size, worker->workspace + worker->schedule->uniform, target, stride,
@@ -137,7 +140,8 @@ static bbi_array result_array(const bbi_worker *w, const bbi_result *result, con
     return bbi_run_array(run, run->plan->ninput + temporary, item->batch, item->batch_slot);
 }
 
-static void write_indices(bbi_worker *w, const bbi_item *item, int64_t row, int32_t fold, const int64_t *index) {
+static void write_indices(bbi_worker *w, const bbi_item *item, int64_t row, int32_t fold,
+                          const int64_t *index) {
     const bbi_stage *stage = stage_of(w);
     for (int32_t k = 0; k < stage->nresult; k++) {
         const bbi_result *result = &stage->result[k];
@@ -160,11 +164,13 @@ static void fill_reads(bbi_worker *w, int64_t row, int32_t fold, const double *v
             for (int64_t d = 0; d < read->dim; d++) result[d] = (double)index[d];
         else bbi_fold_finish(&code_of(w)->folding[fold], read->output, value, index, result);
         for (int64_t d = 0; d < read->dim; d++)
-            put(w->run->executable->is_double, w->workspace + s->row, (read->first + d) * s->row_stride + row, result[d]);
+            put(w->run->executable->is_double, w->workspace + s->row, (read->first + d) * s->row_stride + row,
+                result[d]);
     }
 }
 
-void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value, int64_t *index) {
+void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value,
+                    int64_t *index) {
     const bbi_stage *stage = stage_of(worker);
     const bbi_stage_code *code = code_of(worker);
     for (int64_t k = 0; item->segment->interval && k < worker->schedule->index_count; k++)
@@ -191,8 +197,8 @@ void bbi_finish_item(bbi_worker *worker, const bbi_item *item) {
         const bbi_result *result = &stage->result[k];
         if (result->fold >= 0) continue;
         bbi_array array = result_array(worker, result, item);
-        bbi_unpack(e->is_double, e->level, row + result->first * s->row_stride * size_of_real(worker), s->row_stride,
-                   &array, result->dim, item->first_row, item->rows);
+        bbi_unpack(e->is_double, e->level, row + result->first * s->row_stride * size_of_real(worker),
+                   s->row_stride, &array, result->dim, item->first_row, item->rows);
     }
 }
 
@@ -204,7 +210,8 @@ void bbi_run_map(bbi_worker *worker, const bbi_item *item) {
 
 /* ---- stages that are cut along the columns ---- */
 
-void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value, int64_t **index) {
+void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value,
+                      int64_t **index) {
     const bbi_schedule *s = worker->schedule;
     int64_t number = (item->batch_slot * s->rows + item->first_row + row) * s->chunks + item->chunk;
     *value = worker->run->partial_value + number * s->value_count;

@@ -1,27 +1,27 @@
-/* schedule.c: how a stage is cut into work items and what a thread needs to work on one. A pure function of sizes,
- * plan, real type and instruction set: the number of threads, the load of the machine and the tier have no say, because
- * the cuts decide the order of summation.
+/* schedule.c: how a stage is cut into work items and what a thread needs to work on one. A pure function of
+ * sizes, plan, real type and instruction set: the number of threads, the load of the machine and the tier
+ * have no say, because the cuts decide the order of summation.
  *
- * Direct: an item holds `group` rows (lane blocks) and walks over its columns block by block; a block of columns is
- * packed once and met by all lane blocks of the item. Transposed, for few rows: lanes are columns, so that no lane is
- * idle, and the rows are cast. Few items: the column axis is cut into chunks whose partial results are merged in
- * column order. */
+ * Direct: an item holds `group` rows (lane blocks) and walks over its columns block by block; a block of
+ * columns is packed once and met by all lane blocks of the item. Transposed, for few rows: lanes are columns,
+ * so that no lane is idle, and the rows are cast. Few items: the column axis is cut into chunks whose partial
+ * results are merged in column order. */
 #include "execute.h"
 
 enum {
-    ITEMS_WANTED = 128,          /* enough to keep many cores busy to the end */
-    MAX_GROUP = 16,              /* lane blocks of an item: packing columns is amortised over them */
-    MIN_GROUP = 4,               /* below that packing shows */
-    MIN_CHUNK_DIRECT = 1024,     /* columns */
+    ITEMS_WANTED = 128,      /* enough to keep many cores busy to the end */
+    MAX_GROUP = 16,          /* lane blocks of an item: packing columns is amortised over them */
+    MIN_GROUP = 4,           /* below that packing shows */
+    MIN_CHUNK_DIRECT = 1024, /* columns */
     MIN_CHUNK_TRANSPOSED = 4096,
     ALIGNMENT = 64
 };
-static const int64_t row_bytes = 256 << 10;     /* packed rows and sums of an item stay in the second-level cache */
-static const int64_t column_bytes = 256 << 10;  /* packed columns likewise */
-static const int64_t out_bytes = 32 << 10;      /* tile of values on its way from the pair code to a fold */
-static const int64_t state_limit = 4 << 20;     /* reduction states of an item */
-static const int64_t partial_limit = 16 << 20;  /* partial results of a cut stage */
-static const double work_worth_cutting = 1e6;   /* pair operations */
+static const int64_t row_bytes = 256 << 10;    /* packed rows of an item stay in the second-level cache */
+static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
+static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
+static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
+static const int64_t partial_limit = 16 << 20; /* partial results of a cut stage */
+static const double work_worth_cutting = 1e6;  /* pair operations */
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
@@ -36,7 +36,8 @@ static int64_t odd_stride(int64_t count, int64_t lanes) {
     return (ceil_div(count, lanes) | 1) * lanes;
 }
 
-static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, bool transposed, int64_t casts) {
+static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, bool transposed,
+                           int64_t casts) {
     int64_t bytes = 0;
     for (int32_t k = 0; k < stage->nfold; k++)
         bytes += ceil_div(bbi_fold_state_bytes(&code->folding[k], transposed, casts), ALIGNMENT) * ALIGNMENT;
@@ -46,7 +47,8 @@ static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, b
 /* Few rows leave lanes idle: they pay when the axis of columns is long enough to fill lanes instead. */
 static bool choose_transposed(const bbi_executable *e, const bbi_schedule *s) {
     int64_t vector = (16 << e->level) / (e->is_double ? 8 : 4);
-    return s->rows * 2 < s->lanes && s->columns >= 4 * s->lanes && s->rows * 4 < ceil_div(s->rows, vector) * vector * 3;
+    return s->rows * 2 < s->lanes && s->columns >= 4 * s->lanes &&
+           s->rows * 4 < ceil_div(s->rows, vector) * vector * 3;
 }
 
 static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
@@ -62,7 +64,8 @@ static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
 }
 
 /* Direct and maps: lane blocks of an item. */
-static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int64_t batches, bbi_schedule *s) {
+static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int64_t batches,
+                         bbi_schedule *s) {
     int64_t blocks = ceil_div(s->rows > 0 ? s->rows : 1, s->lanes);
     int64_t group = row_bytes / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1));
     s->state_bytes = state_bytes(stage, code, false, 1);
@@ -77,7 +80,8 @@ static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int
 static void choose_casts(const bbi_stage *stage, const bbi_stage_code *code, bbi_schedule *s) {
     int64_t one = BBI_LANE_BYTES * (stage->out_count + 1) + BBI_LANE_BYTES * stage->sum_count / 4;
     s->group = clamp(2 * out_bytes / one, 1, s->rows);
-    while (s->group > 1 && state_bytes(stage, code, true, s->group) > state_limit) s->group = (s->group + 1) / 2;
+    while (s->group > 1 && state_bytes(stage, code, true, s->group) > state_limit)
+        s->group = (s->group + 1) / 2;
     s->state_bytes = state_bytes(stage, code, true, s->group);
     s->row_stride = odd_stride(s->group, s->lanes);
 }
@@ -87,7 +91,9 @@ static void choose_chunks(const bbi_stage *stage, int64_t batches, bool ranges, 
     s->chunk = s->columns > 0 ? s->columns : 1;
     s->chunks = 1;
     int64_t items = batches * s->groups;
-    if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED || items == 0) return;
+    if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED ||
+        items == 0)
+        return;
     int64_t wanted = ceil_div(ITEMS_WANTED, items);
     int64_t bytes = 8 * (s->value_count + s->index_count) * s->rows * batches;
     int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : MIN_CHUNK_DIRECT;
@@ -131,7 +137,8 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     s->list = reserve(s, 8 * s->block);
 }
 
-/* Pair lists: both sides of a block of pairs are gathered; `sum` holds the rows' side, `value` the rows' sums. */
+/* Pair lists: both sides of a block of pairs are gathered; `sum` holds the rows' side, `value` the rows'
+ * sums. */
 static void lay_out_list(const bbi_stage *stage, bbi_schedule *s) {
     int64_t size = BBI_LANE_BYTES / s->lanes;
     s->column = reserve(s, size * s->column_stride * stage->column_count);
@@ -161,9 +168,9 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
     *s = (bbi_schedule){.rows = rows, .columns = stage->folded == BBI_P ? 0 : columns};
     s->dense = (bbi_segment){.count = rows, .columns = s->columns};
     s->lanes = BBI_LANE_BYTES / (executable->is_double ? 8 : 4);
-    double pairs = (double)rows * (stage->folded == BBI_P ? 1 : stage->list ? (double)stage->list_dim : (double)columns);
-    double cost = stage->cost + (double)(stage->folded == BBI_P ? stage->row_count + stage->epilogue.count : 1);
-    s->work = pairs * cost * (double)batches;
+    int64_t met = stage->folded == BBI_P ? 1 : stage->list ? stage->list_dim : columns; /* by each row */
+    int64_t more = stage->folded == BBI_P ? stage->row_count + stage->epilogue.count : 1;
+    s->work = (double)rows * (double)met * (stage->cost + (double)more) * (double)batches;
     for (int32_t k = 0; k < stage->nfold && !stage->list; k++) {
         s->value_count += bbi_fold_value_count(&code->folding[k]);
         s->index_count += bbi_fold_index_count(&code->folding[k]);

@@ -1,6 +1,6 @@
-/* transposed.c: the schedule with columns in lanes, for few rows. The rows of an item are cast; every lane block of
- * columns is met by all of them. The last columns, fewer than a lane block, are folded apart from the others, because
- * what lies behind them in their block is no data. */
+/* transposed.c: the schedule with columns in lanes, for few rows. The rows of an item are cast; every lane
+ * block of columns is met by all of them. The last columns, fewer than a lane block, are folded apart from
+ * the others, because what lies behind them in their block is no data. */
 #include "execute.h"
 
 #include <string.h>
@@ -36,8 +36,8 @@ static void flush_sums(transposed *t, int64_t lanes) {
     for (int32_t k = 0; k < t->stage->nfold; k++) {
         const bbi_folding *folding = &t->code->folding[k];
         if (folding->fold.sum_first >= 0)
-            bbi_fold_flush(folding, true, t->item->rows, state, t->sum + folding->fold.sum_first * BBI_LANE_BYTES,
-                           t->stage->sum_count, lanes);
+            bbi_fold_flush(folding, true, t->item->rows, state,
+                           t->sum + folding->fold.sum_first * BBI_LANE_BYTES, t->stage->sum_count, lanes);
         state = next_state(t, folding, state);
     }
     t->unsaid = 0;
@@ -49,10 +49,11 @@ static void meet(transposed *t, int64_t first, int64_t lanes, int64_t position) 
     const int64_t *sizes = t->stage->size;
     int64_t casts = t->item->rows, lane_stride = t->s->column_stride, cast_stride = t->s->row_stride;
     if (t->kernel)
-        t->kernel(sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes, casts, t->sum, t->out, t->s->group);
+        t->kernel(sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes, casts, t->sum, t->out,
+                  t->s->group);
     else
-        bbi_interp_pair(t->code->pair, true, sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes, casts,
-                        t->sum, t->out, t->s->group, t->interp);
+        bbi_interp_pair(t->code->pair, true, sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes,
+                        casts, t->sum, t->out, t->s->group, t->interp);
     char *state = t->state;
     for (int32_t k = 0; k < t->stage->nfold; k++) {
         const bbi_folding *folding = &t->code->folding[k];
@@ -86,7 +87,8 @@ static int64_t *index_of(const transposed *t, int64_t row) {
 /* Whole lane blocks, then the rest; the rows' partial results are in the workspace afterwards. */
 static void walk(transposed *t) {
     int64_t rows = t->item->rows, lanes = t->s->lanes, begin_at = t->item->first_position;
-    int64_t whole = begin_at + (t->item->end_position - begin_at) / lanes * lanes, rest = t->item->end_position - whole;
+    int64_t whole = begin_at + (t->item->end_position - begin_at) / lanes * lanes,
+            rest = t->item->end_position - whole;
     const bbi_compiled *compiled = t->code->compiled[1];
     bool compile = compiled && t->worker->run->executable->tiering != BBI_TIERING_INTERP;
     begin(t);
@@ -115,10 +117,19 @@ static void walk(transposed *t) {
 void bbi_run_transposed(bbi_worker *worker, const bbi_item *item) {
     const bbi_schedule *s = worker->schedule;
     char *w = worker->workspace;
-    transposed t = {.worker = worker, .item = item, .s = s, .stage = &worker->run->plan->stage[worker->stage],
-                    .code = &worker->run->executable->stage[worker->stage], .size = BBI_LANE_BYTES / s->lanes,
-                    .uniform = w + s->uniform, .row = w + s->row, .column = w + s->column, .sum = w + s->sum,
-                    .out = w + s->out, .state = w + s->state, .interp = w + s->interp};
+    transposed t = {.worker = worker,
+                    .item = item,
+                    .s = s,
+                    .stage = &worker->run->plan->stage[worker->stage],
+                    .code = &worker->run->executable->stage[worker->stage],
+                    .size = BBI_LANE_BYTES / s->lanes,
+                    .uniform = w + s->uniform,
+                    .row = w + s->row,
+                    .column = w + s->column,
+                    .sum = w + s->sum,
+                    .out = w + s->out,
+                    .state = w + s->state,
+                    .interp = w + s->interp};
     bbi_load_uniform(worker, item->batch, item->batch_slot);
     bbi_load_rows(worker, item);
     walk(&t);

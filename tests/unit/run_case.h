@@ -1,5 +1,6 @@
-/* run_case.h: a formula, a kernel of it and random arrays of given sizes, for the tests of runs. Inputs are multiples of
- * 1/4, so that squared distances are exact in any type: ties happen and are decided the same way by the oracle. */
+/* run_case.h: a formula, a kernel of it and random arrays of given sizes, for the tests of runs. Inputs are
+ * multiples of 1/4, so that squared distances are exact in any type: ties happen and are decided the same way
+ * by the oracle. */
 #ifndef RUN_CASE_H
 #define RUN_CASE_H
 
@@ -30,10 +31,10 @@ typedef struct run_case {
     int64_t input_shape[CASE_MAX][2], output_shape[CASE_MAX][2];
 } run_case;
 
-#define EXPECT_OK(expression)                                                                                    \
-    do {                                                                                                         \
-        bb_status status_ = (expression);                                                                        \
-        if (status_ != BB_OK) fail_msg("%s: status %d: %s", #expression, (int)status_, bb_last_error());          \
+#define EXPECT_OK(expression)                                                                            \
+    do {                                                                                                 \
+        bb_status status_ = (expression);                                                                \
+        if (status_ != BB_OK) fail_msg("%s: status %d: %s", #expression, (int)status_, bb_last_error()); \
     } while (0)
 
 static inline int64_t case_rows(const run_case *c, bb_axis place) {
@@ -51,7 +52,8 @@ static inline double case_random(uint32_t *state) {
     return (double)(*state >> 16 & 15) / 4 - 2;
 }
 
-static inline void case_open(run_case *c, const char *formula, bb_dtype dtype, const bb_compile_options *options) {
+static inline void case_open(run_case *c, const char *formula, bb_dtype dtype,
+                             const bb_compile_options *options) {
     memset(c, 0, sizeof *c);
     c->dtype = dtype;
     EXPECT_OK(bb_context_new(&c->context));
@@ -64,7 +66,8 @@ static inline void case_open(run_case *c, const char *formula, bb_dtype dtype, c
     for (int k = 0; k < c->outputs; k++) EXPECT_OK(bb_program_output(c->program, k, &c->info[k]));
 }
 
-static inline bb_array case_array(bb_dtype dtype, bb_axis place, int64_t rows, int64_t dim, int64_t shape[2]) {
+static inline bb_array case_array(bb_dtype dtype, bb_axis place, int64_t rows, int64_t dim,
+                                  int64_t shape[2]) {
     shape[0] = place == BB_NONE ? dim : rows;
     shape[1] = dim;
     bb_array array = bb_array_of(NULL, dtype, place == BB_NONE ? 1 : 2, shape);
@@ -115,7 +118,8 @@ static inline void case_close(run_case *c) {
 
 static inline double case_element(const bb_array *array, int64_t e) {
     if (array->dtype_code == 0) return (double)((const int64_t *)array->data)[e];
-    return array->dtype_bits == 64 ? ((const double *)array->data)[e] : (double)((const float *)array->data)[e];
+    return array->dtype_bits == 64 ? ((const double *)array->data)[e]
+                                   : (double)((const float *)array->data)[e];
 }
 
 /* Every output against the oracle: indices exactly, values relative to the largest of the output. */
@@ -167,6 +171,13 @@ static inline void case_expect_bits(const run_case *c, const char *bits, const c
     if (memcmp(found, bits, length) != 0)
         fail_msg("%s: other bits for %lld x %lld", what, (long long)c->m, (long long)c->n);
     free(found);
+}
+
+static inline void expect_refused(run_case *c, const bb_run_options *options, bb_status wanted,
+                                  const char *word) {
+    bb_status found = case_run(c, options);
+    if (found != wanted || !strstr(bb_last_error(), word))
+        fail_msg("wanted status %d and '%s', found %d: %s", (int)wanted, word, (int)found, bb_last_error());
 }
 
 #endif

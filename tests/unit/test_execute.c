@@ -1,5 +1,5 @@
-/* test_execute.c: runs of programs: values against the oracle over formulas, sizes, types and tiers; batches, strides,
- * ranges, pair lists; what is refused and with which words. */
+/* test_execute.c: runs of programs: values against the oracle over formulas, sizes, types and tiers; batches,
+ * strides, pair lists; what is refused and with which words. */
 #include "run_case.h"
 
 static const bb_compile_options interpreted = {.size = sizeof interpreted, .target = BB_TARGET_INTERP};
@@ -18,13 +18,11 @@ static const char *const formulas[] = {
     "sum_j(x:i2 * y:j2 - 1) * x + s:p2",
 };
 static const char *const selections[] = {
-    "argmin_j(sqdist(x:i3, y:j3))",
-    "min_argmin_j(sqdist(x:i3, y:j3))",
-    "argmax_i(x:i2 * y:j2)",
-    "argkmin_j(sqdist(x:i3, y:j3), 3)",
-    "kmin_argkmin_j(x:i2 * y:j2, 2)",
+    "argmin_j(sqdist(x:i3, y:j3))",     "min_argmin_j(sqdist(x:i3, y:j3))", "argmax_i(x:i2 * y:j2)",
+    "argkmin_j(sqdist(x:i3, y:j3), 3)", "kmin_argkmin_j(x:i2 * y:j2, 2)",
 };
-static const int64_t sizes[][2] = {{1, 1}, {1, 0}, {0, 1}, {2, 3}, {63, 64}, {64, 65}, {65, 257}, {3, 700}, {257, 2}, {300, 40}};
+static const int64_t sizes[][2] = {{1, 1},   {1, 0},    {0, 1},   {2, 3},   {63, 64},
+                                   {64, 65}, {65, 257}, {3, 700}, {257, 2}, {300, 40}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static void check_formula(const char *formula, bb_dtype dtype, int64_t least) {
@@ -65,8 +63,9 @@ static void selections_agree_with_the_oracle_ties_included(void **state) {
 
 static void long_axes_agree_with_the_oracle(void **state) {
     (void)state;
-    static const char *const some[] = {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j2)", "logsumexp_j(-sqdist(x:i3, y:j3))",
-                                       "argkmin_j(sqdist(x:i3, y:j3), 5)", "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j1)",
+    static const char *const some[] = {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j2)",
+                                       "logsumexp_j(-sqdist(x:i3, y:j3))", "argkmin_j(sqdist(x:i3, y:j3), 5)",
+                                       "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j1)",
                                        "max_argmax_j(x:i1 * y:j1)"};
     static const int64_t shape[][2] = {{3, 20011}, {40, 3001}, {17, 9000}};
     for (size_t k = 0; k < sizeof some / sizeof *some; k++)
@@ -87,8 +86,10 @@ static void every_scheme_sums(void **state) {
     for (int scheme = BB_SUM_BLOCK; scheme <= BB_SUM_DIRECT; scheme++)
         for (int wide = 0; wide < 2; wide++)
             for (int rows = 2; rows < 100; rows += 60) {
-                bb_compile_options options = {.size = sizeof options, .target = BB_TARGET_INTERP,
-                                              .sum_scheme = (bb_sum_scheme)scheme, .accumulate_double = wide};
+                bb_compile_options options = {.size = sizeof options,
+                                              .target = BB_TARGET_INTERP,
+                                              .sum_scheme = (bb_sum_scheme)scheme,
+                                              .accumulate_double = wide};
                 run_case c;
                 case_open(&c, "sum_j(exp(-sqdist(x:i3, y:j3)) * b:j2)", BB_FLOAT32, &options);
                 case_size(&c, rows, 3001);
@@ -123,7 +124,8 @@ static void sums_of_many_terms_keep_their_accuracy(void **state) {
 static void batches_broadcast_as_in_numpy(void **state) {
     (void)state;
     run_case c;
-    case_open(&c, "sum_j(exp(-sqdist(x:i2, y:j2) / s:p1) * logsumexp_j(-sqdist(x, y)))", BB_FLOAT64, &interpreted);
+    case_open(&c, "sum_j(exp(-sqdist(x:i2, y:j2) / s:p1) * logsumexp_j(-sqdist(x, y)))", BB_FLOAT64,
+              &interpreted);
     enum { A = 3, B = 2, M = 5, N = 70 };
     double x[B * M * 2], y[A * N * 2], s[A] = {1, 2, 3}, out[A * B * M];
     uint32_t seed = 7;
@@ -144,11 +146,35 @@ static void batches_broadcast_as_in_numpy(void **state) {
             double one[M];
             int64_t xs1[] = {M, 2}, ys1[] = {N, 2}, ss1[] = {1}, os1[] = {M, 1};
             bb_array single[] = {bb_array_of(x + b * M * 2, BB_FLOAT64, 2, xs1),
-                                 bb_array_of(y + a * N * 2, BB_FLOAT64, 2, ys1), bb_array_of(s + a, BB_FLOAT64, 1, ss1)};
+                                 bb_array_of(y + a * N * 2, BB_FLOAT64, 2, ys1),
+                                 bb_array_of(s + a, BB_FLOAT64, 1, ss1)};
             bb_array result = bb_array_of(one, BB_FLOAT64, 2, os1);
             EXPECT_OK(bb_run(c.kernel, single, 3, &result, 1, NULL));
             assert_memory_equal(one, out + (a * B + b) * M, sizeof one);
         }
+    case_close(&c);
+}
+
+/* More temporaries than are kept at once: the batch is cut into slabs. */
+static void a_batch_with_large_temporaries_runs_in_parts(void **state) {
+    (void)state;
+    run_case c;
+    enum { B = 5, M = 1100000 };
+    case_open(&c, "sum_j(exp(x:i1 * y:j1 - logsumexp_j(x * y)) * y)", BB_FLOAT32, &interpreted);
+    float *x = malloc(B * M * sizeof *x), *out = malloc(B * M * sizeof *out), *one = malloc(M * sizeof *one),
+          y[2] = {1, 2};
+    for (int64_t k = 0; k < (int64_t)B * M; k++) x[k] = (float)(k % 1009) / 512;
+    int64_t xs[] = {B, M, 1}, ys[] = {2, 1};
+    bb_array inputs[] = {bb_array_of(x, BB_FLOAT32, 3, xs), bb_array_of(y, BB_FLOAT32, 2, ys)};
+    bb_array output = bb_array_of(out, BB_FLOAT32, 3, xs);
+    EXPECT_OK(bb_run(c.kernel, inputs, 2, &output, 1, NULL));
+    for (int64_t b = 0; b < B; b++) {
+        inputs[0] = bb_array_of(x + b * M, BB_FLOAT32, 2, xs + 1);
+        output = bb_array_of(one, BB_FLOAT32, 2, xs + 1);
+        EXPECT_OK(bb_run(c.kernel, inputs, 2, &output, 1, NULL));
+        assert_memory_equal(one, out + b * M, M * sizeof *one);
+    }
+    free(x), free(out), free(one);
     case_close(&c);
 }
 
@@ -231,74 +257,6 @@ static void half_types_mix_with_float(void **state) {
     case_close(&c);
 }
 
-/* ---- ranges ---- */
-
-enum { RM = 150, RN = 400 };
-static const int64_t ranges_i[] = {70, 140, 0, 66}, slices_i[] = {2, 5};
-static const int64_t reduced_j[] = {10, 11, 100, 400, 3, 90, 91, 100, 100, 300};
-
-static bool in_range(int64_t i, int64_t j) {
-    for (int c = 0; c < 2; c++) {
-        if (i < ranges_i[2 * c] || i >= ranges_i[2 * c + 1]) continue;
-        for (int64_t k = c ? slices_i[c - 1] : 0; k < slices_i[c]; k++)
-            if (j >= reduced_j[2 * k] && j < reduced_j[2 * k + 1]) return true;
-    }
-    return false;
-}
-
-static void ranges_leave_out_the_other_pairs(void **state) {
-    (void)state;
-    run_case c;
-    case_open(&c, "sum_j(x:i1 * y:j1); argmin_j((x - y) ** 2); kmin_j((x - y) ** 2, 4)", BB_FLOAT64, &interpreted);
-    case_size(&c, RM, RN);
-    bb_ranges ranges = {.size = sizeof ranges, .count_i = 2, .ranges_i = ranges_i, .slices_i = slices_i, .reduced_j = reduced_j};
-    bb_run_options options = {.size = sizeof options, .ranges = &ranges, .ranges_count = 1};
-    EXPECT_OK(case_run(&c, &options));
-    const double *x = c.input[0].data, *y = c.input[1].data, *least = c.output[2].data;
-    for (int64_t i = 0; i < RM; i++) {
-        double sum = 0, best = INFINITY;
-        int64_t at = -1;
-        for (int64_t j = 0; j < RN; j++) {
-            double d = (x[i] - y[j]) * (x[i] - y[j]);
-            if (!in_range(i, j)) continue;
-            sum += x[i] * y[j];
-            if (d < best) best = d, at = j;
-        }
-        assert_true(fabs(sum - case_element(&c.output[0], i)) < 1e-9);
-        assert_true((double)at == case_element(&c.output[1], i));
-        assert_true(best == least[4 * i]);
-    }
-    case_close(&c);
-}
-
-static void expect_refused(run_case *c, const bb_run_options *options, bb_status wanted, const char *word) {
-    bb_status found = case_run(c, options);
-    if (found != wanted || !strstr(bb_last_error(), word))
-        fail_msg("wanted status %d and '%s', found %d: %s", (int)wanted, word, (int)found, bb_last_error());
-}
-
-static void bad_ranges_are_refused(void **state) {
-    (void)state;
-    static const struct { int64_t ranges[4], slices[2], reduced[4]; const char *word; } bad[] = {
-        {{0, 10, 5, 20}, {1, 2}, {0, 5, 5, 9}, "overlap"},
-        {{0, 10, 10, 21}, {1, 2}, {0, 5, 5, 9}, "ranges_i[1]"},
-        {{0, 10, 10, 20}, {2, 1}, {0, 5, 5, 9}, "slices_i[1]"},
-        {{0, 10, 10, 20}, {1, 2}, {0, 5, 5, 31}, "reduced_j[1]"},
-        {{0, 10, 10, 20}, {1, 2}, {-1, 5, 5, 9}, "reduced_j[0]"},
-        {{4, 3, 10, 20}, {1, 2}, {0, 5, 5, 9}, "ranges_i[0]"},
-    };
-    run_case c;
-    case_open(&c, "sum_j(x:i1 * y:j1)", BB_FLOAT32, &interpreted);
-    case_size(&c, 20, 30);
-    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
-        bb_ranges ranges = {.size = sizeof ranges, .count_i = 2, .ranges_i = bad[k].ranges,
-                            .slices_i = bad[k].slices, .reduced_j = bad[k].reduced};
-        bb_run_options options = {.size = sizeof options, .ranges = &ranges, .ranges_count = 1};
-        expect_refused(&c, &options, BB_BAD_RANGES, bad[k].word);
-    }
-    case_close(&c);
-}
-
 /* ---- pair lists ---- */
 
 static void listed_pairs_sum_to_both_sides(void **state) {
@@ -330,8 +288,10 @@ static void listed_pairs_sum_to_both_sides(void **state) {
         for (int64_t i = 0; i < c.m; i++)
             for (int k = 0; k < 4; k++)
                 for (int e = 0; e < 2; e++)
-                    wanted[2 * (transposed ? listed[4 * i + k] : i) + e] += xs[2 * i + e] * ys[2 * listed[4 * i + k] + e];
-        for (int64_t e = 0; e < 2 * rows; e++) assert_true(fabs(wanted[e] - case_element(&c.output[0], e)) < 1e-10);
+                    wanted[2 * (transposed ? listed[4 * i + k] : i) + e] +=
+                        xs[2 * i + e] * ys[2 * listed[4 * i + k] + e];
+        for (int64_t e = 0; e < 2 * rows; e++)
+            assert_true(fabs(wanted[e] - case_element(&c.output[0], e)) < 1e-10);
         free(wanted);
         case_close(&c);
     }
@@ -397,12 +357,11 @@ int main(void) {
         cmocka_unit_test(every_scheme_sums),
         cmocka_unit_test(sums_of_many_terms_keep_their_accuracy),
         cmocka_unit_test(batches_broadcast_as_in_numpy),
+        cmocka_unit_test(a_batch_with_large_temporaries_runs_in_parts),
         cmocka_unit_test(arrays_are_read_and_written_through_their_strides),
         cmocka_unit_test(stride_zero_repeats_an_input),
         cmocka_unit_test(an_output_may_be_an_input),
         cmocka_unit_test(half_types_mix_with_float),
-        cmocka_unit_test(ranges_leave_out_the_other_pairs),
-        cmocka_unit_test(bad_ranges_are_refused),
         cmocka_unit_test(listed_pairs_sum_to_both_sides),
         cmocka_unit_test(bad_arrays_are_refused_by_name),
         cmocka_unit_test(more_smallest_values_than_columns_are_refused),

@@ -1,5 +1,6 @@
-/* test_run.c: runs among threads, forks and failures: results do not depend on the number of threads, on the tier or on
- * who else runs; a run can be cancelled, tells its progress, survives want of memory, and small ones allocate nothing. */
+/* test_run.c: runs among threads, forks and failures: results do not depend on the number of threads, on the
+ * tier or on who else runs; a run can be cancelled, tells its progress, survives want of memory, and small
+ * ones allocate nothing. */
 #define _GNU_SOURCE
 #include "run_case.h"
 
@@ -33,7 +34,8 @@ static void the_number_of_threads_does_not_change_a_bit(void **state) {
     (void)state;
     static const char *const formulas[] = {
         gaussian, "logsumexp_j(-sqdist(x:i3, y:j3))", "argkmin_j(sqdist(x:i3, y:j3), 4)",
-        "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j2)", "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)"};
+        "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j2)",
+        "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)"};
     static const int64_t sizes[][2] = {{2000, 2000}, {5, 60000}, {100, 20000}, {20000, 30}};
     for (size_t f = 0; f < sizeof formulas / sizeof *formulas; f++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
@@ -165,9 +167,34 @@ static void the_environment_chooses_where_the_caller_does_not(void **state) {
     unsetenv("BENBEN_TARGET");
 }
 
+static void tiers_agree_bit_for_bit_at_every_instruction_set(void **state) {
+    (void)state;
+    static const char *const level[] = {"0", "1", "2"};
+    bb_compile_options required = {.size = sizeof required, .target = BB_TARGET_CPU};
+    for (int l = 0; l < 3; l++)
+        for (int rows = 5; rows < 100; rows += 85) {
+            run_case a, b;
+            size_t length;
+            setenv("BENBEN_ISA", level[l], 1);
+            case_open(&a, "sum_j(exp(-sqdist(x:i3, y:j3)) * b:j2)", BB_FLOAT32, &interpreted);
+            case_open(&b, "sum_j(exp(-sqdist(x:i3, y:j3)) * b:j2)", BB_FLOAT32, &required);
+            case_size(&a, rows, 1000);
+            case_size(&b, rows, 1000);
+            EXPECT_OK(case_run(&a, NULL));
+            EXPECT_OK(case_run(&b, NULL));
+            char *bits = case_bits(&a, &length);
+            case_expect_bits(&b, bits, level[l]);
+            free(bits);
+            case_close(&a);
+            case_close(&b);
+        }
+    unsetenv("BENBEN_ISA");
+}
+
 static void every_instruction_set_computes(void **state) {
     (void)state;
-    static const char *const formulas[] = {gaussian, "logsumexp_j(-sqdist(x:i3, y:j3))", "argmin_j(sqdist(x:i3, y:j3))"};
+    static const char *const formulas[] = {gaussian, "logsumexp_j(-sqdist(x:i3, y:j3))",
+                                           "argmin_j(sqdist(x:i3, y:j3))"};
     static const char *const level[] = {"0", "1", "2"};
     for (int l = 0; l < 3; l++)
         for (size_t f = 0; f < 3; f++)
@@ -259,7 +286,8 @@ static void progress_grows_to_one(void **state) {
     run_case c;
     listener l = {.ordered = true};
     bb_run_options options = {.size = sizeof options, .progress = listen, .progress_data = &l};
-    case_open(&c, "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)", BB_FLOAT32, &interpreted);
+    case_open(&c, "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)", BB_FLOAT32,
+              &interpreted);
     case_size(&c, 20000, 20000);
     EXPECT_OK(case_run(&c, &options));
     assert_true(l.calls >= 3);
@@ -314,13 +342,19 @@ static void small_repeated_runs_allocate_nothing(void **state) {
 static void want_of_memory_at_any_place_is_reported(void **state) {
     (void)state;
     static const char *const formulas[] = {
-        "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)", "argkmin_j(sqdist(x:i3, y:j3), 4)"};
+        "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)",
+        "argkmin_j(sqdist(x:i3, y:j3), 4)"};
     int64_t live = bbi_live_allocations();
     for (size_t f = 0; f < 2; f++)
-        for (int64_t n = 0, successes = 0; successes < 12; n++) { /* helpers are done without: a success is not the end */
+        for (int64_t n = 0, successes = 0; successes < 12;
+             n++) { /* helpers are done without: a success is not the end */
             run_case c;
             const int64_t all[] = {0, 200}, slices[] = {1}, columns[] = {0, 400};
-            bb_ranges ranges = {.size = sizeof ranges, .count_i = 1, .ranges_i = all, .slices_i = slices, .reduced_j = columns};
+            bb_ranges ranges = {.size = sizeof ranges,
+                                .count_i = 1,
+                                .ranges_i = all,
+                                .slices_i = slices,
+                                .reduced_j = columns};
             bb_run_options options = {.size = sizeof options, .threads = 2, .ranges = &ranges};
             case_open(&c, formulas[f], BB_FLOAT32, &interpreted);
             case_size(&c, 200, 400);
@@ -346,6 +380,7 @@ int main(void) {
         cmocka_unit_test(without_a_compiler_everything_works_and_the_reason_is_told),
         cmocka_unit_test(the_environment_chooses_where_the_caller_does_not),
         cmocka_unit_test(every_instruction_set_computes),
+        cmocka_unit_test(tiers_agree_bit_for_bit_at_every_instruction_set),
         cmocka_unit_test(a_forked_child_runs_and_compiles_what_its_parent_had_begun),
         cmocka_unit_test(exit_and_release_do_not_wait_for_the_compiler),
         cmocka_unit_test(progress_grows_to_one),
