@@ -27,6 +27,8 @@ struct bbi_frame {
     bbi_view *view;          /* the arrays behind the structure */
     bbi_schedule *schedule;
     char **temporary;
+    bool scheduled; /* the schedules are those of these sizes, without ranges */
+    int64_t m, n, slots;
 };
 
 static void *need(block *b, size_t size) {
@@ -287,8 +289,21 @@ static double density(const bbi_run *run, const bbi_stage *stage, double rows, d
     return rows * columns > 0 ? pairs / (rows * columns) : 0;
 }
 
+/* Schedules are functions of the sizes: repeated shapes find them in the frame. */
+static bool schedules_known(bbi_run *run) {
+    const bbi_frame *frame = run->frame;
+    if (run->segments || !frame->scheduled || frame->m != run->extent.m || frame->n != run->extent.n ||
+        frame->slots != run->slots)
+        return false;
+    for (int32_t k = 0; k < run->plan->nstage; k++)
+        run->work += run->schedule[k].work / (double)run->slots * (double)run->extent.batches;
+    return true;
+}
+
 static bb_status make_schedules(bbi_run *run) {
     const bbi_plan *plan = run->plan;
+    if (schedules_known(run)) return BB_OK;
+    run->frame->scheduled = false;
     for (int32_t k = 0; k < plan->nstage; k++) {
         const bbi_stage *stage = &plan->stage[k];
         int64_t rows = bbi_run_rows(run, stage->kept), columns = bbi_run_rows(run, stage->folded);
@@ -300,6 +315,10 @@ static bb_status make_schedules(bbi_run *run) {
         if (ranges) s->work *= density(run, stage, (double)rows, (double)columns);
         run->work += s->work / (double)run->slots * (double)run->extent.batches;
     }
+    run->frame->scheduled = !run->segments;
+    run->frame->m = run->extent.m;
+    run->frame->n = run->extent.n;
+    run->frame->slots = run->slots;
     return BB_OK;
 }
 
