@@ -184,7 +184,8 @@ BB_API void bb_free(void *pointer);
 typedef struct bb_kernel bb_kernel;
 typedef enum bb_target { BB_TARGET_AUTO = 0, BB_TARGET_INTERP = 1, BB_TARGET_CPU = 2 } bb_target;
 typedef enum bb_policy {
-    BB_POLICY_AUTO = 0,       /* small problems are interpreted while the compiler works in the background, large ones wait for it */
+    BB_POLICY_AUTO = 0,       /* interpreted at once while the compiler works in the background; a long run goes over to the compiled kernel as soon as it is
+                                 there (the bits are the same), and one that is in the cache is used from the start */
     BB_POLICY_WAIT = 1,       /* compile before the first result */
     BB_POLICY_BACKGROUND = 2  /* never wait */
 } bb_policy;
