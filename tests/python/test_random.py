@@ -3,6 +3,7 @@
 The number in a test's name is its seed: it determines the formula and the data."""
 import numpy as np
 import pytest
+from scipy import special
 
 import bb
 
@@ -108,7 +109,9 @@ def draw(seed, smooth=False):
         if name == "mean":
             return f.mean(axes), np.abs(f).mean(axes)
         if name == "logsumexp":
-            return np.log(np.exp(f).sum(axes)), 1 + np.abs(f).max(axes, initial=0)
+            empty = 0 in np.take(f.shape, np.atleast_1d(axes))
+            value = np.full(f.sum(axes).shape, -np.inf) if empty else special.logsumexp(f, axis=axes)
+            return value, 1 + np.abs(f).max(axes, initial=0)
         pick = np.max if name == "max" else np.min
         return pick(f, axes, initial=-np.inf if name == "max" else np.inf), np.abs(f).max(axes, initial=0)
 
@@ -139,7 +142,9 @@ def test_a_random_formula_is_numpys(seed):
     given = {k: stride(rng, a.astype(dtype)) for k, a in arrays.items()}
     found = program(*given.values())
     expected, scale = dense({k: a.astype(dtype) for k, a in arrays.items()})
-    if "_ij(" not in text:
+    if "_ij(" not in text and program.outputs[0][0] == "p":
+        if expected.shape[-2] == 0:
+            return  # without rows there is nothing to compare with what depends on no row
         expected, scale = program.kept(expected), program.kept(scale)
     assert found.shape == expected.shape, text
     infinite = np.isinf(expected)

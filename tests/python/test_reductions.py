@@ -70,6 +70,8 @@ def formula(name, axis, k=3):
     f = "sin(3 * sqdist(x, y)) + x" if name not in SCALAR else "sin(3 * sqdist(x, y)) + elem(x, 0)"
     if name in ("any", "all", "count"):
         f = f"relu({f})"
+    if name == "prod":  # far from the ends of float32's range
+        f = f"1 + 0.1 * ({f})"
     extra = f", {k}" if name in ("kmin", "argkmin") else ", b" if name in WEIGHTED else ""
     return f"{name}_{axis}({f}{extra})"
 
@@ -79,6 +81,8 @@ def dense(name, x, y, b, axis, k=3):
     f = np.sin(3 * ((x[:, None] - y[None]) ** 2).sum(-1, keepdims=True)) + own[:, None]
     if name in ("any", "all", "count"):
         f = np.maximum(f, 0)
+    if name == "prod":
+        f = 1 + 0.1 * f
     g = np.broadcast_to(b[None], (len(x),) + b.shape)
     if axis == "i":
         f, g = f.swapaxes(0, 1), g.swapaxes(0, 1)
