@@ -77,11 +77,13 @@ static const bbi_node *both_axes(bbi_context *c, bbi_reduction reduction, const 
     } else if (row->output == BBI_OUT_LOGSUM || row->output == BBI_OUT_RATIO) {
         r = bbi_reduce(c, BBI_RED_logsumexp, BBI_J, 0, f, NULL, NULL);
         r = bbi_reduce(c, BBI_RED_logsumexp, BBI_I, 0, r, NULL, NULL);
-        if (r && w) {
-            const bbi_node *p = bbi_op1(c, BBI_OP_exp, bbi_op2(c, BBI_OP_sub, f, r));
+        if (r && w) { /* of nothing the logarithm is -inf and the average 0 / 0 = NaN */
+            const bbi_node *some = bbi_op2(c, BBI_OP_gt, r, bbi_const(c, -INFINITY));
+            const bbi_node *shift = bbi_op3(c, BBI_OP_where, some, r, bbi_const(c, 0));
+            const bbi_node *p = bbi_op1(c, BBI_OP_exp, bbi_op2(c, BBI_OP_sub, f, shift));
             const bbi_node *sum = bbi_reduce(c, BBI_RED_sum, BBI_IJ, 0, bbi_op2(c, BBI_OP_mul, p, w), NULL, NULL);
-            const bbi_node *some = bbi_op2(c, BBI_OP_gt, r, bbi_const(c, -INFINITY)); /* the average of nothing is NaN */
-            r = row->output == BBI_OUT_RATIO ? bbi_op2(c, BBI_OP_div, sum, some) : bbi_op2(c, BBI_OP_add, r, bbi_op1(c, BBI_OP_log, sum));
+            r = row->output == BBI_OUT_RATIO ? bbi_op2(c, BBI_OP_div, sum, some)
+                                             : bbi_op2(c, BBI_OP_add, r, bbi_op1(c, BBI_OP_log, sum));
         }
     } else {
         return NULL;
