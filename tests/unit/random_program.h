@@ -287,6 +287,7 @@ static inline piece table_row(random_program *r, int place, int dim, int depth) 
     }
     snprintf(form + at, sizeof form - (size_t)at, ")");
     piece p = with_dim(joined(r, form, o, 0, 0), dim);
+    if (row->flags & BBI_NODIFF && !p.place) return leaf(r, place, dim); /* a constant 0 has no placement */
     if (row->flags & BBI_NODIFF)
         return within(p, row->flags & BBI_BOOLEAN ? 0 : -2000, row->flags & BBI_BOOLEAN ? 1 : 2000);
     double low, high;
@@ -301,7 +302,7 @@ static inline piece scalar_of_vectors(random_program *r, int place, int depth) {
                                       "vlogsumexp(%0)", "max(%0)",     "min(%0)"};
     int wide = some_dim(r), choice = below(r, 12);
     piece o[3] = {value(r, place, wide, depth), value(r, place, wide, depth)};
-    if (choice < 5) return joined(r, two[choice], o, 0, 0);
+    if (choice < 5) return joined(r, two[same_text(&o[0], &o[1]) ? 0 : choice], o, 0, 0);
     if (choice == 5 && wide < 6) return o[0] = bounded(r, o[0], 0.5, 1.5), joined(r, "vprod(%0)", o, 0, 0);
     if (choice == 6) return o[0] = bounded(r, o[0], 0.2, 2), joined(r, "norm2(%0)", o, 0, 0);
     if (choice == 7)
@@ -310,9 +311,10 @@ static inline piece scalar_of_vectors(random_program *r, int place, int depth) {
     if (choice == 8 && wide <= 3)
         return o[2] = leaf(r, place, wide * wide), joined(r, "symsqnorm(%2, %0)", o, 0, 0);
     if (choice == 9) return joined(r, "elem(%0, %m)", o, below(r, wide), 0);
-    if (choice == 10 && !r->smooth && !r->firm)
-        return o[0] = exact_value(r, place, wide, 0),
-               within(joined1(r, chance(r, 50) ? "argmax(%0)" : "argmin(%0)", o[0]), 0, 20);
+    if (choice == 10 && !r->smooth && !r->firm) {
+        o[2] = exact_value(r, place, 2 + below(r, 8), 0);
+        if (o[2].place) return within(joined(r, chance(r, 50) ? "argmax(%2)" : "argmin(%2)", o, 0, 0), 0, 20);
+    }
     o[0] = bounded(r, o[0], -20, 20);
     return joined(r, one[below(r, 6)], o, 0, 0);
 }
