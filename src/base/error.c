@@ -41,6 +41,7 @@ bb_status bbi_fail_append(const char *format, ...) {
     va_start(arguments, format);
     add_at(strlen(message), format, arguments);
     va_end(arguments);
+    if (message_code == BB_OK) message_code = BB_INTERNAL; /* whoever adds has failed, whatever was forgotten before */
     return message_code;
 }
 

@@ -72,6 +72,12 @@ static const bbi_node *find_node(const bbi_context *c, const bbi_node *candidate
     return n;
 }
 
+bool bbi_owns(const bbi_context *c, const bbi_node *node) {
+    const bbi_node *n = c->table[node->hash & (uint64_t)(c->table_size - 1)];
+    while (n && n != node) n = n->next;
+    return n != NULL;
+}
+
 static void grow_table(bbi_context *c) {
     int64_t size = 4 * c->table_size;
     const bbi_node **table = bbi_calloc((size_t)size, sizeof *table);

@@ -176,6 +176,7 @@ const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place ax
                            const bbi_node *list);
 /* custom.c: the number of a definition, to be given as k to bbi_reduce(c, BBI_RED_custom, ...), or -1. */
 int64_t bbi_define(bbi_context *c, const bbi_definition *definition);
+bool bbi_owns(const bbi_context *c, const bbi_node *node); /* whether the node was made in this context */
 bbi_contraction bbi_contraction_of(const bbi_node *node);
 bool bbi_is_const(const bbi_node *node, double value); /* the constant, also repeated to a vector */
 bool bbi_node_is_index(const bbi_node *node);          /* a reduction that yields int64 indices */

@@ -59,6 +59,16 @@ bb_expr bb_number(bb_context *context, double value) {
     return e;
 }
 
+/* Under the lock: operands are nodes of this very context. */
+static bool all_owned(const bb_context *context, const bb_expr *operands, int count, const char *function) {
+    for (int k = 0; k < count; k++) {
+        if (!operands[k] || bbi_owns(context, operands[k])) continue;
+        bbi_fail(BB_BAD_ARGUMENT, "%s: operand %d belongs to another context", function, k);
+        return false;
+    }
+    return true;
+}
+
 bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers, int integer_count) {
     if (!usable(context, "bb_apply")) return NULL;
     int op = name ? bbi_op_find(name, strlen(name)) : -1;
@@ -73,7 +83,8 @@ bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands,
     for (int k = 0; k < count; k++)
         if (!operands[k]) return NULL;
     bbi_context_lock(context);
-    bb_expr e = bbi_apply(context, op, operands, count, integers, integer_count);
+    bool owned = all_owned(context, operands, count, "bb_apply");
+    bb_expr e = owned ? bbi_apply(context, op, operands, count, integers, integer_count) : NULL;
     bbi_context_unlock(context);
     return e;
 }
@@ -87,7 +98,8 @@ bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr f
         return NULL;
     }
     bbi_context_lock(context);
-    bb_expr e = bbi_reduce(context, (bbi_reduction)reduction, (bbi_place)axis, k, formula, weight, NULL);
+    bool owned = all_owned(context, (const bb_expr[]){formula, weight}, 2, "bb_reduce");
+    bb_expr e = owned ? bbi_reduce(context, (bbi_reduction)reduction, (bbi_place)axis, k, formula, weight, NULL) : NULL;
     bbi_context_unlock(context);
     return e;
 }
@@ -99,7 +111,8 @@ bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_
         return NULL;
     }
     bbi_context_lock(context);
-    bb_expr e = bbi_reduce(context, BBI_RED_sum, (bbi_place)axis, 0, bbi_place_as(context, formula, BBI_IJ), NULL, list);
+    bool owned = all_owned(context, (const bb_expr[]){formula, list}, 2, "bb_reduce_listed");
+    bb_expr e = owned ? bbi_reduce(context, BBI_RED_sum, (bbi_place)axis, 0, bbi_place_as(context, formula, BBI_IJ), NULL, list) : NULL;
     bbi_context_unlock(context);
     return e;
 }

@@ -137,8 +137,8 @@ bb_status bbi_run_options_of(const bb_run_options *options, bb_run_options *all)
     }
     all->size = sizeof *all;
     if (all->threads < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: %d threads", all->threads);
-    if (all->rows_i < 0 || all->rows_j < 0)
-        return bbi_fail(BB_BAD_ARGUMENT, "run options: a negative number of rows");
+    if (all->ranges_count < 0) return bbi_fail(BB_BAD_RANGES, "run options: %lld structures of ranges", (long long)all->ranges_count);
+    if (all->rows_i < 0 || all->rows_j < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: a negative number of rows");
     if (all->device_type != 0 && all->device_type != DEVICE_CPU)
         return bbi_fail(BB_DEVICE, "run options: device type %d, but this kernel runs on the CPU (1)",
                         (int)all->device_type);
@@ -175,7 +175,7 @@ static bb_status check_memory(const bb_array *array, const char *name) {
 static bb_status check_input(int position, const bbi_variable *variable, const bb_array *array) {
     int trailing = variable->place == BBI_P ? 1 : 2;
     if (array->device_type != DEVICE_CPU || array->ndim > BBI_MAX_BATCH_DIMS + 2 || array->ndim < trailing ||
-        !array->data || array->shape[array->ndim - 1] != variable->dim) {
+        !array->data || !array->shape || array->shape[array->ndim - 1] != variable->dim) {
         char name[NAME_SIZE];
         BBI_FORWARD(check_memory(array, input_name(name, position, variable)));
         if (array->ndim < trailing)
@@ -312,9 +312,21 @@ static bb_status check_output(int position, const bb_array *array, const bb_outp
     return BB_OK;
 }
 
+/* Strided outputs may interleave in one block; that two share an element is certain where both are compact or begin at
+ * the same place. */
+static bool certainly_meet(const bb_array *a, const bb_array *b) {
+    if (!bbi_arrays_meet(a, b)) return false;
+    return (!a->strides && !b->strides) || (char *)a->data + a->byte_offset == (char *)b->data + b->byte_offset;
+}
+
 bb_status bbi_arrays_check_outputs(const bb_array *outputs, int noutput, const bb_output_info *info,
                                    const bbi_extent *extent) {
-    for (int k = 0; k < noutput; k++) BBI_FORWARD(check_output(k, &outputs[k], &info[k], extent));
+    for (int k = 0; k < noutput; k++) {
+        BBI_FORWARD(check_output(k, &outputs[k], &info[k], extent));
+        for (int other = 0; other < k; other++)
+            if (certainly_meet(&outputs[k], &outputs[other]))
+                return bbi_fail(BB_BAD_ARGUMENT, "output %d shares memory with output %d: give each its own", k, other);
+    }
     return BB_OK;
 }
 
@@ -327,13 +339,18 @@ static int64_t stride_of(const bb_array *array, int dimension) {
     return stride;
 }
 
+/* The stride of a dimension of at most one element is nobody's business: it may hold anything. */
+static int64_t step_of(const bb_array *array, int dimension) {
+    return array->shape[dimension] > 1 ? stride_of(array, dimension) : 0;
+}
+
 void bbi_view_of(const bb_array *array, int trailing, const bbi_extent *extent, bbi_view *view) {
     int dtype = bbi_array_dtype(array), own = array->ndim - trailing;
     int64_t size = dtype_bytes(dtype);
     view->array.data = (const char *)array->data + array->byte_offset;
     view->array.dtype = dtype;
-    view->array.dim_stride = stride_of(array, array->ndim - 1) * size;
-    view->array.row_stride = trailing == 2 ? stride_of(array, array->ndim - 2) * size : 0;
+    view->array.dim_stride = step_of(array, array->ndim - 1) * size;
+    view->array.row_stride = trailing == 2 ? step_of(array, array->ndim - 2) * size : 0;
     view->batched = false;
     for (int k = 0; k < extent->nbatch; k++) {
         int mine = k - (extent->nbatch - own);
@@ -358,7 +375,7 @@ static void byte_range(const bb_array *array, intptr_t *low, intptr_t *high) {
     *low = (intptr_t)array->data + (intptr_t)array->byte_offset;
     *high = *low + (intptr_t)size;
     for (int k = 0; k < array->ndim; k++) {
-        int64_t reach = (array->shape[k] - 1) * stride_of(array, k) * size;
+        int64_t reach = (array->shape[k] - 1) * step_of(array, k) * size;
         if (reach < 0) *low += (intptr_t)reach;
         else *high += (intptr_t)reach;
     }

@@ -328,12 +328,17 @@ static int64_t temporary_bytes(const bbi_run *run, int32_t number, int64_t slots
     return (slots * bbi_run_rows(run, t->place) * t->dim * size + 63) / 64 * 64;
 }
 
-static void choose_slots(bbi_run *run) {
+static bb_status choose_slots(bbi_run *run) {
     int64_t bytes = 0;
+    double estimate = 0; /* rows that the options ask for may be any number */
+    for (int32_t k = 0; k < run->plan->ntemporary; k++)
+        estimate += 8 * (double)bbi_run_rows(run, run->plan->temporary[k].place) * (double)run->plan->temporary[k].dim;
+    if (estimate > 1e18) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %.3g bytes for intermediate values", estimate);
     for (int32_t k = 0; k < run->plan->ntemporary; k++) bytes += temporary_bytes(run, k, 1);
     int64_t fit = bytes ? temporaries_limit / bytes : run->extent.batches;
     if (run->options.ranges_count > 1) fit = 1; /* each element has its own rows' groups */
     run->slots = fit < 1 ? 1 : fit < run->extent.batches ? fit : run->extent.batches;
+    return BB_OK;
 }
 
 /* Temporaries and the partial results of the stage that has most of them. */
@@ -363,7 +368,7 @@ static bb_status reserve_memory(bbi_run *run) {
 
 static bb_status run_batches(bbi_run *run) {
     if (run->extent.batches == 0) return BB_OK;
-    choose_slots(run);
+    BBI_FORWARD(choose_slots(run));
     BBI_FORWARD(make_schedules(run));
     BBI_FORWARD(reserve_memory(run));
     for (run->first_batch = 0; run->first_batch < run->extent.batches; run->first_batch += run->slots) {

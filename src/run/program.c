@@ -82,8 +82,8 @@ static void log_program(char letter, const bb_program *p) {
 
 /* ---- making -------------------------------------------------------------------------------------------------------------------------------- */
 bb_status bb_program_parse(bb_context *context, const char *formula, const char *const *declarations, int count, bb_program **program) {
-    if (!context || !formula || !program || (count > 0 && !declarations))
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_parse: context, formula and program must not be NULL");
+    if (!context || !formula || !program || count < 0 || (count > 0 && !declarations))
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_parse: %d declarations; context, formula, declarations and program must not be NULL", count);
     bbi_signature signature = {0};
     const bbi_node *outputs[BBI_MAX_OUTPUTS];
     int64_t noutput = 0;
@@ -121,19 +121,25 @@ static bb_status check_variables(const bbi_node *const *outputs, int noutput, co
 
 bb_status bb_program_new(bb_context *context, const bb_variable_info *signature, int variable_count, const bb_expr *outputs, int output_count,
                          bb_program **program) {
-    if (!context || !program || !outputs || output_count < 1 || output_count > BBI_MAX_OUTPUTS || (variable_count > 0 && !signature))
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_new: %d outputs; context, outputs and program must not be NULL, outputs 1 to %d", output_count,
-                        (int)BBI_MAX_OUTPUTS);
+    if (!context || !program || !outputs || output_count < 1 || output_count > BBI_MAX_OUTPUTS || variable_count < 0 ||
+        (variable_count > 0 && !signature))
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_new: %d variables, %d outputs; context, signature, outputs and program must not be NULL, outputs 1 to %d",
+                        variable_count, output_count, (int)BBI_MAX_OUTPUTS);
     bbi_signature s = {0};
     bb_status status = BB_OK;
     *program = NULL;
     for (int k = 0; k < output_count; k++)
-        if (!outputs[k]) return bbi_fail_append(" (output %d of the program)", k);
+        if (!outputs[k])
+            return bb_last_error()[0] ? bbi_fail_append(" (output %d of the program)", k)
+                                      : bbi_fail(BB_BAD_ARGUMENT, "bb_program_new: output %d is NULL", k);
     bbi_context_lock(context);
+    for (int k = 0; k < output_count && status == BB_OK; k++)
+        if (!bbi_owns(context, outputs[k])) status = bbi_fail(BB_BAD_ARGUMENT, "bb_program_new: output %d belongs to another context", k);
     for (int k = 0; k < variable_count && status == BB_OK; k++) {
         const char *name = signature[k].name ? signature[k].name : "";
         int64_t position;
-        if (signature[k].place == BB_IJ || signature[k].dim < 1)
+        bb_axis place = signature[k].place;
+        if ((place != BB_NONE && place != BB_I && place != BB_J) || signature[k].dim < 1)
             status = bbi_fail(BB_BAD_ARGUMENT, "variable %d: the place must be BB_I, BB_J or BB_NONE and the dimension at least 1", k);
         else
             status = bbi_signature_add(&s, name, strlen(name), signature[k].dim, (bbi_place)signature[k].place, &position);

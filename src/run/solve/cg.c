@@ -110,15 +110,16 @@ static bb_status iterate(system_ *s, const bb_solve_options *options, double *st
 }
 
 /* ---- the caller's arrays ----------------------------------------------------------------------------------------------------------------- */
-static void copy_array(const bb_array *to, const bb_array *from, int64_t rows, int64_t columns, int64_t batches) {
+static bb_status copy_array(const bb_array *to, const bb_array *from, int64_t rows, int64_t columns, int64_t batches) {
     bbi_extent extent = {.nbatch = from->ndim - 2, .batches = batches};
     memcpy(extent.batch, from->shape, (size_t)extent.nbatch * sizeof *extent.batch);
     bbi_view source, target;
     bbi_view_of(from, 2, &extent, &source);
     bbi_view_of(to, 2, &extent, &target);
     double *wide = bbi_alloc_aligned((size_t)(columns * BBI_LANE_BYTES));
+    if (!wide) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory");
     int64_t lanes = BBI_LANE_BYTES / (int64_t)sizeof(double);
-    for (int64_t n = 0; n < batches && wide; n++) {
+    for (int64_t n = 0; n < batches; n++) {
         bbi_array a = bbi_view_at(&source, &extent, n), b = bbi_view_at(&target, &extent, n);
         for (int64_t m = 0; m < rows; m += lanes) {
             int64_t count = rows - m < lanes ? rows - m : lanes;
@@ -127,9 +128,12 @@ static void copy_array(const bb_array *to, const bb_array *from, int64_t rows, i
         }
     }
     bbi_free_aligned(wide);
+    return BB_OK;
 }
 
-static bb_status check_system(bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown, const bb_array *output) {
+static bb_status check_system(bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown, const bb_array *output, const bb_run_options *run) {
+    bbi_extent extent;
+    bool is_double;
     if (!kernel || !inputs || !output) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: kernel, inputs and output must not be NULL");
     const bb_program *p = kernel->program;
     if (ninput != p->signature.count || unknown < 0 || unknown >= ninput)
@@ -137,7 +141,11 @@ static bb_status check_system(bb_kernel *kernel, const bb_array *inputs, int nin
     const bbi_variable *v = &p->signature.variables[unknown];
     if (p->noutput != 1 || p->info[0].is_index || v->place == BBI_P || p->info[0].dim != v->dim || (int)p->info[0].place != (BBI_IJ ^ (int)v->place))
         return bbi_fail(BB_BAD_SHAPE, "bb_solve: the program must have one output a_i = sum_j K(..) b_j of the dimension of variable %d ('%s')", unknown, v->name);
+    BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, ninput, p->signature.variables, &is_double));
+    BBI_FORWARD(bbi_arrays_extent(inputs, ninput, p->signature.variables, ninput, run, &extent));
+    BBI_FORWARD(bbi_arrays_check_outputs(output, 1, p->info, &extent));
     const bb_array *b = &inputs[unknown];
+    if (bbi_array_dtype(b) == BBI_I64) return bbi_fail(BB_BAD_DTYPE, "bb_solve: the right-hand side (input %d) has the type int64, expected a floating one", unknown);
     if (b->ndim < 2 || b->ndim > BBI_MAX_BATCH_DIMS + 2 || b->ndim != output->ndim || memcmp(b->shape, output->shape, (size_t)b->ndim * sizeof *b->shape))
         return bbi_fail(BB_BAD_SHAPE, "bb_solve: the solution must have the shape of the right-hand side (input %d), (..., rows, dim)", unknown);
     return BB_OK;
@@ -173,9 +181,9 @@ bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, i
     bb_solve_options all = {.size = sizeof all};
     bb_solve_result found = {.size = sizeof found};
     storage store;
-    BBI_FORWARD(check_system(kernel, inputs, input_count, unknown, output));
     if (options && !bbi_options_fit(options->size, sizeof all, "bb_solve options")) return BB_BAD_ARGUMENT;
     if (options) memcpy(&all, options, options->size < sizeof all ? options->size : sizeof all);
+    BBI_FORWARD(check_system(kernel, inputs, input_count, unknown, output, all.run));
     if (!(all.alpha >= 0)) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: alpha is %g; it must be at least 0", all.alpha);
     double start = bbi_seconds();
     system_ s = {.kernel = kernel, .run = all.run, .ninput = input_count, .unknown = unknown, .alpha = all.alpha};
@@ -186,12 +194,15 @@ bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, i
         memcpy(s.inputs, inputs, (size_t)input_count * sizeof *inputs);
         s.inputs[unknown] = s.direction;
         bb_array b = bb_array_of(s.r, BB_FLOAT64, inputs[unknown].ndim, store.shape), x = bb_array_of(s.x, BB_FLOAT64, b.ndim, store.shape);
-        copy_array(&b, &inputs[unknown], s.rows, s.columns, s.batches);
+        status = copy_array(&b, &inputs[unknown], s.rows, s.columns, s.batches);
         memcpy(s.p, s.r, (size_t)s.count * sizeof *s.r); /* from a = 0: r = p = b */
         column_products(&s, s.r, s.r, s.rr);
         memcpy(s.bb, s.rr, (size_t)(s.batches * s.columns) * sizeof *s.rr);
-        status = iterate(&s, &all, step, &found);
-        copy_array(output, &x, s.rows, s.columns, s.batches);
+        if (status == BB_OK) {
+            status = iterate(&s, &all, step, &found);
+            bb_status copied = copy_array(output, &x, s.rows, s.columns, s.batches);
+            if (status == BB_OK) status = copied;
+        }
     }
     bbi_free(step);
     close_system(&s);
