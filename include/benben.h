@@ -203,7 +203,8 @@ BB_API void bb_kernel_release(bb_kernel *kernel);
 BB_API const bb_program *bb_kernel_program(const bb_kernel *kernel); /* borrowed */
 
 /* Block-sparse ranges, one structure per batch element or one for all (KeOps's six arrays). Rows [ranges[2c], ranges[2c+1]) of cluster c meet the columns of
- * the intervals slices[c-1] .. slices[c] - 1 (slices[-1] = 0) of reduced. For a reduction over i the roles swap, with the second three arrays. */
+ * the intervals slices[c-1] .. slices[c] - 1 (slices[-1] = 0) of reduced. For a reduction over i the roles swap, with the second three arrays.
+ * Neighbour lists in CSR form are ranges too: a cluster for each row, an interval [j, j + 1) for each neighbour, slices the ends of the rows. */
 typedef struct bb_ranges {
     size_t size;
     int64_t count_i, count_j;                          /* clusters */
