@@ -146,9 +146,12 @@ static bb_status send_reduction(reverse *r, const bbi_node *n, const bbi_node *g
     bbi_pair_weights pair;
     BBI_FORWARD(bbi_reduction_weights(c, n, &pair));
     const bbi_node *df = bbi_fit_dim(c, bbi_op2(c, BBI_OP_mul, g, pair.f), n->dim, f->dim);
-    BBI_FORWARD(send_body(r, n, f, NULL, df));
-    if (!w) return BB_OK;
-    return send_body(r, n, w, NULL, bbi_fit_dim(c, bbi_op2(c, BBI_OP_mul, g, pair.w), n->dim, w->dim));
+    if (!w) return send_body(r, n, f, NULL, df);
+    /* either formula may lack axes that the other one has */
+    bbi_place domain = (bbi_place)(n->place | n->ints[1]);
+    BBI_FORWARD(add_adjoint(r, f, NULL, (bbi_place)(domain & ~f->place), df));
+    const bbi_node *dw = bbi_fit_dim(c, bbi_op2(c, BBI_OP_mul, g, pair.w), n->dim, w->dim);
+    return add_adjoint(r, w, NULL, (bbi_place)(domain & ~w->place), dw);
 }
 
 static bb_status send_to_operands(reverse *r, const bbi_node *n, const bbi_node *list, const bbi_node *g) {
