@@ -11,7 +11,7 @@
  *
  * MIN, MAX  R best[dim][L]; with indices: R seen[dim][L] (0 or 1), int64 index[dim][L]
  *
- * KMIN      per component: see bbi_kmin_cell
+ * KMIN      per component: see bbi_kmin_cell; transposed, the lanes share one list, which stands in lane 0
  *
  * LSE       R shift[L], A sum[1 + weight_dim][L]
  *

@@ -221,26 +221,14 @@ BB_INLINE void store_index(char *index, int64_t part, int64_t v, V a)
     v_storeu((R *)(void *)(index + part * BBI_LANE_BYTES) + v * BB_W, a);
 }
 
-/* Columns first + l * lane_step of the lanes l, as the bits of R's. */
-static void column_parts(int64_t first, int64_t lane_step, V *part)
-{
-    VI low = v_splati((I)first), high = v_splati((I)(first >> 32));
-    for (int l = 1; lane_step && l < BB_W; l++) {
-        low[l] = (I)(first + l * lane_step);
-        high[l] = (I)((first + l * lane_step) >> 32);
-    }
-    part[0] = (V)low;
-    if (PARTS > 1) part[PARTS - 1] = (V)high;
-}
-
 /* Each lane of `hit` inserts its x: what is not below it stays, what is moves down by one, the last falls
  * off. Equal values that are there already have smaller indices. Places without a value are NaN and count as
  * above everything. */
 static void insert_sorted(char *cell, const bbi_kmin_cell *places, int64_t k, int64_t v, V x, VM hit,
-                          int64_t first, int64_t lane_step)
+                          int64_t column)
 {
     V part[PARTS], carried = x;
-    column_parts(first, lane_step, part);
+    for (int64_t i = 0; i < PARTS; i++) part[i] = (V)v_splati((I)(column >> 32 * i)); /* bits of R's */
     for (int64_t n = 0; n < k; n++) {
         R *value = (R *)cell + n * LANES + v * BB_W;
         char *index = cell + places->index + n * 8 * LANES;
@@ -265,7 +253,7 @@ static void sorted_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell 
         const V x = v_loadu(p + q * LANES);
         const VM hit = v_and(v_eq(x, x), v_not(v_ge(x, v_loadu(last))));
         if (!v_any(hit)) continue;
-        insert_sorted(cell, places, k, v, x, hit, t->first + q + v * BB_W * t->lane_step, t->lane_step);
+        insert_sorted(cell, places, k, v, x, hit, t->first + q);
     }
 }
 
@@ -313,7 +301,7 @@ static void heap_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *p
             R *value = (R *)(cell + places->value) + lane * k;
             if (count[lane] == k && !(new < limit[lane])) continue;
             insert_heap(value, (int64_t *)(void *)(cell + places->index) + lane * k, count[lane], k, new,
-                        t->first + q + lane * t->lane_step);
+                        t->first + q);
             count[lane] += count[lane] < k;
             if (count[lane] < k) continue;
             limit[lane] = value[0];
@@ -331,6 +319,54 @@ BB_INLINE int is_rare(const char *cell, const bbi_kmin_cell *places, int64_t k, 
     return v_any(v_or(v_lt(least, limit), v_eq(v_loadu((const R *)(cell + places->full) + v * BB_W), K(0))));
 }
 
+/* Below the last of a list of one row: place by place upwards, values without a number (NaN) first. */
+static void insert_row(char *cell, const bbi_kmin_cell *places, int64_t k, R x, int64_t column)
+{
+    R *value = (R *)cell;
+    char *index = cell + places->index;
+    const int64_t step = 8 * LANES;
+    int64_t n = k - 1;
+    for (; n > 0 && !(x >= value[(n - 1) * LANES]); n--) {
+        value[n * LANES] = value[(n - 1) * LANES];
+        for (int64_t i = 0; i < PARTS; i++) {
+            R *part = (R *)(void *)(index + n * step + i * BBI_LANE_BYTES);
+            __builtin_memcpy(part, (char *)part - step, sizeof(R));
+        }
+    }
+    value[n * LANES] = x;
+    for (int64_t i = 0; i < PARTS; i++) {
+        const I part = (I)(column >> 32 * i);
+        __builtin_memcpy(index + n * step + i * BBI_LANE_BYTES, &part, sizeof part);
+    }
+}
+
+/* Where the lanes of a cell are columns of one row, the row has one list, in lane 0; the other lanes stay
+ * empty. Lists of their own would each keep K of the few columns that they see. */
+static void row_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p, int64_t v)
+{
+    const int64_t k = t->folding->fold.k, left = t->lanes - v * BB_W;
+    const R *limit = places->sorted ? (const R *)cell + (k - 1) * LANES : (const R *)(cell + places->limit);
+    int64_t *count = (int64_t *)(void *)(cell + places->count);
+    const V x = v_loadu(p);
+    unsigned bits = lane_bits(v_and(v_eq(x, x), v_not(v_ge(x, v_splat(*limit)))));
+    if (!places->sorted && *count < k) bits = lane_bits(v_eq(x, x));
+    if (left < BB_W) bits &= (1u << left) - 1;
+    for (; bits; bits &= bits - 1) {
+        const int lane = __builtin_ctz(bits);
+        const int64_t column = t->first + v * BB_W + lane;
+        const R new = p[lane];
+        if (places->sorted) {
+            if (!(new >= *limit)) insert_row(cell, places, k, new, column);
+            continue;
+        }
+        if (*count == k && !(new < *limit)) continue;
+        R *value = (R *)(cell + places->value);
+        insert_heap(value, (int64_t *)(void *)(cell + places->index), *count, k, new, column);
+        *count += *count < k;
+        if (*count == k) *(R *)(cell + places->limit) = value[0];
+    }
+}
+
 static void step_kmin(const bbi_fold_tile *t)
 {
     const bbi_kmin_cell places = bbi_kmin_places(t->folding);
@@ -338,6 +374,10 @@ static void step_kmin(const bbi_fold_tile *t)
         char *cell = t->cell + c * places.bytes;
         for (int64_t v = 0; v < vector_count(t); v++) {
             const R *p = component(t, c) + v * BB_W;
+            if (t->lane_step) {
+                row_tile(t, cell, &places, p, v);
+                continue;
+            }
             for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
                 int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
                 V least = K(BB_INF);

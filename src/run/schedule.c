@@ -10,6 +10,8 @@
 
 enum {
     ITEMS_WANTED = 128,      /* enough to keep many cores busy to the end */
+    ITEMS_WANTED_KMIN = 64,  /* every cut of the columns begins the lists of the K smallest anew */
+    MIN_CHUNK_KMIN = 64,     /* columns, times K */
     MAX_GROUP = 16,          /* lane blocks of an item: packing columns is amortised over them */
     MIN_GROUP = 4,           /* below that packing shows */
     MIN_CHUNK_DIRECT = 1024, /* columns */
@@ -44,6 +46,16 @@ static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, b
     return bytes;
 }
 
+/* The largest K of the K smallest that the stage looks for, 0 where it looks for none. */
+static int64_t listed_smallest(const bbi_stage *stage, const bbi_stage_code *code) {
+    int64_t most = 0;
+    for (int32_t k = 0; k < stage->nfold && code->folding; k++) {
+        const bbi_fold *fold = &code->folding[k].fold;
+        if (fold->family == BBI_FAMILY_KMIN && fold->k > most) most = fold->k;
+    }
+    return most;
+}
+
 /* Few rows leave lanes idle: they pay when the axis of columns is long enough to fill lanes instead. */
 static bool choose_transposed(const bbi_executable *e, const bbi_schedule *s) {
     int64_t vector = (16 << e->level) / (e->is_double ? 8 : 4);
@@ -70,8 +82,9 @@ static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int
     int64_t group = row_bytes / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1));
     s->state_bytes = state_bytes(stage, code, false, 1);
     if (s->state_bytes > 0) group = clamp(group, 1, state_limit / s->state_bytes);
-    int64_t shared = ceil_div(blocks * batches, ITEMS_WANTED);
-    group = clamp(group, 1, clamp(shared, MIN_GROUP, MAX_GROUP));
+    bool lists = listed_smallest(stage, code) > 0;
+    int64_t shared = ceil_div(blocks * batches, lists ? ITEMS_WANTED_KMIN : ITEMS_WANTED);
+    group = clamp(group, 1, clamp(shared, lists ? 1 : MIN_GROUP, MAX_GROUP));
     if (group > blocks) group = blocks;
     s->group = group * s->lanes;
     s->row_stride = odd_stride(s->group, s->lanes);
@@ -87,16 +100,19 @@ static void choose_casts(const bbi_stage *stage, const bbi_stage_code *code, bbi
 }
 
 /* Columns of an item. Never cut: small problems (a thread takes them whole), pair sequences of ranges. */
-static void choose_chunks(const bbi_stage *stage, int64_t batches, bool ranges, bbi_schedule *s) {
+static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, int64_t batches, bool ranges,
+                          bbi_schedule *s) {
     s->chunk = s->columns > 0 ? s->columns : 1;
     s->chunks = 1;
     int64_t items = batches * s->groups;
     if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED ||
         items == 0)
         return;
-    int64_t wanted = ceil_div(ITEMS_WANTED, items);
+    int64_t most = listed_smallest(stage, code);
+    int64_t wanted = most > 0 ? ITEMS_WANTED_KMIN / items : ceil_div(ITEMS_WANTED, items);
     int64_t bytes = 8 * (s->value_count + s->index_count) * s->rows * batches;
     int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : MIN_CHUNK_DIRECT;
+    if (least < MIN_CHUNK_KMIN * most) least = MIN_CHUNK_KMIN * most;
     wanted = clamp(wanted, 1, clamp(s->columns / least, 1, partial_limit / (bytes + 1) + 1));
     s->chunk = ceil_div(ceil_div(s->columns, wanted), s->block) * s->block;
     s->chunks = ceil_div(s->columns, s->chunk);
@@ -182,6 +198,6 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
     if (s->transposed) choose_casts(stage, code, s);
     else choose_group(stage, code, batches, s);
     s->groups = ceil_div(rows, s->group);
-    choose_chunks(stage, stage->list ? 0 : batches, ranges, s);
+    choose_chunks(stage, code, stage->list ? 0 : batches, ranges, s);
     lay_out(stage, code, s);
 }
