@@ -19,7 +19,7 @@ verdict() { # name status
 skip() { echo "skipped: $1 ($2)"; summary+=("skipped  $1: $2"); }
 need() { tools/require.sh package "$1" "$2"; }
 
-# build_and_test FOLDER LABELS [cmake flags]: the C tests in a build of their own
+# build_and_test FOLDER LABELS [cmake flags]: the C tests in a build of their own; the fuzzers are among the full ones
 build_and_test() {
     local folder=$1 labels=$2
     shift 2
@@ -36,10 +36,17 @@ status=$?
 verdict "build without warnings" $status
 [ $status = 0 ] || { echo "nothing else can run without a build"; exit 1; }
 
-section "C tests, fuzz of the parser and of the runner ($FUZZ_SECONDS s each)"
+section "C tests"
 cmake build >/dev/null && cmake --build build -j "$JOBS" --target unit_tests &&
-    (cd build && BENBEN_FUZZ_SECONDS=$FUZZ_SECONDS ctest -j "$JOBS" --output-on-failure)
-verdict "C tests and fuzz" $?
+    (cd build && ctest -LE full -j "$JOBS" --output-on-failure)
+verdict "C tests" $?
+
+section "fuzz of the parser and of the runner, $FUZZ_SECONDS s each"
+status=0
+for program in build/tests/fuzz_*; do
+    "$program" "$FUZZ_SECONDS" || { status=1; echo "$program failed"; }
+done
+verdict "fuzz" $status
 
 section "Python tests, both tiers"
 .venv/bin/python -m pytest -q -rs tests/python
