@@ -56,6 +56,17 @@ section "C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 build_and_test build-asan "" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 -DBENBEN_SANITIZE=address,undefined
 verdict "C tests under ASan and UBSan" $?
 
+section "threads under ThreadSanitizer"
+tsan() {
+    cmake -S . -B build-tsan "${generator[@]}" -DBENBEN_COMMAND=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 \
+          -DBENBEN_SANITIZE=thread >build-tsan.log 2>&1 &&
+        cmake --build build-tsan -j "$JOBS" --target test_threads --target test_run >>build-tsan.log 2>&1 ||
+        { tail -n 40 build-tsan.log; return 1; }
+    TSAN_OPTIONS=die_after_fork=0 build-tsan/tests/test_threads && TSAN_OPTIONS=die_after_fork=0 build-tsan/tests/test_run
+}
+tsan
+verdict "threads under ThreadSanitizer" $?
+
 section "valgrind"
 if need valgrind valgrind; then
     tools/valgrind.sh build/tests

@@ -84,7 +84,7 @@ void bbi_run_stop(bbi_run *run, bb_status status) {
 
 bool bbi_run_stopped(bbi_run *run) {
     if (atomic_load_explicit(&run->stop, memory_order_relaxed)) return true;
-    if (!run->options.cancel || !*run->options.cancel) return false;
+    if (!run->options.cancel || !__atomic_load_n(run->options.cancel, __ATOMIC_RELAXED)) return false;
     int none = 0;
     atomic_compare_exchange_strong(&run->stop, &none, (int)BB_CANCELLED);
     return true;

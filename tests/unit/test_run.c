@@ -303,7 +303,7 @@ static volatile int cancelled;
 
 static void *cancel_soon(void *unused) {
     bbi_sleep(0.05);
-    cancelled = 1;
+    __atomic_store_n(&cancelled, 1, __ATOMIC_RELAXED);
     return unused;
 }
 
