@@ -148,7 +148,7 @@ static bb_status send_reduction(reverse *r, const bbi_node *n, const bbi_node *g
     const bbi_node *df = bbi_fit_dim(c, bbi_op2(c, BBI_OP_mul, g, pair.f), n->dim, f->dim);
     if (!w) return send_body(r, n, f, NULL, df);
     /* either formula may lack axes that the other one has */
-    bbi_place domain = (bbi_place)(n->place | n->ints[1]);
+    bbi_place domain = (bbi_place)((n->place | n->ints[1]) & ~r->free_axes);
     BBI_FORWARD(add_adjoint(r, f, NULL, (bbi_place)(domain & ~f->place), df));
     const bbi_node *dw = bbi_fit_dim(c, bbi_op2(c, BBI_OP_mul, g, pair.w), n->dim, w->dim);
     return add_adjoint(r, w, NULL, (bbi_place)(domain & ~w->place), dw);

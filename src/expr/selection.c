@@ -40,7 +40,8 @@ bb_status bbi_reduction_weights(bbi_context *c, const bbi_node *r, bbi_pair_weig
         weights->f = w ? bbi_op2(c, BBI_OP_mul, p, w) : p;
         weights->w = w ? p : NULL;
     } else if (row->output == BBI_OUT_RATIO) { /* r_e = sum_j p_j w_je with p softmax of f: dr_e = sum_j p_j ((w_je - r_e) df_j + dw_je) */
-        const bbi_node *l = bbi_reduce(c, BBI_RED_logsumexp, (bbi_place)axis_of(r), 0, f, NULL, NULL);
+        const bbi_node *placed = bbi_place_as(c, f, (bbi_place)r->place); /* each row has a sum of its own, within ranges too */
+        const bbi_node *l = bbi_reduce(c, BBI_RED_logsumexp, (bbi_place)axis_of(r), 0, placed, NULL, NULL);
         const bbi_node *p = bbi_op1(c, BBI_OP_exp, bbi_op2(c, BBI_OP_sub, f, l));
         weights->f = bbi_op2(c, BBI_OP_mul, p, bbi_op2(c, BBI_OP_sub, w, r));
         weights->w = p;

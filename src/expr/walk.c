@@ -162,10 +162,16 @@ const bbi_node *bbi_replace(bbi_context *c, const bbi_node *root, const bbi_node
 }
 
 /* ---- operation counts ---- */
+/* An exponential, a maximum and a sum for each exponent, a product and a sum for each component of the weight. */
+static double logsum_cost(const bbi_node *n) {
+    return bbi_op_info(BBI_OP_exp)->cost + 3 + (n->narg > 1 && n->arg[1] ? 2 * (double)n->arg[1]->dim : 0);
+}
+
 static double node_cost(const bbi_node *n) {
     const bbi_op_row *row = bbi_op_info(n->op);
     double components = (double)n->dim;
     if (row->kind == BBI_FOLD || n->op == BBI_OP_REDUCE) components = (double)n->arg[0]->dim;
+    if (n->op == BBI_OP_REDUCE && bbi_reduction_info((int)n->ints[0])->family == BBI_FAMILY_LSE) return logsum_cost(n);
     if (row->kind == BBI_CONTRACT) {
         bbi_contraction spec = bbi_contraction_of(n);
         components = n->narg == 2 ? 1 : 0.5;

@@ -191,8 +191,11 @@ static bb_status open_derivation(derivation *d, const bb_program *p, const int *
         int64_t position;
         BBI_FORWARD(bbi_signature_add(&d->signature, v->name, strlen(v->name), v->dim, v->place, &position));
     }
-    for (int k = 0; k < p->noutput; k++)
-        if (!p->info[k].is_index) d->output[d->noutput++] = p->output[k];
+    for (int k = 0; k < p->noutput; k++) {
+        if (p->info[k].is_index) continue;
+        d->output[d->noutput] = bbi_place_as(p->context, p->output[k], p->place[k]); /* its direction is shaped as it */
+        if (!d->output[d->noutput++]) return bbi_fail_append("%s", "");
+    }
     return d->noutput ? BB_OK : bbi_fail(BB_NOT_DIFFERENTIABLE, "%s: the program has only index outputs, which have no derivative", what);
 }
 
@@ -202,7 +205,8 @@ static bb_status add_forward(derivation *d, const int *forward, int count, const
     for (int k = 0; k < count; k++) {
         if (forward[k] < 0 || forward[k] >= p->noutput || p->info[forward[k]].is_index)
             return bbi_fail(BB_BAD_ARGUMENT, "%s: forward output %d is no floating-point output of the program", what, forward[k]);
-        d->known[k] = p->output[forward[k]];
+        d->known[k] = bbi_place_as(p->context, p->output[forward[k]], p->place[forward[k]]);
+        if (!d->known[k]) return bbi_fail_append("%s", "");
         BBI_FORWARD(add_variable(d, "forward", forward[k], d->known[k], &d->stand_in[k]));
     }
     return BB_OK;
