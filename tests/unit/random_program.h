@@ -283,6 +283,7 @@ static inline piece table_row(random_program *r, int place, int dim, int depth) 
         int operand_dim = k == 0 || chance(r, 60) ? dim : 1;
         o[k] = exact ? exact_value(r, place, operand_dim, 1)
                      : bounded(r, value(r, place, operand_dim, depth), row->domain_low, row->domain_high);
+        if (k && same_text(&o[k], &o[0])) o[k] = number(r, exact); /* not a - a */
         at += snprintf(form + at, sizeof form - (size_t)at, k ? ", %%%d" : "%%%d", k);
     }
     snprintf(form + at, sizeof form - (size_t)at, ")");
@@ -416,6 +417,10 @@ static inline piece reduced(random_program *r, const char *name, int axis, piece
     if (weight) at += snprintf(form + at, sizeof form - (size_t)at, ", %%1");
     snprintf(form + at, sizeof form - (size_t)at, k ? ", %d)" : ")", k);
     piece p = joined(r, form, o, 0, 0);
+    if (axis == BBI_IJ && r->smooth && (!strcmp(name, "min") || !strcmp(name, "max"))) { /* of which each axis has a derivative */
+        snprintf(form, sizeof form, "%s_i(%s_j(%%0))", name, name);
+        p.text[1] = joined(r, form, o, 0, 0).text[1];
+    }
     p.place &= ~axis;
     p.dim = f.dim * (k ? k : 1);
     return p;
@@ -481,7 +486,7 @@ static inline piece axis_reduction(random_program *r, int place, int dim, int de
         piece f = bounded(r, body(r, whole, dim, depth), 0.98, 1.02);
         return with_dim(reduced(r, "prod", axis, masked(r, f, axis, "1"), NULL, 0), dim);
     }
-    piece f = bounded(r, body(r, whole, dim, depth), -1e4, 1e4);
+    piece f = bounded(r, body(r, whole, dim, depth), r->smooth ? -10 : -1e4, r->smooth ? 10 : 1e4);
     return with_dim(
         reduced(r, chance(r, 50) ? "min" : "max", axis, masked(r, f, axis, "elem(nothing, 0)"), NULL, 0),
         dim);

@@ -14,17 +14,17 @@
 #include "error_bound.h"
 #include "random_program.h"
 
-enum { RUN_INPUTS = 24, RUN_OUTPUTS = 24, RUN_CLUSTERS = 4 };
+enum { RUN_INPUTS = 40, RUN_OUTPUTS = 24, RUN_CLUSTERS = 4 };
 
 typedef struct random_run {
     random_program formula;
     uint64_t seed;
     bb_context *context, *raw;
     bb_program *program, *oracle;
-    int inputs,
-        outputs; /* of the program; the oracle has row_label, column_label, nothing after the inputs */
+    int inputs, outputs; /* of the program */
+    int label;           /* the oracle has three inputs more from here on: row_label, column_label, nothing */
     int64_t m, n;
-    double *value[RUN_INPUTS];
+    double *value[RUN_INPUTS + 3]; /* as the oracle counts */
     bb_variable_info variable[RUN_INPUTS];
     bb_output_info info[RUN_OUTPUTS];
     bbi_oracle_array wanted[RUN_OUTPUTS], bound[RUN_OUTPUTS];
@@ -35,6 +35,7 @@ typedef struct random_run {
     int64_t ranges[2][2 * RUN_CLUSTERS], slices[2][RUN_CLUSTERS],
         partners[2][2 * RUN_CLUSTERS * RUN_CLUSTERS];
     bool sparse;
+    bool moved; /* the simplified program has an output that depends on fewer axes */
 } random_run;
 
 static inline void run_fail(const random_run *r, const char *what) {
@@ -55,35 +56,54 @@ static inline int64_t run_rows(const random_run *r, int place) {
     return place == BBI_I ? r->m : place == BBI_J ? r->n : 1;
 }
 
-static inline void run_open(random_run *r, uint64_t seed, bool smooth, bool firm, int depth, int outputs) {
+static inline double *run_value(const random_run *r, int input) {
+    return r->value[input < r->label ? input : input + 3];
+}
+
+static inline void run_describe(random_run *r) {
+    r->inputs = bb_program_variable_count(r->program);
+    r->outputs = bb_program_output_count(r->program);
+    assert_true(r->outputs <= RUN_OUTPUTS && r->inputs <= RUN_INPUTS);
+    for (int k = 0; k < r->inputs; k++) RUN_OK(r, bb_program_variable(r->program, k, &r->variable[k]));
+    for (int k = 0; k < r->outputs; k++) RUN_OK(r, bb_program_output(r->program, k, &r->info[k]));
+}
+
+/* Both programs of the formula. */
+static inline void run_start(random_run *r) {
     static char declaration[RUN_INPUTS + 3][64];
     const char *pointer[RUN_INPUTS + 3];
-    memset(r, 0, sizeof *r);
-    r->seed = seed;
-    random_formula(&r->formula, seed, smooth, firm, depth, outputs);
-    int count = r->inputs = r->formula.variables;
+    int count = r->label = r->formula.variables;
     for (int k = 0; k < count; k++) {
         const random_variable *v = &r->formula.variable[k];
-        snprintf(declaration[k], sizeof declaration[k], "%s:%c%d", v->name, "pij"[v->place], v -> dim);
+        snprintf(declaration[k], sizeof declaration[k], "%s:%c%d", v->name, "pij"[v->place], v->dim);
         pointer[k] = declaration[k];
     }
-    RUN_OK(r, bb_context_new(&r->context));
-    RUN_OK(r, bb_context_new(&r->raw));
-    r->raw->raw = true;
-    RUN_OK(r, bb_program_parse(r->context, r->formula.text[0], pointer, count, &r->program));
     snprintf(declaration[count], 64, "row_label:i%d", RUN_CLUSTERS);
     snprintf(declaration[count + 1], 64, "column_label:j%d", RUN_CLUSTERS);
     snprintf(declaration[count + 2], 64, "nothing:p2");
     for (int k = 0; k < 3; k++) pointer[count + k] = declaration[count + k];
+    RUN_OK(r, bb_context_new(&r->context));
+    RUN_OK(r, bb_context_new(&r->raw));
+    r->raw->raw = true;
+    RUN_OK(r, bb_program_parse(r->context, r->formula.text[0], pointer, count, &r->program));
     RUN_OK(r, bb_program_parse(r->raw, r->formula.text[1], pointer, count + 3, &r->oracle));
-    r->outputs = bb_program_output_count(r->program);
-    assert_true(r->outputs <= RUN_OUTPUTS);
-    for (int k = 0; k < count; k++) RUN_OK(r, bb_program_variable(r->program, k, &r->variable[k]));
-    for (int k = 0; k < r->outputs; k++) RUN_OK(r, bb_program_output(r->program, k, &r->info[k]));
+    run_describe(r);
+    for (int k = 0; k < r->outputs; k++) {
+        bb_output_info raw;
+        RUN_OK(r, bb_program_output(r->oracle, k, &raw));
+        r->moved = r->moved || raw.place != r->info[k].place;
+    }
+}
+
+static inline void run_open(random_run *r, uint64_t seed, bool smooth, bool firm, int depth, int outputs) {
+    memset(r, 0, sizeof *r);
+    r->seed = seed;
+    random_formula(&r->formula, seed, smooth, firm, depth, outputs);
+    run_start(r);
 }
 
 static inline void run_clear(random_run *r) {
-    for (int k = 0; k < RUN_INPUTS; k++) free(r->value[k]), r->value[k] = NULL;
+    for (int k = 0; k < RUN_INPUTS + 3; k++) free(r->value[k]), r->value[k] = NULL;
     for (int k = 0; k < RUN_OUTPUTS; k++) {
         bbi_free(r->wanted[k].data), r->wanted[k].data = NULL;
         bbi_free(r->bound[k].data), r->bound[k].data = NULL;
@@ -115,8 +135,14 @@ static inline void run_ranges(random_run *r) {
                     r->rows[side][a] = r->rows[side][b], r->rows[side][b] = swap;
                 }
     }
+    int largest[2] = {0, 0};
+    for (int side = 0; side < 2; side++)
+        for (int c = 1; c < RUN_CLUSTERS; c++)
+            if (r->rows[side][c + 1] - r->rows[side][c] > r->rows[side][largest[side] + 1] - r->rows[side][largest[side]])
+                largest[side] = c;
     for (int a = 0; a < RUN_CLUSTERS; a++)
-        for (int b = 0; b < RUN_CLUSTERS; b++) r->meet[a][b] = chance(&r->formula, 60);
+        for (int b = 0; b < RUN_CLUSTERS; b++)
+            r->meet[a][b] = chance(&r->formula, 60) || (r->formula.smooth && (a == largest[0] || b == largest[1]));
     for (int side = 0; side < 2; side++) {
         int64_t pieces = 0;
         for (int a = 0; a < RUN_CLUSTERS; a++) {
@@ -152,7 +178,7 @@ static inline int run_cluster(const random_run *r, int side, int64_t row) {
 
 /* The labels whose product is 1 where a pair counts. */
 static inline void run_labels(random_run *r) {
-    int at = r->inputs;
+    int at = r->label;
     r->value[at] = calloc((size_t)r->m * RUN_CLUSTERS + 1, sizeof(double));
     r->value[at + 1] = calloc((size_t)r->n * RUN_CLUSTERS + 1, sizeof(double));
     r->value[at + 2] = calloc(2, sizeof(double));
@@ -171,13 +197,14 @@ static inline void run_draw(random_run *r, int64_t m, int64_t n, bool sparse, do
     if (sparse) run_ranges(r);
     for (int k = 0; k < r->inputs; k++) {
         const random_variable *v = &r->formula.variable[k];
+        bool own = k < r->formula.variables;
         int64_t count = run_rows(r, (int)r->variable[k].place) * r->variable[k].dim;
-        double low = k < r->formula.variables ? v->low : -1, high = k < r->formula.variables ? v->high : 1;
-        r->value[k] = malloc((size_t)count * sizeof(double) + 8);
+        double low = own ? v->low : -1, high = own ? v->high : 1, *value = malloc((size_t)count * sizeof(double) + 8);
         for (int64_t e = 0; e < count; e++) {
             double x = low + (high - low) * (double)(draw(&r->formula) >> 11) / 9007199254740992.0;
-            r->value[k][e] = grain ? rint(x / grain) * grain : x;
+            value[e] = grain ? rint(x / grain) * grain : x;
         }
+        r->value[k < r->label ? k : k + 3] = value;
     }
     run_labels(r);
 }
@@ -187,11 +214,12 @@ static inline bb_status run_oracle(random_run *r, const bbi_node *const *roots, 
                                    bbi_oracle_array *result) {
     bbi_oracle_array variable[RUN_INPUTS + 3];
     for (int k = 0; k < r->inputs; k++)
-        variable[k] =
-            (bbi_oracle_array){r->value[k], run_rows(r, (int)r->variable[k].place), r->variable[k].dim};
-    variable[r->inputs] = (bbi_oracle_array){r->value[r->inputs], r->m, RUN_CLUSTERS};
-    variable[r->inputs + 1] = (bbi_oracle_array){r->value[r->inputs + 1], r->n, RUN_CLUSTERS};
-    variable[r->inputs + 2] = (bbi_oracle_array){r->value[r->inputs + 2], 1, 2};
+        variable[k < r->label ? k : k + 3] =
+            (bbi_oracle_array){run_value(r, k), run_rows(r, (int)r->variable[k].place), r->variable[k].dim};
+    double *const *label = r->value + r->label;
+    variable[r->label] = (bbi_oracle_array){label[0], r->m, RUN_CLUSTERS};
+    variable[r->label + 1] = (bbi_oracle_array){label[1], r->n, RUN_CLUSTERS};
+    variable[r->label + 2] = (bbi_oracle_array){label[2], 1, 2};
     return bbi_oracle(roots, count, variable, r->inputs + 3, r->m, r->n, result);
 }
 
@@ -272,7 +300,7 @@ static inline void arrays_open(arrays *a, const random_run *r, const bb_dtype *t
         bb_dtype type = types[k % type_count];
         int64_t rows = run_rows(r, (int)r->variable[k].place), dim = r->variable[k].dim;
         a->input[k] = storage(r->variable[k].place, rows, dim, type, a->input_shape[k]);
-        for (int64_t e = 0; e < rows * dim; e++) store(a->input[k].data, type, e, r->value[k][e]);
+        for (int64_t e = 0; e < rows * dim; e++) store(a->input[k].data, type, e, run_value(r, k)[e]);
     }
     for (int k = 0; k < r->outputs; k++)
         a->output[k] = storage(r->info[k].place, run_rows(r, (int)r->info[k].place), r->info[k].dim,
