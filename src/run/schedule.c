@@ -56,11 +56,12 @@ static int64_t listed_smallest(const bbi_stage *stage, const bbi_stage_code *cod
     return most;
 }
 
-/* Few rows leave lanes idle: they pay when the axis of columns is long enough to fill lanes instead. */
-static bool choose_transposed(const bbi_executable *e, const bbi_schedule *s) {
-    int64_t vector = (16 << e->level) / (e->is_double ? 8 : 4);
-    return s->rows * 2 < s->lanes && s->columns >= 4 * s->lanes &&
-           s->rows * 4 < ceil_div(s->rows, vector) * vector * 3;
+/* Few rows leave lanes idle: they pay when the axis of columns is long enough to fill lanes instead. But then
+ * every sum is loaded and stored for every pair, so wide sums want lanes that are emptier still. */
+static bool choose_transposed(const bbi_executable *e, const bbi_stage *stage, const bbi_schedule *s) {
+    int64_t vector = (16 << e->level) / (e->is_double ? 8 : 4), most = ceil_div(s->rows, vector) * vector;
+    if (s->rows * 2 >= s->lanes || s->columns < 4 * s->lanes || s->rows * 4 >= most * 3) return false;
+    return (double)s->rows * (stage->cost + (double)stage->sum_count) < 0.75 * (double)most * stage->cost;
 }
 
 static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
@@ -192,7 +193,7 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
         s->index_count += bbi_fold_index_count(&code->folding[k]);
     }
     bool folds = stage->folded != BBI_P && !stage->list;
-    s->transposed = folds && !ranges && choose_transposed(executable, s);
+    s->transposed = folds && !ranges && choose_transposed(executable, stage, s);
     choose_blocks(stage, s);
     if (stage->list) s->block = BBI_COLUMN_BLOCK, s->column_stride = odd_stride(s->block, s->lanes);
     if (s->transposed) choose_casts(stage, code, s);
