@@ -410,31 +410,41 @@ static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms
 
 /* One vector of a tile: the maximum so far, one rescaling of the sums, then the exponentials of all casts.
  * The shift is the maximum; where that is -infinity it is 0, so that the exponentials are 0 and not NaN, and
- * where it is +infinity the values that reach it count 1 each. */
+ * where it is +infinity the values that reach it count 1 each.
+ * With t = x - shift <= 0 the terms are 2^(t log2(e)), log2(e) = 0x1.71547652b82fep+0, and 0 below the normal
+ * numbers. Constant and product round (u = 2^-24 or 2^-53): a term e^t changes by at most 2 |t| u relatively,
+ * that is by 2 u / e of the largest term; the rounding of x alone may change it by as much. */
 static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts)
 {
     const R *p = component(t, 0) + v * BB_W + q0 * LANES;
     R *shift = (R *)(void *)t->cell + v * BB_W;
     const V old = v_loadu(shift);
-    V m = old, e[LSE_TILE];
-    for (int64_t q = 0; q < casts; q++) m = v_maxx(v_loadu(p + q * LANES), m);
+    V m = old, other = old, e[LSE_TILE], s = K(0), rest = K(0);
+    int64_t q = 0;
+    for (; q + 2 <= casts; q += 2) {
+        m = v_maxx(v_loadu(p + q * LANES), m);
+        other = v_maxx(v_loadu(p + (q + 1) * LANES), other);
+    }
+    m = v_maxx(other, q < casts ? v_maxx(v_loadu(p + q * LANES), m) : m);
     v_storeu(shift, m);
     const V base = v_sel(v_eq(m, K(-BB_INF)), K(0), m), scale = v_sel(v_eq(old, m), K(1), v_exp(old - base));
     const VM top = v_eq(m, K(BB_INF));
-    V s = K(0);
-    for (int64_t q = 0; q < casts; q++) {
-        const V x = v_loadu(p + q * LANES);
-        e[q] = v_exp(x - base);
-        if (__builtin_expect(v_any(top), 0)) e[q] = v_sel(v_and(top, v_eq(x, m)), K(1), e[q]);
-        s += e[q];
+    for (q = 0; q < casts; q++) e[q] = v_expk((v_loadu(p + q * LANES) - base) * K(0x1.71547652b82fep+0));
+    for (q = 0; v_any(top) && q < casts; q++) {
+        e[q] = v_sel(v_and(top, v_eq(v_loadu(p + q * LANES), m)), K(1), e[q]);
     }
+    for (q = 0; q + 2 <= casts; q += 2) {
+        s += e[q];
+        rest += e[q + 1];
+    }
+    s += q < casts ? rest + e[q] : rest;
     char *sum = t->cell + BBI_LANE_BYTES;
     int64_t bytes = bbi_fold_sum_bytes(t->folding);
     rescale(t->folding, sum, v, scale, s);
     for (int64_t c = 1; c <= t->folding->fold.weight_dim; c++) {
         const R *w = component(t, c) + v * BB_W + q0 * LANES;
         s = K(0);
-        for (int64_t q = 0; q < casts; q++) s = v_fma(e[q], v_loadu(w + q * LANES), s);
+        for (q = 0; q < casts; q++) s = v_fma(e[q], v_loadu(w + q * LANES), s);
         rescale(t->folding, sum + c * bytes, v, scale, s);
     }
 }
