@@ -5,7 +5,7 @@ set -uo pipefail
 tests=$1
 export BENBEN_ISA=1 CMOCKA_MESSAGE_OUTPUT=stdout
 status=0
-for name in test_tutorial test_api test_parse test_cg; do
+for name in test_tutorial test_api test_custom test_parse test_ranges; do
     [ -x "$tests/$name" ] || continue
     printf '%s: ' "$name"
     if valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect \
