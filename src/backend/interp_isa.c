@@ -82,6 +82,9 @@ VARIANT(3, fma, mmm, 0, 0, 0)
 VARIANT(3, fma, smm, 1, 0, 0)
 VARIANT(3, fma, msm, 0, 1, 0)
 VARIANT(3, fma, mss, 0, 1, 1)
+VARIANT(3, fnma, mmm, 0, 0, 0)
+VARIANT(3, fnma, smm, 1, 0, 0)
+VARIANT(3, fnma, msm, 0, 1, 0)
 
 static bbi_map_function *special(int op, unsigned splats)
 {
@@ -98,6 +101,7 @@ static bbi_map_function *special(int op, unsigned splats)
                : splats == 2 ? fma_msm
                : splats == 6 ? fma_mss
                              : NULL;
+    case BBI_OP_fnma: return splats == 0 ? fnma_mmm : splats == 1 ? fnma_smm : splats == 2 ? fnma_msm : NULL;
     default: return NULL;
     }
 #undef CHOOSE

@@ -113,6 +113,16 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
             return add_map(b, scope, BBI_OP_fma, args, 3, result);
         }
     }
+    if (node->op == BBI_OP_sub) { /* h - f g */
+        const bbi_node *f, *g, *h = node->arg[0];
+        factors(b, node->arg[1], &f, &g);
+        if (g) {
+            BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
+            BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &args[1]));
+            BBI_FORWARD(bbi_lower(b, h, component(b, h, index), &args[2]));
+            return add_map(b, scope, BBI_OP_fnma, args, 3, result);
+        }
+    }
     if (node->op == BBI_OP_div && b->native == BBI_VALUE && bbi_space_of(b->stage, node->arg[1]) != BBI_VALUE) { /* divide once, in front of the pairs */
         const bbi_node *inverse = bbi_op1(b->stage->plan->c, BBI_OP_inv, node->arg[1]);
         if (!inverse) return bbi_fail_append("%s", "");
