@@ -124,7 +124,7 @@ static bb_status send_listed_sum(reverse *r, const bbi_node *n, const bbi_node *
 static bb_status send_selection(reverse *r, const bbi_node *n, const bbi_node *g) {
     const bbi_node *f = n->arg[0];
     if ((n->ints[1] & f->place) == 0) /* every column is the same: the selected one stands for all */
-        return add_adjoint(r, f, NULL, BBI_P, f->dim == n->dim ? g : bbi_selection_cotangent(r->c, n, g));
+        return add_adjoint(r, f, NULL, BBI_P, bbi_selection_cotangent(r->c, n, g));
     const bbi_node *list = f->place == BBI_IJ ? bbi_selection_list(r->c, n) : NULL;
     return add_adjoint(r, f, list, BBI_P, bbi_selection_cotangent(r->c, n, g));
 }

@@ -88,7 +88,8 @@ static const bbi_node *tile_slots(bbi_context *c, const bbi_node *v, int64_t k) 
 
 const bbi_node *bbi_selection_cotangent(bbi_context *c, const bbi_node *r, const bbi_node *g) {
     int64_t d = r->arg[0]->dim;
-    const bbi_node *all = bbi_op2(c, BBI_OP_mul, g, indicator(c, r));
+    bool same = (axis_of(r) & r->arg[0]->place) == 0; /* every column is the same: each selected one passes all on */
+    const bbi_node *all = same ? g : bbi_op2(c, BBI_OP_mul, g, indicator(c, r));
     return all && all->dim > d ? fold_slots(c, all, d) : all;
 }
 

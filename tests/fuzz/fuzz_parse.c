@@ -142,7 +142,8 @@ static size_t mutate(char *text, size_t size) {
 }
 
 int main(int argc, char **argv) {
-    double seconds = argc > 1 ? atof(argv[1]) : 5;
+    const char *wanted = getenv("BENBEN_FUZZ_SECONDS");
+    double seconds = argc > 1 ? atof(argv[1]) : wanted ? atof(wanted) : 5;
     if (argc > 2) random_state = strtoull(argv[2], NULL, 10) | 1;
     read_corpus();
     int64_t count = 0;

@@ -1,5 +1,5 @@
-/* test_weights.c: gradients of reductions with a second formula, where either formula may lack axes that the other has,
- * against central differences of the reductions themselves. */
+/* test_weights.c: gradients of reductions whose formulas lack axes: of two formulas either may lack what the other has,
+ * and a selection may select among equals. Against central differences of the reductions themselves. */
 #include "run_case.h"
 
 static const bb_compile_options interpreted = {.size = sizeof interpreted, .target = BB_TARGET_INTERP};
@@ -79,10 +79,21 @@ static void a_variable_may_be_in_both_formulas(void **state) {
     check_gradient("logsumexpweight_j(norm2(x:i2), square(y:j2) + x)");
 }
 
+static void selections_among_equals(void **state) {
+    (void)state;
+    check_gradient("kmin_j(sin(x:i2), 3)");
+    check_gradient("kmin_j(sin(p:p2), 3)");
+    check_gradient("kmin_i(sin(y:j1), 2)");
+    check_gradient("kmin_j(sin(y:j2), 3)");
+    check_gradient("min_j(sin(x:i3))");
+    check_gradient("max_ij(sin(p:p1))");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_may_lack_axes),
         cmocka_unit_test(a_variable_may_be_in_both_formulas),
+        cmocka_unit_test(selections_among_equals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
