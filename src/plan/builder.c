@@ -2,7 +2,7 @@
  * mentions; a loop is spliced into its parent when it closes, so what the parent received meanwhile stands before it. */
 #include "lower.h"
 
-enum { MAX_INSTRUCTIONS = 1 << 16, MAX_INDICES = 1 << 13, MAX_DEPTH = 1000 };
+enum { MAX_INSTRUCTIONS = 1 << 16, MAX_INDICES = 1 << 14, MAX_DEPTH = 1000 };
 
 static bb_status no_memory(void) { return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory"); }
 
@@ -46,7 +46,7 @@ bb_status bbi_emit(bbi_builder_state *b, int32_t scope, const bbi_instruction *i
 /* Components on demand may be demanded very often: a scan of scans asks for each many times. */
 bb_status bbi_builder_check(const bbi_builder_state *b) {
     if (b->stage->stage->nsize > BBI_SIZE_SLOTS || b->code->index_count > MAX_INDICES)
-        return bbi_fail(BB_BAD_SHAPE, "the formula needs more than %d run-time sizes or %d indices: write it with fewer long vectors",
+        return bbi_fail(BB_BAD_SHAPE, "the formula needs more than %d run-time sizes or %d indices: write it with fewer long vectors or fewer constants",
                         (int)BBI_SIZE_SLOTS, (int)MAX_INDICES);
     if (b->depth > MAX_DEPTH)
         return bbi_fail(BB_BAD_SHAPE, "the formula is nested more than %d deep: write it with fewer operations", (int)MAX_DEPTH);

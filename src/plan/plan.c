@@ -103,11 +103,23 @@ static bb_status find_stages(planner *p) {
 /* Visits the reductions that root reads (not those inside other reductions). */
 typedef bb_status visitor(planner *p, const bbi_node *reduction, void *data);
 static bb_status visit(planner *p, bbi_table *seen, const bbi_node *root, visitor *f, void *data) {
-    if (!root || bbi_table_get(seen, root->id, 0) >= 0 || level_of(p, root) == 0) return BB_OK;
-    BBI_FORWARD(bbi_table_put(seen, root->id, 0, 1));
-    if (root->op == BBI_OP_REDUCE) return f(p, root, data);
-    for (int k = 0; k < root->narg; k++) BBI_FORWARD(visit(p, seen, root->arg[k], f, data));
-    return BB_OK;
+    const bbi_node **waiting = NULL; /* formulas may be deeper than any stack */
+    int32_t count = 0, capacity = 0;
+    bb_status status = BB_OK;
+    while (root && status == BB_OK) {
+        if (bbi_table_get(seen, root->id, 0) < 0 && level_of(p, root) > 0) {
+            status = bbi_table_put(seen, root->id, 0, 1);
+            if (status == BB_OK && root->op == BBI_OP_REDUCE) status = f(p, root, data);
+            for (int k = root->op == BBI_OP_REDUCE ? 0 : root->narg; k-- > 0 && status == BB_OK;) {
+                const bbi_node **grown = root->arg[k] ? bbi_grow(waiting, count, &capacity, sizeof *grown) : waiting;
+                if (root->arg[k] && !grown) status = BB_OUT_OF_MEMORY;
+                else if (root->arg[k]) waiting = grown, waiting[count++] = root->arg[k];
+            }
+        }
+        root = count ? waiting[--count] : NULL;
+    }
+    bbi_free(waiting);
+    return status;
 }
 
 static bb_status need_temporary(planner *p, const bbi_node *r, void *data) {
