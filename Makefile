@@ -5,6 +5,7 @@
 #   make demo       the first job on real data: build/demo/terrain.png
 #   make bench      times of a few standard cases beside a plain C loop
 #   make golden     renew the stored texts of emitted kernels (review the diff)
+#   make format     lay out the C files (clang-format, fetched into .venv)
 #   make install PREFIX=/usr/local
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -18,7 +19,7 @@ GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
 TEST_ENVIRONMENT = BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache BENBEN_BUILD=$(CURDIR)/$(BUILD)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-.PHONY: all build configure check check-unit check-python check-all demo bench golden install clean
+.PHONY: all build configure check check-unit check-python check-all demo bench golden format install clean
 all: build
 
 configure:
@@ -55,6 +56,10 @@ golden: build
 	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target test_emit
 	@BENBEN_GOLDEN_RENEW=1 $(BUILD)/tests/test_emit
 	@git status --short tests/golden
+
+format:
+	@tools/require.sh python tools/format-requirements.txt
+	@git ls-files '*.c' '*.h' | grep -v -e /prelude/ -e ^tests/golden/ | xargs $(VENV)/bin/clang-format -i
 
 install: build
 	@$(CMAKE) --install $(BUILD) --prefix $(PREFIX)

@@ -21,8 +21,7 @@ static const subcommand subcommands[] = {
 };
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 
-int complain(int code, const char *format, ...)
-{
+int complain(int code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fputs("benben: ", stderr);
@@ -32,14 +31,12 @@ int complain(int code, const char *format, ...)
     return code;
 }
 
-int complain_status(void)
-{
+int complain_status(void) {
     const char *message = bb_last_error();
     return complain(EXIT_FAILED, "%s", *message ? message : "the library gave no reason");
 }
 
-void *allocate(size_t size)
-{
+void *allocate(size_t size) {
     void *pointer = malloc(size ? size : 1);
     if (!pointer) exit(complain(EXIT_FAILED, "out of memory: %zu bytes cannot be had", size));
     return pointer;
@@ -47,13 +44,9 @@ void *allocate(size_t size)
 
 static const char *const dtype_names[] = {"float32", "float64", "float16", "bfloat16", "int64"};
 
-const char *dtype_name(bb_dtype dtype)
-{
-    return dtype_names[dtype];
-}
+const char *dtype_name(bb_dtype dtype) { return dtype_names[dtype]; }
 
-bool parse_dtype(const char *text, bb_dtype *dtype)
-{
+bool parse_dtype(const char *text, bb_dtype *dtype) {
     for (int k = 0; k < 4; k++) {
         if (strcmp(text, dtype_names[k]) == 0) {
             *dtype = (bb_dtype)k;
@@ -64,8 +57,7 @@ bool parse_dtype(const char *text, bb_dtype *dtype)
     return false;
 }
 
-bool parse_integer(const char *text, const char *option, int64_t low, int64_t high, int64_t *value)
-{
+bool parse_integer(const char *text, const char *option, int64_t low, int64_t high, int64_t *value) {
     char *end;
     errno = 0;
     long long number = strtoll(text, &end, 10);
@@ -78,19 +70,19 @@ bool parse_integer(const char *text, const char *option, int64_t low, int64_t hi
     return true;
 }
 
-static void print_help(FILE *file)
-{
+static void print_help(FILE *file) {
     fputs("Computes with matrices F(x_i, y_j) that are never stored.\n\n"
-          "usage: benben COMMAND [OPTIONS] ...\n\n", file);
+          "usage: benben COMMAND [OPTIONS] ...\n\n",
+          file);
     for (int k = 0; k < SUBCOMMANDS; k++) {
         fprintf(file, "  %-8s %s\n", subcommands[k].name, subcommands[k].doc);
     }
     fputs("\nbenben COMMAND --help tells more. An example:\n"
-          "  benben run 'sum_j(exp(-sqdist(x, y) / s) * b)' x=x.npy:i y=y.npy:j b=b.npy:j s=0.5 -o a.npy\n", file);
+          "  benben run 'sum_j(exp(-sqdist(x, y) / s) * b)' x=x.npy:i y=y.npy:j b=b.npy:j s=0.5 -o a.npy\n",
+          file);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -18,8 +18,8 @@ static const bench_kernel kernels[] = {
 };
 enum { KERNELS = sizeof kernels / sizeof *kernels };
 static const char *const default_cases[] = {
-    "gauss/f32/1e4x1e4x3", "gauss/f64/1e4x1e4x3", "gauss/f32/1e4x1e4x3x100", "gauss/f32/1e4x1e4x100",
-    "gauss/f32/1e1x1e7x3", "laplace/f32/1e4x1e4x3", "cauchy/f32/1e4x1e4x3", "logsumexp/f32/1e4x1e4x3",
+    "gauss/f32/1e4x1e4x3",  "gauss/f64/1e4x1e4x3",   "gauss/f32/1e4x1e4x3x100", "gauss/f32/1e4x1e4x100",
+    "gauss/f32/1e1x1e7x3",  "laplace/f32/1e4x1e4x3", "cauchy/f32/1e4x1e4x3",    "logsumexp/f32/1e4x1e4x3",
     "argmin/f32/1e4x1e4x3", "argkmin/f32/1e4x1e4x3"};
 
 typedef struct bench_case {
@@ -28,8 +28,7 @@ typedef struct bench_case {
     int64_t m, n, d, e;
 } bench_case;
 
-static bool parse_case(const char *text, bench_case *c)
-{
+static bool parse_case(const char *text, bench_case *c) {
     char name[32], type[8];
     double size[4] = {0, 0, 0, 1};
     int used = 0;
@@ -54,21 +53,22 @@ static bool parse_case(const char *text, bench_case *c)
         if (strcmp(name, kernels[k].name) == 0) c->kernel = &kernels[k];
     }
     if (good && c->kernel) return true;
-    complain(EXIT_USAGE, "'%s' is no case: expected KERNEL/f32/MxNxD, f64 for f32, E behind D; --list names the kernels",
-             text);
+    complain(EXIT_USAGE,
+             "'%s' is no case: expected KERNEL/f32/MxNxD, f64 for f32, E behind D; --list names the kernels", text);
     return false;
 }
 
 /* Numbers of an LCG, uniform in [0, 1): the same on every machine. */
-static void *fill(bool is_double, int64_t count, uint64_t seed)
-{
+static void *fill(bool is_double, int64_t count, uint64_t seed) {
     float *single = allocate((size_t)count * (is_double ? 8 : 4));
     double *twice = (double *)(void *)single;
     for (int64_t k = 0; k < count; k++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         double value = (double)(seed >> 40) / (1 << 24);
-        if (is_double) twice[k] = value;
-        else single[k] = (float)value;
+        if (is_double)
+            twice[k] = value;
+        else
+            single[k] = (float)value;
     }
     return single;
 }
@@ -80,10 +80,11 @@ typedef struct bench_data {
     int input_count;
 } bench_data;
 
-static void make_data(const bench_case *c, bench_data *data)
-{
-    *data = (bench_data){.x = fill(c->is_double, c->m * c->d, 1), .y = fill(c->is_double, c->n * c->d, 2),
-                         .b = fill(c->is_double, c->n * c->e, 3), .s = fill(c->is_double, 1, 4)};
+static void make_data(const bench_case *c, bench_data *data) {
+    *data = (bench_data){.x = fill(c->is_double, c->m * c->d, 1),
+                         .y = fill(c->is_double, c->n * c->d, 2),
+                         .b = fill(c->is_double, c->n * c->e, 3),
+                         .s = fill(c->is_double, 1, 4)};
     double s = 0.5;
     float narrow = (float)s;
     memcpy(data->s, c->is_double ? (void *)&s : (void *)&narrow, c->is_double ? sizeof s : sizeof narrow);
@@ -91,8 +92,7 @@ static void make_data(const bench_case *c, bench_data *data)
     memcpy(data->shapes, shapes, sizeof shapes);
 }
 
-static void free_data(bench_data *data)
-{
+static void free_data(bench_data *data) {
     void *all[] = {data->x, data->y, data->b, data->s, data->a, data->plain};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
         free(all[k]);
@@ -100,8 +100,7 @@ static void free_data(bench_data *data)
 }
 
 /* Best time of several runs, together at least half a second or three runs. */
-static bb_status time_kernel(bb_kernel *kernel, bench_data *data, const bb_run_options *options, double *best)
-{
+static bb_status time_kernel(bb_kernel *kernel, bench_data *data, const bb_run_options *options, double *best) {
     *best = INFINITY;
     double began = now();
     for (int k = 0; k < 3 || (now() - began < 0.5 && k < 1000); k++) {
@@ -114,22 +113,22 @@ static bb_status time_kernel(bb_kernel *kernel, bench_data *data, const bb_run_o
     return BB_OK;
 }
 
-static double time_naive(const naive_loop *loop, const bench_case *c, bench_data *data, int threads)
-{
+static double time_naive(const naive_loop *loop, const bench_case *c, bench_data *data, int threads) {
     double best = INFINITY, began = now();
     for (int k = 0; k < 3 || (now() - began < 0.5 && k < 1000); k++) {
         double start = now();
         void *x = data->x, *y = data->y, *b = data->b, *a = data->plain;
-        if (c->is_double) loop->twice(c->m, c->n, x, y, b, *(double *)data->s, a, threads);
-        else loop->single(c->m, c->n, x, y, b, *(float *)data->s, a, threads);
+        if (c->is_double)
+            loop->twice(c->m, c->n, x, y, b, *(double *)data->s, a, threads);
+        else
+            loop->single(c->m, c->n, x, y, b, *(float *)data->s, a, threads);
         best = fmin(best, now() - start);
         if (now() - began > 20) break;
     }
     return best;
 }
 
-static double largest_difference(const bench_case *c, const bench_data *data)
-{
+static double largest_difference(const bench_case *c, const bench_data *data) {
     bb_dtype dtype = c->is_double ? BB_FLOAT64 : BB_FLOAT32;
     double worst = 0, scale = 0;
     for (int64_t k = 0; k < c->m; k++) {
@@ -140,8 +139,7 @@ static double largest_difference(const bench_case *c, const bench_data *data)
     return scale > 0 ? worst / scale : worst;
 }
 
-static void compare_naive(const bench_case *c, bench_data *data, double time, int threads)
-{
+static void compare_naive(const bench_case *c, bench_data *data, double time, int threads) {
     naive_loop loop;
     char why[512];
     if (!c->kernel->naive32 || c->e != 1) return;
@@ -155,8 +153,7 @@ static void compare_naive(const bench_case *c, bench_data *data, double time, in
            largest_difference(c, data));
 }
 
-static bool make_program(const bench_case *c, bb_context *context, bb_program **program)
-{
+static bool make_program(const bench_case *c, bb_context *context, bb_program **program) {
     char texts[4][32];
     snprintf(texts[0], sizeof *texts, "x:i%lld", (long long)c->d);
     snprintf(texts[1], sizeof *texts, "y:j%lld", (long long)c->d);
@@ -166,12 +163,12 @@ static bool make_program(const bench_case *c, bb_context *context, bb_program **
     return bb_program_parse(context, c->kernel->formula, declarations, 4, program) == BB_OK;
 }
 
-static int run_case(const char *name, const bench_case *c, const bb_run_options *options, bb_target target)
-{
+static int run_case(const char *name, const bench_case *c, const bb_run_options *options, bb_target target) {
     bb_context *context = NULL;
     bb_program *program = NULL;
     bb_kernel *kernel = NULL;
-    bb_compile_options compile = {.size = sizeof compile, .target = target,
+    bb_compile_options compile = {.size = sizeof compile,
+                                  .target = target,
                                   .policy = target == BB_TARGET_INTERP ? BB_POLICY_AUTO : BB_POLICY_WAIT};
     bench_data data;
     make_data(c, &data);
@@ -208,16 +205,15 @@ static int run_case(const char *name, const bench_case *c, const bb_run_options 
     return code;
 }
 
-static void print_help(void)
-{
-    puts("usage: benben bench [CASE ...] [--target interp|cpu] [--threads N] [--list]\n\n"
-         "A case is KERNEL/TYPE/MxNxD or KERNEL/TYPE/MxNxDxE (E right-hand sides), such as gauss/f32/1e4x1e4x3;\n"
-         "`latency` tells how long new and small problems take. Without a case: a standard list. Times are the best of\n"
-         "several runs; the plain C loop is bench/naive.c at -O3 -march=native -ffast-math -fopenmp.");
+static void print_help(void) {
+    puts(
+        "usage: benben bench [CASE ...] [--target interp|cpu] [--threads N] [--list]\n\n"
+        "A case is KERNEL/TYPE/MxNxD or KERNEL/TYPE/MxNxDxE (E right-hand sides), such as gauss/f32/1e4x1e4x3;\n"
+        "`latency` tells how long new and small problems take. Without a case: a standard list. Times are the best of\n"
+        "several runs; the plain C loop is bench/naive.c at -O3 -march=native -ffast-math -fopenmp.");
 }
 
-int command_bench(int argc, char **argv)
-{
+int command_bench(int argc, char **argv) {
     static const struct option options[] = {{"threads", required_argument, NULL, 't'},
                                             {"target", required_argument, NULL, 'g'},
                                             {"list", no_argument, NULL, 'l'},
@@ -250,8 +246,10 @@ int command_bench(int argc, char **argv)
     for (int k = 0; k < count; k++) {
         bench_case c;
         int code;
-        if (strcmp(names[k], "latency") == 0) code = bench_latency();
-        else code = parse_case(names[k], &c) ? run_case(names[k], &c, &run, target) : EXIT_USAGE;
+        if (strcmp(names[k], "latency") == 0)
+            code = bench_latency();
+        else
+            code = parse_case(names[k], &c) ? run_case(names[k], &c, &run, target) : EXIT_USAGE;
         if (code) return code;
     }
     return argc > optind ? 0 : bench_latency();

@@ -1,5 +1,5 @@
-/* benben bench latency: the times that matter when nothing is large. What was compiled and what came from the cache stands
- * behind each time; BENBEN_CACHE=0 keeps the cache out. */
+/* benben bench latency: the times that matter when nothing is large. What was compiled and what came from the cache
+ * stands behind each time; BENBEN_CACHE=0 keeps the cache out. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,16 +16,14 @@ typedef struct small_problem {
 
 static const int64_t points[2] = {ROWS, DIM}, column[2] = {ROWS, 1};
 
-static void fill(float *values, int count, int seed)
-{
+static void fill(float *values, int count, int seed) {
     for (int k = 0; k < count; k++) {
         values[k] = (float)((k * 37 + seed * 11) % 101) / 101;
     }
 }
 
 /* A Gaussian, its gradient with respect to x, and the tangent of that (a Hessian-vector product). */
-static bool make_problem(small_problem *p)
-{
+static bool make_problem(small_problem *p) {
     static const int x_only[1] = {0};
     memset(p, 0, sizeof *p);
     fill(p->x, ROWS * DIM, 1);
@@ -43,24 +41,21 @@ static bool make_problem(small_problem *p)
            bb_diff(p->gradient, x_only, 1, NULL, 0, &p->second) == BB_OK;
 }
 
-static void free_problem(small_problem *p)
-{
+static void free_problem(small_problem *p) {
     if (p->second) bb_program_release(p->second);
     if (p->gradient) bb_program_release(p->gradient);
     if (p->program) bb_program_release(p->program);
     if (p->context) bb_context_release(p->context);
 }
 
-static bb_status run_small(small_problem *p, bb_kernel *kernel, int inputs, const int64_t *shape)
-{
+static bb_status run_small(small_problem *p, bb_kernel *kernel, int inputs, const int64_t *shape) {
     p->output = bb_array_of(p->a, BB_FLOAT32, 2, shape);
     return bb_run(kernel, p->inputs, inputs, &p->output, 1, NULL);
 }
 
 /* Seconds from a program to its first result. */
 static bb_status time_first(small_problem *p, const bb_program *program, int inputs, const int64_t *shape,
-                            bb_compile_options options, double *seconds, bb_kernel **kernel)
-{
+                            bb_compile_options options, double *seconds, bb_kernel **kernel) {
     double start = now();
     options.size = sizeof options;
     bb_status status = bb_compile(program, &options, kernel);
@@ -70,8 +65,7 @@ static bb_status time_first(small_problem *p, const bb_program *program, int inp
 }
 
 static bool time_new(small_problem *p, const bb_program *program, int inputs, const int64_t *shape,
-                     bb_compile_options options, const char *what)
-{
+                     bb_compile_options options, const char *what) {
     bb_kernel *kernel = NULL;
     bb_statistics before = {.size = sizeof before}, after = before;
     double seconds;
@@ -86,8 +80,7 @@ static bool time_new(small_problem *p, const bb_program *program, int inputs, co
     return status == BB_OK;
 }
 
-static bb_status time_repeated(small_problem *p, bb_compile_options options, const char *what)
-{
+static bb_status time_repeated(small_problem *p, bb_compile_options options, const char *what) {
     bb_kernel *kernel = NULL;
     double seconds, best = 1;
     bb_status status = time_first(p, p->program, 3, column, options, &seconds, &kernel);
@@ -104,8 +97,7 @@ static bb_status time_repeated(small_problem *p, bb_compile_options options, con
     return status;
 }
 
-int bench_latency(void)
-{
+int bench_latency(void) {
     small_problem p;
     double start = now();
     bool good = make_problem(&p);

@@ -7,8 +7,7 @@
 
 extern const char bench_naive_source[];
 
-static bool find_compiler(char *path, size_t size)
-{
+static bool find_compiler(char *path, size_t size) {
     const char *chosen = getenv("BENBEN_CC");
     if (chosen && bbi_find_program(chosen, path, size)) return true;
     return bbi_find_program("cc", path, size) || bbi_find_program("gcc", path, size) ||
@@ -16,8 +15,7 @@ static bool find_compiler(char *path, size_t size)
 }
 
 static bool compile(const char *compiler, const char *const defines[3], const char *folder, bool openmp, char *why,
-                    size_t size)
-{
+                    size_t size) {
     const char *arguments[20] = {compiler, "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-w"};
     int count = 7;
     for (int k = 0; k < 3; k++) {
@@ -39,8 +37,7 @@ static bool compile(const char *compiler, const char *const defines[3], const ch
     return good;
 }
 
-static bool load(const char *folder, bool is_double, naive_loop *loop, char *why, size_t size)
-{
+static bool load(const char *folder, bool is_double, naive_loop *loop, char *why, size_t size) {
     char path[BBI_PATH_SIZE + 16];
     const char *error = NULL;
     snprintf(path, sizeof path, "%s/naive.so", folder);
@@ -51,13 +48,14 @@ static bool load(const char *folder, bool is_double, naive_loop *loop, char *why
         return false;
     }
     /* A function pointer fits where POSIX puts it. */
-    if (is_double) memcpy(&loop->twice, &symbol, sizeof symbol);
-    else memcpy(&loop->single, &symbol, sizeof symbol);
+    if (is_double)
+        memcpy(&loop->twice, &symbol, sizeof symbol);
+    else
+        memcpy(&loop->single, &symbol, sizeof symbol);
     return true;
 }
 
-bool naive_build(const bench_kernel *kernel, bool is_double, int dim, naive_loop *loop, char *why, size_t size)
-{
+bool naive_build(const bench_kernel *kernel, bool is_double, int dim, naive_loop *loop, char *why, size_t size) {
     *loop = (naive_loop){.openmp = ""};
     const char *body = is_double ? kernel->naive64 : kernel->naive32;
     char compiler[BBI_PATH_SIZE], folder[BBI_PATH_SIZE], source[BBI_PATH_SIZE + 16];

@@ -5,27 +5,27 @@
 
 #include "command.h"
 
-static void print_json_text(const char *text)
-{
+static void print_json_text(const char *text) {
     putchar('"');
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') printf("\\%c", c);
-        else if (c < 32) printf("\\u%04x", c);
-        else putchar(c);
+        if (c == '"' || c == '\\')
+            printf("\\%c", c);
+        else if (c < 32)
+            printf("\\u%04x", c);
+        else
+            putchar(c);
     }
     putchar('"');
 }
 
-static void json_field(const char *name, const char *text)
-{
+static void json_field(const char *name, const char *text) {
     printf("\"%s\": ", name);
     print_json_text(text ? text : "");
     fputs(", ", stdout);
 }
 
-static void ops_json(void)
-{
+static void ops_json(void) {
     bb_op_info op;
     bb_reduction_info reduction;
     puts("{\"operations\": [");
@@ -51,16 +51,14 @@ static void ops_json(void)
 }
 
 /* A bar would end a cell of a Markdown table. */
-static void print_cell(const char *text)
-{
+static void print_cell(const char *text) {
     for (; *text; text++) {
         if (*text == '|') putchar('\\');
         putchar(*text);
     }
 }
 
-static void ops_table(bool markdown)
-{
+static void ops_table(bool markdown) {
     bb_op_info op;
     bb_reduction_info reduction;
     if (markdown) puts("| operation | KeOps | operands | integers | kind | meaning |\n|---|---|---|---|---|---|");
@@ -88,8 +86,7 @@ static void ops_table(bool markdown)
     }
 }
 
-int command_ops(int argc, char **argv)
-{
+int command_ops(int argc, char **argv) {
     static const struct option options[] = {
         {"markdown", no_argument, NULL, 'm'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool markdown = false, json = false;
@@ -102,13 +99,14 @@ int command_ops(int argc, char **argv)
         *(letter == 'm' ? &markdown : &json) = true;
     }
     if (optind < argc) return complain(EXIT_USAGE, "ops takes no argument: found '%s'", argv[optind]);
-    if (json) ops_json();
-    else ops_table(markdown);
+    if (json)
+        ops_json();
+    else
+        ops_table(markdown);
     return 0;
 }
 
-int command_doctor(int argc, char **argv)
-{
+int command_doctor(int argc, char **argv) {
     if (argc > 1) {
         bool help = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
         if (!help) return complain(EXIT_USAGE, "doctor takes no argument: found '%s'", argv[1]);
@@ -122,10 +120,8 @@ int command_doctor(int argc, char **argv)
     return 0;
 }
 
-int command_cache(int argc, char **argv)
-{
-    static const struct option options[] = {
-        {"clear", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+int command_cache(int argc, char **argv) {
+    static const struct option options[] = {{"clear", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     for (int letter; (letter = getopt_long(argc, argv, "ch", options, NULL)) != -1;) {
         if (letter == 'h') {
             puts("usage: benben cache [--clear]\nShows where compiled kernels are kept, or removes them all.");
@@ -138,8 +134,10 @@ int command_cache(int argc, char **argv)
     char *path = NULL;
     int64_t entries, bytes;
     if (bb_cache_info(&path, &entries, &bytes) != BB_OK) return complain_status();
-    if (path) printf("%s: %lld kernels, %.1f MB\n", path, (long long)entries, (double)bytes / 1e6);
-    else puts("no cache folder: compiled kernels last as long as the process (benben doctor tells why)");
+    if (path)
+        printf("%s: %lld kernels, %.1f MB\n", path, (long long)entries, (double)bytes / 1e6);
+    else
+        puts("no cache folder: compiled kernels last as long as the process (benben doctor tells why)");
     bb_free(path);
     return 0;
 }

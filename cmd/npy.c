@@ -6,8 +6,7 @@
 #include "command.h"
 #include "half.h"
 
-static uint32_t little_endian(const unsigned char *bytes, int count)
-{
+static uint32_t little_endian(const unsigned char *bytes, int count) {
     uint32_t value = 0;
     for (int i = count - 1; i >= 0; i--) {
         value = value << 8 | bytes[i];
@@ -15,8 +14,7 @@ static uint32_t little_endian(const unsigned char *bytes, int count)
     return value;
 }
 
-static bool machine_is_little(void)
-{
+static bool machine_is_little(void) {
     const uint16_t one = 1;
     unsigned char first;
     memcpy(&first, &one, 1);
@@ -24,8 +22,7 @@ static bool machine_is_little(void)
 }
 
 /* The text behind 'key': in the header's dictionary, or NULL. */
-static const char *find_value(const char *header, const char *key)
-{
+static const char *find_value(const char *header, const char *key) {
     const char *at = strstr(header, key);
     if (!at) return NULL;
     at += strlen(key);
@@ -36,21 +33,20 @@ static const char *find_value(const char *header, const char *key)
     return at;
 }
 
-static bool parse_descr(const char *path, const char *text, npy *array, bool *swap)
-{
+static bool parse_descr(const char *path, const char *text, npy *array, bool *swap) {
     char order = 0, kind = 0, end = 0;
     int bytes = 0;
-    bool known = text && sscanf(text, "'%c%c%d%c", &order, &kind, &bytes, &end) == 4 && end == '\'' &&
-                 strchr("<>=|", order);
+    bool known =
+        text && sscanf(text, "'%c%c%d%c", &order, &kind, &bytes, &end) == 4 && end == '\'' && strchr("<>=|", order);
     if (known) {
         known = kind == 'f'   ? bytes == 2 || bytes == 4 || bytes == 8
                 : kind == 'b' ? bytes == 1
-                : (kind == 'i' || kind == 'u') && (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
+                              : (kind == 'i' || kind == 'u') && (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
     }
     if (!known) {
         int length = text ? (int)strcspn(text, ",}") : 0;
-        complain(EXIT_USAGE, "%s: elements of type %.*s: expected float16, float32, float64 or integers", path,
-                 length, text ? text : "");
+        complain(EXIT_USAGE, "%s: elements of type %.*s: expected float16, float32, float64 or integers", path, length,
+                 text ? text : "");
         return false;
     }
     array->kind = kind;
@@ -59,8 +55,7 @@ static bool parse_descr(const char *path, const char *text, npy *array, bool *sw
     return true;
 }
 
-static bool parse_shape(const char *path, const char *text, npy *array)
-{
+static bool parse_shape(const char *path, const char *text, npy *array) {
     bool good = text && *text == '(';
     if (good) text++;
     array->ndim = 0;
@@ -82,8 +77,7 @@ static bool parse_shape(const char *path, const char *text, npy *array)
     return false;
 }
 
-static void set_strides(npy *array, bool fortran)
-{
+static void set_strides(npy *array, bool fortran) {
     int64_t stride = 1;
     for (int k = 0; k < array->ndim; k++) {
         int axis = fortran ? k : array->ndim - 1 - k;
@@ -93,8 +87,7 @@ static void set_strides(npy *array, bool fortran)
 }
 
 /* The header's text, to be freed; NULL after a complaint. */
-static char *read_header(FILE *file, const char *path)
-{
+static char *read_header(FILE *file, const char *path) {
     unsigned char start[12];
     if (fread(start, 1, 10, file) != 10 || memcmp(start, "\x93NUMPY", 6) != 0) {
         complain(EXIT_USAGE, "%s is not a .npy file", path);
@@ -126,8 +119,7 @@ static char *read_header(FILE *file, const char *path)
     return header;
 }
 
-static void swap_bytes(npy *array)
-{
+static void swap_bytes(npy *array) {
     unsigned char *at = array->data;
     for (int64_t i = 0; i < array->count; i++, at += array->bytes) {
         for (int k = 0; k < array->bytes / 2; k++) {
@@ -138,8 +130,7 @@ static void swap_bytes(npy *array)
     }
 }
 
-static bool read_elements(FILE *file, const char *path, npy *array, bool swap)
-{
+static bool read_elements(FILE *file, const char *path, npy *array, bool swap) {
     size_t size = (size_t)array->count * (size_t)array->bytes;
     if (size >= 1 << 20) { /* a file that cannot hold so much is refused before its memory is asked for */
         long here = ftell(file);
@@ -159,8 +150,7 @@ static bool read_elements(FILE *file, const char *path, npy *array, bool swap)
     return true;
 }
 
-bool npy_load(const char *path, npy *array)
-{
+bool npy_load(const char *path, npy *array) {
     *array = (npy){0};
     FILE *file = fopen(path, "rb");
     if (!file) {
@@ -181,8 +171,7 @@ bool npy_load(const char *path, npy *array)
     return good;
 }
 
-bool npy_dtype(const npy *array, bb_dtype *dtype)
-{
+bool npy_dtype(const npy *array, bb_dtype *dtype) {
     if (array->kind == 'B') {
         *dtype = BB_BFLOAT16;
         return true;
@@ -192,13 +181,11 @@ bool npy_dtype(const npy *array, bb_dtype *dtype)
     return true;
 }
 
-size_t dtype_bytes(bb_dtype dtype)
-{
+size_t dtype_bytes(bb_dtype dtype) {
     return dtype == BB_FLOAT32 ? 4 : dtype == BB_FLOAT64 || dtype == BB_INT64 ? 8 : 2;
 }
 
-double element_value(bb_dtype dtype, const void *data, int64_t index)
-{
+double element_value(bb_dtype dtype, const void *data, int64_t index) {
     switch (dtype) {
     case BB_FLOAT16: return (double)bb_half_to_float(((const uint16_t *)data)[index]);
     case BB_BFLOAT16: return (double)bb_bfloat_to_float(((const uint16_t *)data)[index]);
@@ -208,8 +195,7 @@ double element_value(bb_dtype dtype, const void *data, int64_t index)
     }
 }
 
-static double integer_value(const npy *array, int64_t index)
-{
+static double integer_value(const npy *array, int64_t index) {
     const void *data = array->data;
     if (array->kind == 'i') {
         switch (array->bytes) {
@@ -227,8 +213,7 @@ static double integer_value(const npy *array, int64_t index)
     }
 }
 
-static void set_element(bb_dtype dtype, void *data, int64_t index, double value)
-{
+static void set_element(bb_dtype dtype, void *data, int64_t index, double value) {
     switch (dtype) {
     case BB_FLOAT16: ((uint16_t *)data)[index] = bb_float_to_half((float)value); break;
     case BB_BFLOAT16: ((uint16_t *)data)[index] = bb_float_to_bfloat((float)value); break;
@@ -237,8 +222,7 @@ static void set_element(bb_dtype dtype, void *data, int64_t index, double value)
     }
 }
 
-void npy_convert(npy *array, bb_dtype dtype)
-{
+void npy_convert(npy *array, bb_dtype dtype) {
     bb_dtype old;
     bool is_float = npy_dtype(array, &old);
     if (is_float && old == dtype) return;
@@ -252,8 +236,7 @@ void npy_convert(npy *array, bb_dtype dtype)
     array->bytes = (int)dtype_bytes(dtype);
 }
 
-bool npy_save(const char *path, bb_dtype dtype, int ndim, const int64_t *shape, const void *data)
-{
+bool npy_save(const char *path, bb_dtype dtype, int ndim, const int64_t *shape, const void *data) {
     const char *descr = dtype == BB_FLOAT16 ? "f2" : dtype == BB_FLOAT64 ? "f8" : dtype == BB_INT64 ? "i8" : "f4";
     char header[1024];
     int length = snprintf(header, sizeof header, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
@@ -266,15 +249,14 @@ bool npy_save(const char *path, bb_dtype dtype, int ndim, const int64_t *shape, 
     }
     length += snprintf(header + length, sizeof header - (size_t)length, "), }");
     int padded = (10 + length + 1 + 63) / 64 * 64 - 10;
-    unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(padded & 255),
-                               (unsigned char)(padded >> 8)};
+    unsigned char start[10] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(padded & 255), (unsigned char)(padded >> 8)};
     FILE *file = fopen(path, "wb");
     if (!file) {
         complain(EXIT_FAILED, "%s cannot be written", path);
         return false;
     }
-    bool good = fwrite(start, 1, 10, file) == 10 &&
-                fprintf(file, "%s%*s\n", header, padded - 1 - length, "") == padded;
+    bool good = fwrite(start, 1, 10, file) == 10 && fprintf(file, "%s%*s\n", header, padded - 1 - length, "") == padded;
     if (dtype == BB_BFLOAT16) {
         for (int64_t i = 0; good && i < count; i++) {
             float value = (float)element_value(dtype, data, i);
@@ -291,8 +273,7 @@ bool npy_save(const char *path, bb_dtype dtype, int ndim, const int64_t *shape, 
     return good;
 }
 
-void npy_free(npy *array)
-{
+void npy_free(npy *array) {
     free(array->data);
     array->data = NULL;
 }

@@ -8,8 +8,7 @@
 enum { ROWS_SHOWN = 20, COLUMNS_SHOWN = 12, EDGE = 3 };
 
 /* Fewest digits that read back as the same number of the type. */
-static void format_number(bb_dtype dtype, const void *data, int64_t index, char text[40])
-{
+static void format_number(bb_dtype dtype, const void *data, int64_t index, char text[40]) {
     if (dtype == BB_INT64) {
         snprintf(text, 40, "%lld", (long long)((const int64_t *)data)[index]);
         return;
@@ -25,8 +24,7 @@ static void format_number(bb_dtype dtype, const void *data, int64_t index, char 
     }
 }
 
-static void print_row(FILE *file, bb_dtype dtype, const void *data, int64_t first, int64_t count)
-{
+static void print_row(FILE *file, bb_dtype dtype, const void *data, int64_t first, int64_t count) {
     fputc('[', file);
     for (int64_t k = 0; k < count; k++) {
         if (count > COLUMNS_SHOWN && k == EDGE) {
@@ -40,8 +38,7 @@ static void print_row(FILE *file, bb_dtype dtype, const void *data, int64_t firs
     fputc(']', file);
 }
 
-void print_array(FILE *file, bb_dtype dtype, int ndim, const int64_t *shape, const void *data)
-{
+void print_array(FILE *file, bb_dtype dtype, int ndim, const int64_t *shape, const void *data) {
     int64_t dim = ndim ? shape[ndim - 1] : 1, rows = 1;
     for (int k = 0; k + 1 < ndim; k++) {
         rows *= shape[k];

@@ -15,30 +15,21 @@ enum { FIRST_SHOWN_TENTHS = 10, LONG_RUN_SECONDS = 2 };
 
 volatile int interrupted;
 
-static void on_interrupt(int number)
-{
+static void on_interrupt(int number) {
     interrupted = 1;
     signal(number, SIG_DFL);
 }
 
-void catch_interrupt(void)
-{
-    signal(SIGINT, on_interrupt);
-}
+void catch_interrupt(void) { signal(SIGINT, on_interrupt); }
 
-double now(void)
-{
-    return bbi_seconds();
-}
+double now(void) { return bbi_seconds(); }
 
-void progress_begin(progress *state, const char *label)
-{
+void progress_begin(progress *state, const char *label) {
     *state = (progress){.start = now(), .terminal = isatty(STDERR_FILENO) == 1, .label = label};
 }
 
 /* After one second, if the whole will last for two or more, and then five times a second. */
-int progress_report(void *data, double done)
-{
+int progress_report(void *data, double done) {
     progress *state = data;
     if (!state->terminal) return interrupted;
     double time = now(), spent = time - state->start;
@@ -55,8 +46,7 @@ int progress_report(void *data, double done)
     return interrupted;
 }
 
-void progress_end(progress *state)
-{
+void progress_end(progress *state) {
     if (state->visible) fprintf(stderr, "\r\033[K");
     state->visible = false;
 }

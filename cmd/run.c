@@ -47,8 +47,7 @@ static const char help[] =
     "      --time             say how long it took, the first time and once warm\n\n"
     "Several formulas are separated by semicolons.\n";
 
-static int choose(const char *option, const char *text, const char *const *names, int count)
-{
+static int choose(const char *option, const char *text, const char *const *names, int count) {
     for (int k = 0; k < count; k++) {
         if (strcmp(text, names[k]) == 0) return k;
     }
@@ -60,10 +59,9 @@ static int choose(const char *option, const char *text, const char *const *names
     return -1;
 }
 
-/* ---- NAME=VALUE ------------------------------------------------------------------------------------------------ */
+/* ---- NAME=VALUE ------------------------------------------------------------------------------ */
 /* A list of numbers: fills the array as a parameter. False, without a word, when the text is something else. */
-static bool parse_numbers(const char *text, npy *array)
-{
+static bool parse_numbers(const char *text, npy *array) {
     int64_t count = 1;
     for (const char *at = text; *at; at++) {
         count += *at == ',';
@@ -78,14 +76,13 @@ static bool parse_numbers(const char *text, npy *array)
         }
         text = end + 1;
     }
-    *array = (npy){.data = values, .ndim = 1, .shape = {count}, .strides = {1}, .count = count, .kind = 'f',
-                   .bytes = 8};
+    *array =
+        (npy){.data = values, .ndim = 1, .shape = {count}, .strides = {1}, .count = count, .kind = 'f', .bytes = 8};
     return true;
 }
 
 /* A vector given for rows is a column of width 1; a scalar given as a parameter has width 1. */
-static void raise_rank(binding *b)
-{
+static void raise_rank(binding *b) {
     npy *array = &b->array;
     int rank = b->letter == 'p' ? 1 : 2;
     while (array->ndim < rank) {
@@ -94,8 +91,7 @@ static void raise_rank(binding *b)
     }
 }
 
-static bool parse_binding(job *j, const char *argument)
-{
+static bool parse_binding(job *j, const char *argument) {
     const char *equals = strchr(argument, '=');
     if (!equals || equals == argument || equals - argument >= NAME_SIZE) {
         complain(EXIT_USAGE, "'%s': expected NAME=FILE.npy:i, :j or :p, or NAME=NUMBER", argument);
@@ -134,9 +130,8 @@ static bool parse_binding(job *j, const char *argument)
     return true;
 }
 
-/* ---- the program --------------------------------------------------------------------------------------------------- */
-static bool parse_program(job *j)
-{
+/* ---- the program ----------------------------------------------------------------------------- */
+static bool parse_program(job *j) {
     char texts[MAX_BINDINGS][NAME_SIZE + 32];
     const char *declarations[MAX_BINDINGS];
     int count = 0;
@@ -152,8 +147,7 @@ static bool parse_program(job *j)
            bb_program_parse(j->context, j->formula, declarations, count, &j->program) == BB_OK;
 }
 
-static binding *find_binding(job *j, const char *name)
-{
+static binding *find_binding(job *j, const char *name) {
     for (int k = 0; k < j->binding_count; k++) {
         if (strcmp(j->bindings[k].name, name) == 0) return &j->bindings[k];
     }
@@ -161,8 +155,7 @@ static binding *find_binding(job *j, const char *name)
 }
 
 /* The type of everything whose own type says nothing (numbers, integers): that of the arrays. */
-static bool choose_dtype(job *j)
-{
+static bool choose_dtype(job *j) {
     if (j->has_dtype) return true;
     const binding *seen = NULL;
     for (int k = 0; k < j->binding_count; k++) {
@@ -181,8 +174,7 @@ static bool choose_dtype(job *j)
     return true;
 }
 
-static void convert_bindings(job *j)
-{
+static void convert_bindings(job *j) {
     bb_dtype number_dtype = j->dtype == BB_FLOAT64 ? BB_FLOAT64 : BB_FLOAT32;
     for (int k = 0; k < j->binding_count; k++) {
         binding *b = &j->bindings[k];
@@ -199,8 +191,7 @@ static void convert_bindings(job *j)
     }
 }
 
-static bool bind_inputs(job *j)
-{
+static bool bind_inputs(job *j) {
     j->input_count = bb_program_variable_count(j->program);
     if (j->input_count > MAX_BINDINGS) {
         complain(EXIT_USAGE, "more than %d variables", MAX_BINDINGS);
@@ -228,8 +219,7 @@ static bool bind_inputs(job *j)
     return true;
 }
 
-static bool make_outputs(job *j)
-{
+static bool make_outputs(job *j) {
     j->output_count = bb_program_output_count(j->program);
     if (j->output_count > MAX_OUTPUTS || (j->path_count && j->path_count != j->output_count)) {
         complain(EXIT_USAGE, "the formula has %d output%s, -o was given %d time%s", j->output_count,
@@ -254,9 +244,8 @@ static bool make_outputs(job *j)
     return true;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------------------------- */
-static double pair_count(const job *j)
-{
+/* ---- running --------------------------------------------------------------------------------- */
+static double pair_count(const job *j) {
     double rows[4] = {0}, pairs = 1;
     rows[BB_I] = (double)j->run.rows_i;
     rows[BB_J] = (double)j->run.rows_j;
@@ -274,8 +263,7 @@ static double pair_count(const job *j)
     return pairs;
 }
 
-static bb_status run_once(job *j)
-{
+static bb_status run_once(job *j) {
     progress_begin(&j->progress, "computing");
     bb_status status = bb_run(j->kernel, j->inputs, j->input_count, j->outputs, j->output_count, &j->run);
     progress_end(&j->progress);
@@ -283,8 +271,7 @@ static bb_status run_once(job *j)
 }
 
 /* A short computation is repeated, so that the time is not that of the compiler. */
-static bb_status run_timed(job *j)
-{
+static bb_status run_timed(job *j) {
     double start = now();
     bb_status status = run_once(j);
     double first = now() - start, best = first;
@@ -311,8 +298,7 @@ static bb_status run_timed(job *j)
     return status;
 }
 
-static int execute(job *j)
-{
+static int execute(job *j) {
     if (!parse_program(j)) return complain_status();
     if (!choose_dtype(j)) return EXIT_USAGE;
     convert_bindings(j);
@@ -336,8 +322,7 @@ static int execute(job *j)
     return 0;
 }
 
-static void release(job *j)
-{
+static void release(job *j) {
     for (int k = 0; k < j->output_count; k++) {
         free(j->outputs[k].data);
     }
@@ -350,22 +335,20 @@ static void release(job *j)
     free(j);
 }
 
-/* ---- the command line --------------------------------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------ */
 enum { OPTION_DTYPE = 256, OPTION_TARGET, OPTION_THREADS, OPTION_SUM, OPTION_ROWS_I, OPTION_ROWS_J, OPTION_TIME };
-static const struct option long_options[] = {
-    {"output", required_argument, NULL, 'o'},
-    {"dtype", required_argument, NULL, OPTION_DTYPE},
-    {"target", required_argument, NULL, OPTION_TARGET},
-    {"threads", required_argument, NULL, OPTION_THREADS},
-    {"sum", required_argument, NULL, OPTION_SUM},
-    {"rows-i", required_argument, NULL, OPTION_ROWS_I},
-    {"rows-j", required_argument, NULL, OPTION_ROWS_J},
-    {"time", no_argument, NULL, OPTION_TIME},
-    {"help", no_argument, NULL, 'h'},
-    {0}};
+static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
+                                             {"dtype", required_argument, NULL, OPTION_DTYPE},
+                                             {"target", required_argument, NULL, OPTION_TARGET},
+                                             {"threads", required_argument, NULL, OPTION_THREADS},
+                                             {"sum", required_argument, NULL, OPTION_SUM},
+                                             {"rows-i", required_argument, NULL, OPTION_ROWS_I},
+                                             {"rows-j", required_argument, NULL, OPTION_ROWS_J},
+                                             {"time", no_argument, NULL, OPTION_TIME},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {0}};
 
-static bool take_option(job *j, int letter, const char *argument)
-{
+static bool take_option(job *j, int letter, const char *argument) {
     static const char *const targets[] = {"auto", "interp", "cpu"};
     static const char *const sums[] = {"auto", "block", "kahan", "direct"};
     int64_t number;
@@ -375,9 +358,7 @@ static bool take_option(job *j, int letter, const char *argument)
         if (j->path_count == MAX_OUTPUTS) return complain(EXIT_USAGE, "more than %d outputs", MAX_OUTPUTS), false;
         j->paths[j->path_count++] = argument;
         return true;
-    case OPTION_DTYPE:
-        j->has_dtype = true;
-        return parse_dtype(argument, &j->dtype);
+    case OPTION_DTYPE: j->has_dtype = true; return parse_dtype(argument, &j->dtype);
     case OPTION_TARGET:
         chosen = choose("--target", argument, targets, 3);
         j->compile.target = (bb_target)chosen;
@@ -392,20 +373,17 @@ static bool take_option(job *j, int letter, const char *argument)
         return true;
     case OPTION_ROWS_I: return parse_integer(argument, "--rows-i", 1, INT64_MAX / 2, &j->run.rows_i);
     case OPTION_ROWS_J: return parse_integer(argument, "--rows-j", 1, INT64_MAX / 2, &j->run.rows_j);
-    case OPTION_TIME:
-        j->time = true;
-        return true;
+    case OPTION_TIME: j->time = true; return true;
     default: return false;
     }
 }
 
-int command_run(int argc, char **argv)
-{
+int command_run(int argc, char **argv) {
     job *j = allocate(sizeof *j);
     memset(j, 0, sizeof *j);
     j->compile.size = sizeof j->compile;
-    j->run = (bb_run_options){.size = sizeof j->run, .progress = progress_report, .progress_data = &j->progress,
-                              .cancel = &interrupted};
+    j->run = (bb_run_options){
+        .size = sizeof j->run, .progress = progress_report, .progress_data = &j->progress, .cancel = &interrupted};
     int code = 0;
     bool good = true;
     for (int letter; good && (letter = getopt_long(argc, argv, "o:h", long_options, NULL)) != -1;) {

@@ -21,8 +21,7 @@ typedef struct showing {
     bb_dtype dtype;
 } showing;
 
-static bool add_stages(showing *s, const char *text)
-{
+static bool add_stages(showing *s, const char *text) {
     const char *const names[] = {"parsed", "simplified", "gradient", "plan", "source"};
     bool *const flags[] = {&s->parsed, &s->simplified, &s->gradient, &s->plan, &s->source};
     while (*text) {
@@ -40,8 +39,7 @@ static bool add_stages(showing *s, const char *text)
     return true;
 }
 
-static int show_text(const bb_program *program, const char *title, const char *what, bb_dtype dtype)
-{
+static int show_text(const bb_program *program, const char *title, const char *what, bb_dtype dtype) {
     char *text;
     if (bb_program_show(program, what, dtype, &text) != BB_OK) return complain_status();
     size_t length = strlen(text);
@@ -51,8 +49,7 @@ static int show_text(const bb_program *program, const char *title, const char *w
 }
 
 /* The gradient with respect to the named variables; NULL: all. */
-static int differentiate(const bb_program *program, const char *names, bb_program **gradient)
-{
+static int differentiate(const bb_program *program, const char *names, bb_program **gradient) {
     int wanted[MAX_DECLARATIONS], count = 0, variables = bb_program_variable_count(program);
     if (variables > MAX_DECLARATIONS) return complain(EXIT_USAGE, "more than %d variables", MAX_DECLARATIONS);
     for (int k = 0; !names && k < variables; k++) {
@@ -73,8 +70,7 @@ static int differentiate(const bb_program *program, const char *names, bb_progra
     return bb_grad(program, wanted, count, NULL, 0, gradient) == BB_OK ? 0 : complain_status();
 }
 
-static int show_program(const showing *s, const bb_program *program)
-{
+static int show_program(const showing *s, const bb_program *program) {
     int code = 0;
     if (!code && s->parsed) code = show_text(program, "parsed", "parsed", s->dtype);
     if (!code && s->simplified) code = show_text(program, "simplified", "dag", s->dtype);
@@ -91,8 +87,7 @@ static int show_program(const showing *s, const bb_program *program)
     return code;
 }
 
-static int show(const showing *s, const char *formula, const char *const *declarations, int count)
-{
+static int show(const showing *s, const char *formula, const char *const *declarations, int count) {
     bb_context *context;
     bb_program *program;
     if (bb_context_new(&context) != BB_OK) return complain_status();
@@ -115,8 +110,7 @@ static int show(const showing *s, const char *formula, const char *const *declar
     return code;
 }
 
-int command_show(int argc, char **argv)
-{
+int command_show(int argc, char **argv) {
     static const struct option options[] = {{"stage", required_argument, NULL, 's'},
                                             {"of", required_argument, NULL, 'o'},
                                             {"dtype", required_argument, NULL, 'd'},

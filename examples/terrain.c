@@ -16,35 +16,31 @@
 #include <benben.h>
 
 enum { NEIGHBOURS = 10 };
-static const float WIDTH = 0.3f;        /* km: standard deviation of the smoothing */
-static const float CORRELATION = 1.0f;  /* km: length of the interpolating kernel exp(-r / length) */
+static const float WIDTH = 0.3f;       /* km: standard deviation of the smoothing */
+static const float CORRELATION = 1.0f; /* km: length of the interpolating kernel exp(-r / length) */
 static const double RIDGE = 1e-2, TOLERANCE = 1e-4;
-static const float HEIGHT_UNIT = 100;   /* m that count as a km among neighbours */
+static const float HEIGHT_UNIT = 100; /* m that count as a km among neighbours */
 
-static void check(bb_status status)
-{
+static void check(bb_status status) {
     if (status == BB_OK) return;
     fprintf(stderr, "\nterrain: %s\n", bb_last_error());
     exit(1);
 }
 
-static void *allocate(size_t size)
-{
+static void *allocate(size_t size) {
     void *pointer = malloc(size);
     if (pointer) return pointer;
     fprintf(stderr, "terrain: out of memory\n");
     exit(1);
 }
 
-static double seconds(void)
-{
+static double seconds(void) {
     struct timespec t;
     timespec_get(&t, TIME_UTC);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static FILE *open_file(const char *folder, const char *name, const char *mode)
-{
+static FILE *open_file(const char *folder, const char *name, const char *mode) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, mode);
@@ -53,8 +49,7 @@ static FILE *open_file(const char *folder, const char *name, const char *mode)
     exit(1);
 }
 
-static void *read_file(const char *folder, const char *name, size_t size)
-{
+static void *read_file(const char *folder, const char *name, size_t size) {
     FILE *file = open_file(folder, name, "rb");
     void *data = allocate(size);
     if (fread(data, 1, size, file) != size) {
@@ -65,8 +60,7 @@ static void *read_file(const char *folder, const char *name, size_t size)
     return data;
 }
 
-static void write_file(const char *folder, const char *name, const void *data, size_t size)
-{
+static void write_file(const char *folder, const char *name, const void *data, size_t size) {
     FILE *file = open_file(folder, name, "wb");
     if (fwrite(data, 1, size, file) != size || fclose(file) != 0) {
         fprintf(stderr, "terrain: %s/%s cannot be written\n", folder, name);
@@ -74,11 +68,10 @@ static void write_file(const char *folder, const char *name, const void *data, s
     }
 }
 
-/* ---- progress: a tick at every tenth ---------------------------------------------------------------------------- */
+/* ---- progress: a tick at every tenth --------------------------------------------------------- */
 static int ticks;
 
-static int show_progress(void *data, double done)
-{
+static int show_progress(void *data, double done) {
     (void)data;
     for (; ticks < (int)(done * 10) && ticks < 10; ticks++) {
         printf(" %d%%", (ticks + 1) * 10);
@@ -87,47 +80,42 @@ static int show_progress(void *data, double done)
     return 0;
 }
 
-static int show_iteration(void *data, int64_t iteration, double residual)
-{
+static int show_iteration(void *data, int64_t iteration, double residual) {
     (void)data;
     if (iteration % 25 == 0) printf(" %lld: %.1e", (long long)iteration, residual);
     fflush(stdout);
     return 0;
 }
 
-static void begin(const char *what)
-{
+static void begin(const char *what) {
     printf("%s\n   ", what);
     fflush(stdout);
     ticks = 0;
 }
 
-static void end(double start, double pairs)
-{
+static void end(double start, double pairs) {
     double time = seconds() - start;
     printf("\n    %.2f s, %.3g pairs, %.3g pairs/s\n", time, pairs, pairs / time);
 }
 
-/* ---- arrays and runs ----------------------------------------------------------------------------------------------- */
-typedef struct table { /* a compact matrix, or a row of parameters when rows is 0 */
+/* ---- arrays and runs ------------------------------------------------------------------------- */
+/* a compact matrix, or a row of parameters when rows is 0 */
+typedef struct table {
     void *data;
     bb_dtype dtype;
     int64_t shape[2];
 } table;
 
-static bb_array view(const table *t)
-{
+static bb_array view(const table *t) {
     return t->shape[0] ? bb_array_of(t->data, t->dtype, 2, t->shape) : bb_array_of(t->data, t->dtype, 1, t->shape + 1);
 }
 
-static table floats(int64_t rows, int64_t columns)
-{
+static table floats(int64_t rows, int64_t columns) {
     size_t count = (size_t)(rows ? rows : 1) * (size_t)columns;
     return (table){allocate(count * sizeof(float)), BB_FLOAT32, {rows, columns}};
 }
 
-static bb_kernel *compile(bb_context *context, const char *formula)
-{
+static bb_kernel *compile(bb_context *context, const char *formula) {
     bb_program *program;
     bb_kernel *kernel;
     check(bb_program_parse(context, formula, NULL, 0, &program));
@@ -136,8 +124,7 @@ static bb_kernel *compile(bb_context *context, const char *formula)
     return kernel;
 }
 
-static void run(bb_kernel *kernel, const table *inputs, int count, const table *output)
-{
+static void run(bb_kernel *kernel, const table *inputs, int count, const table *output) {
     bb_array views[8], out = view(output);
     for (int k = 0; k < count; k++) {
         views[k] = view(&inputs[k]);
@@ -147,7 +134,7 @@ static void run(bb_kernel *kernel, const table *inputs, int count, const table *
     show_progress(NULL, 1);
 }
 
-/* ---- the job ----------------------------------------------------------------------------------------------------------- */
+/* ---- the job --------------------------------------------------------------------------------- */
 typedef struct terrain {
     const char *folder;
     bb_context *context;
@@ -157,8 +144,7 @@ typedef struct terrain {
     float mean;                    /* of the samples' heights */
 } terrain;
 
-static void load(terrain *t)
-{
+static void load(terrain *t) {
     float *grid = read_file(t->folder, "grid.f32", (size_t)t->m * 3 * sizeof *grid);
     int64_t *samples = read_file(t->folder, "samples.i64", (size_t)t->n * sizeof *samples);
     t->place = floats(t->m, 2);
@@ -187,8 +173,7 @@ static void load(terrain *t)
 #define WEIGHTS "exp(-sqdist(x:i2, y:j2) / s:p1)"
 #define MEAN "sum_j(" WEIGHTS " * h:j1) / sum_j(" WEIGHTS ")"
 
-static void smooth(const terrain *t)
-{
+static void smooth(const terrain *t) {
     float s = 2 * WIDTH * WIDTH;
     const table inputs[4] = {t->place, t->place, {&s, BB_FLOAT32, {0, 1}}, t->height};
     table mean = floats(t->m, 1), slope = floats(t->m, 2);
@@ -214,8 +199,7 @@ static void smooth(const terrain *t)
     free(slope.data);
 }
 
-static void interpolate(const terrain *t)
-{
+static void interpolate(const terrain *t) {
     static const char formula[] = "sum_j(exp(-norm2(x:i2 - y:j2) / s:p1) * b:j1)";
     float s = CORRELATION;
     const table system[4] = {t->some_place, t->some_place, {&s, BB_FLOAT32, {0, 1}}, t->some_height};
@@ -228,13 +212,18 @@ static void interpolate(const terrain *t)
     for (int k = 0; k < 4; k++) {
         views[k] = view(&system[k]);
     }
-    bb_solve_options options = {.size = sizeof options, .alpha = RIDGE, .tolerance = TOLERANCE, .relative = 1,
-                                .max_iterations = 2000, .report = show_iteration};
+    bb_solve_options options = {.size = sizeof options,
+                                .alpha = RIDGE,
+                                .tolerance = TOLERANCE,
+                                .relative = 1,
+                                .max_iterations = 2000,
+                                .report = show_iteration};
     bb_solve_result result = {.size = sizeof result};
     check(bb_solve(kernel, views, 4, 3, &solution, &options, &result));
     end(start, (double)result.iterations * (double)t->n * (double)t->n);
-    printf("    %lld unknowns, %lld iterations, relative residual %.1e; the dense matrix would take %.1f GB in float64\n",
-           (long long)t->n, (long long)result.iterations, result.residual, (double)t->n * (double)t->n * 8e-9);
+    printf(
+        "    %lld unknowns, %lld iterations, relative residual %.1e; the dense matrix would take %.1f GB in float64\n",
+        (long long)t->n, (long long)result.iterations, result.residual, (double)t->n * (double)t->n * 8e-9);
 
     const table inputs[4] = {t->place, t->some_place, {&s, BB_FLOAT32, {0, 1}}, weights};
     begin("    ... and its values everywhere");
@@ -251,8 +240,7 @@ static void interpolate(const terrain *t)
     free(all.data);
 }
 
-static void find_neighbours(const terrain *t)
-{
+static void find_neighbours(const terrain *t) {
     table points = floats(t->m, 3);
     table found = {allocate((size_t)t->m * NEIGHBOURS * sizeof(int64_t)), BB_INT64, {t->m, NEIGHBOURS}};
     for (int64_t i = 0; i < t->m; i++) {
@@ -271,8 +259,7 @@ static void find_neighbours(const terrain *t)
     free(found.data);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     terrain t = {0};
     if (argc == 4) {
         t.folder = argv[1];

@@ -1,41 +1,49 @@
-/* backend.h: the CPU family. One set of C files (interp_isa.c, fold_isa.c, pack_isa.c) is compiled once per instruction-set level and real type with
- * the prelude, and is reached through this table of functions; everything above is ordinary C. */
+/* backend.h: the CPU family. One set of C files (interp_isa.c, fold_isa.c, pack_isa.c) is compiled once per
+ * instruction-set level and real type with the prelude, and is reached through this table of functions; everything
+ * above is ordinary C. */
 #ifndef BBI_BACKEND_H
 #define BBI_BACKEND_H
 
 #include "../plan/plan.h"
 
-typedef struct bbi_array { /* dtype and strides of a caller's array as the packers see it: element (r, d) at data + r * row_stride + d * dim_stride bytes */
+/* dtype and strides of a caller's array as the packers see it: element (r, d) at data + r *
+                              row_stride + d * dim_stride bytes */
+typedef struct bbi_array {
     const char *data;
-    int dtype;   /* bbi_dtype */
+    int dtype; /* bbi_dtype */
     int64_t row_stride, dim_stride;
 } bbi_array;
 typedef enum bbi_dtype { BBI_F16, BBI_BF16, BBI_F32, BBI_F64, BBI_I64 } bbi_dtype;
 
-/* ---- interp.c: a code made ready to be executed; immutable, shared by threads ------------------------------------------------- */
+/* ---- interp.c: a code made ready to be executed; immutable, shared by threads ---------------- */
 typedef struct bbi_interp bbi_interp;
 /* map: a map code (uniform, row, column code, epilogue); else pair code. NULL when out of memory. */
 bbi_interp *bbi_interp_new(const bbi_code *code, int level, bool is_double, bool map, int64_t sum_count);
 void bbi_interp_free(bbi_interp *interp);
 int64_t bbi_interp_workspace(const bbi_interp *interp); /* bytes, 64-byte aligned, one per thread */
-/* Map code over count lanes of one array: component c of element r at array[c * stride + r]; stride is a multiple of the lane block, so the last vector may be
- * processed whole. BBI_ROW, BBI_COLUMN (and BBI_UNIFORM of the uniform code, which runs with count = 1 on `array`) address `array`;
- * uniform: the uniform array for the others (may be NULL for the uniform code). */
-void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *uniform, void *array, int64_t stride, int64_t count, void *workspace);
-/* Elementwise over pairs: rows and columns are both lanes (pair lists): row[c * stride + e], column[c * stride + e]; writes OUT components to out[c * stride + e]. */
-void bbi_interp_zip(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *row, const void *column, void *out, int64_t stride,
+/* Map code over count lanes of one array: component c of element r at array[c * stride + r]; stride is a multiple of
+ * the lane block, so the last vector may be processed whole. BBI_ROW, BBI_COLUMN (and BBI_UNIFORM of the uniform code,
+ * which runs with count = 1 on `array`) address `array`; uniform: the uniform array for the others (may be NULL for the
+ * uniform code). */
+void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *uniform, void *array, int64_t stride,
                     int64_t count, void *workspace);
+/* Elementwise over pairs: rows and columns are both lanes (pair lists): row[c * stride + e], column[c * stride + e];
+ * writes OUT components to out[c * stride + e]. */
+void bbi_interp_zip(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *row,
+                    const void *column, void *out, int64_t stride, int64_t count, void *workspace);
 /* The twin of bbi_pair_kernel: same arguments, same bits. */
-void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform, const void *lane, int64_t lane_stride,
-                     const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace);
+void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
+                     const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
+                     int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace);
 
-/* ---- fold.c: reduction states over a lane block, per chunk of columns ------------------------------------------------------------ */
+/* ---- fold.c: reduction states over a lane block, per chunk of columns ------------------------ */
 typedef enum bbi_scheme { BBI_SCHEME_BLOCK, BBI_SCHEME_KAHAN, BBI_SCHEME_DIRECT } bbi_scheme;
 /* fold_user.c: the step of a custom reduction, made for one real type and level; the custom reduction is borrowed. */
 typedef struct bbi_user_step bbi_user_step;
 bb_status bbi_user_step_new(const bbi_custom *custom, int level, bool is_double, bbi_user_step **step);
 void bbi_user_step_free(bbi_user_step *step);
-typedef struct bbi_folding { /* the run-time view of a bbi_fold */
+/* the run-time view of a bbi_fold */
+typedef struct bbi_folding {
     bbi_fold fold;
     bbi_scheme scheme;
     bool accumulate_double; /* second-level accumulators of float sums are double */
@@ -46,28 +54,42 @@ typedef struct bbi_folding { /* the run-time view of a bbi_fold */
 /* State of one lane block (direct: L rows) or of `casts` rows x L lanes (transposed). */
 int64_t bbi_fold_state_bytes(const bbi_folding *f, bool transposed, int64_t casts);
 void bbi_fold_init(const bbi_folding *f, bool transposed, int64_t casts, void *state);
-/* SUM accumulated by the pair code: adds the block sum (as bbi_pair_kernel leaves it, at this fold's first component; transposed: row stride sum_count * L) to the
- * second level and clears it. */
-void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *state, void *sum, int64_t sum_count, int64_t lanes);
-/* Every other fold: folds a tile of the out area. first_column: index, within the row's whole column sequence, of cast 0 (direct) or of lane 0 (transposed). */
-void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const void *out, int64_t out_stride, int64_t lanes, int64_t casts, int64_t first_column);
-/* Partial results, mergeable in any grouping but always merged in column order: per row `value_count` doubles and `index_count` int64. */
+/* SUM accumulated by the pair code: adds the block sum (as bbi_pair_kernel leaves it, at this fold's first component;
+ * transposed: row stride sum_count * L) to the second level and clears it. */
+void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *state, void *sum, int64_t sum_count,
+                    int64_t lanes);
+/* Every other fold: folds a tile of the out area. first_column: index, within the row's whole column sequence, of cast
+ * 0 (direct) or of lane 0 (transposed). */
+void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const void *out, int64_t out_stride,
+                   int64_t lanes, int64_t casts, int64_t first_column);
+/* Partial results, mergeable in any grouping but always merged in column order: per row `value_count` doubles and
+ * `index_count` int64. */
 int64_t bbi_fold_value_count(const bbi_folding *f);
 int64_t bbi_fold_index_count(const bbi_folding *f);
-/* Row `row` of the state (direct: lane `row`; transposed: cast `row`, merging its first `lanes` lanes in a fixed order). */
-void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes, double *value, int64_t *index);
+/* Row `row` of the state (direct: lane `row`; transposed: cast `row`, merging its first `lanes` lanes in a fixed
+ * order). */
+void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes,
+                      double *value, int64_t *index);
 void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index);
-void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value, const int64_t *more_index); /* first <- first then more */
-/* Direct schedule, all columns in one state: an output of its first `lanes` rows at once, dst[d * stride + lane] of type R. False where results are
- * finished row by row (indices, compensated sums, ...). */
-bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst, int64_t stride);
-/* dim values of an output (LSE: m + log s ...), rounded to R by the caller; indices for BBI_OUT_INDEX as doubles are read by the caller from index. */
-void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index, double *result);
+void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value,
+                    const int64_t *more_index); /* first <- first then more */
+/* Direct schedule, all columns in one state: an output of its first `lanes` rows at once, dst[d * stride + lane] of
+ * type R. False where results are finished row by row (indices, compensated sums, ...). */
+bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst,
+                           int64_t stride);
+/* dim values of an output (LSE: m + log s ...), rounded to R by the caller; indices for BBI_OUT_INDEX as doubles are
+ * read by the caller from index. */
+void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index,
+                     double *result);
 
-/* ---- pack.c ------------------------------------------------------------------------------------------------------------------------ */
-/* Rows first .. first + count - 1 of an array into components 0 .. dim - 1 of dst (R): dst[d * stride + r]; lanes count .. padded - 1 repeat the last row. */
-void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_array *array, int64_t dim, int64_t first, int64_t count, int64_t padded);
-void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array *array, int64_t dim, const int64_t *rows, int64_t count, int64_t padded);
-void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, const bbi_array *array, int64_t dim, int64_t first, int64_t count); /* writes to array */
+/* ---- pack.c ---------------------------------------------------------------------------------- */
+/* Rows first .. first + count - 1 of an array into components 0 .. dim - 1 of dst (R): dst[d * stride + r]; lanes count
+ * .. padded - 1 repeat the last row. */
+void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_array *array, int64_t dim, int64_t first,
+              int64_t count, int64_t padded);
+void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array *array, int64_t dim,
+                      const int64_t *rows, int64_t count, int64_t padded);
+void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, const bbi_array *array, int64_t dim,
+                int64_t first, int64_t count); /* writes to array */
 
 #endif

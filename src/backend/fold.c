@@ -18,25 +18,21 @@ typedef struct family {
     void (*neutral)(const bbi_folding *f, double *value, int64_t *index);
     void (*add_lane)(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
     void (*close)(const bbi_folding *f, double *value, int64_t *index); /* after the last lane; may be NULL */
-    void (*merge)(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                  const int64_t *more_index);
+    void (*merge)(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
     void (*finish)(const bbi_folding *f, bbi_output output, const double *value, double *result);
 } family;
 
 /* ---- cells ---- */
-static double lane_real(const bbi_folding *f, const char *array, int64_t n)
-{
+static double lane_real(const bbi_folding *f, const char *array, int64_t n) {
     return bbi_fold_real(array, f->is_double, n);
 }
 
 /* The sum number n of a lane, where sums stand at `array`. */
-static double lane_sum(const bbi_folding *f, const char *array, int64_t n, int64_t lane)
-{
+static double lane_sum(const bbi_folding *f, const char *array, int64_t n, int64_t lane) {
     return bbi_fold_real(array + n * bbi_fold_sum_bytes(f), bbi_fold_wide(f), lane);
 }
 
-void bbi_fold_fill(const bbi_folding *f, char *array, int64_t count, double value)
-{
+void bbi_fold_fill(const bbi_folding *f, char *array, int64_t count, double value) {
     for (int64_t n = 0; n < count; n++) {
         if (f->is_double) {
             ((double *)(void *)array)[n] = value;
@@ -46,16 +42,14 @@ void bbi_fold_fill(const bbi_folding *f, char *array, int64_t count, double valu
     }
 }
 
-static int64_t no_index(const bbi_folding *f)
-{
+static int64_t no_index(const bbi_folding *f) {
     (void)f;
     return 0;
 }
 
 static int64_t dimension(const bbi_folding *f) { return f->fold.dim; }
 
-static void copy_values(const bbi_folding *f, bbi_output output, const double *value, double *result)
-{
+static void copy_values(const bbi_folding *f, bbi_output output, const double *value, double *result) {
     (void)output;
     memcpy(result, value, (size_t)f->fold.dim * sizeof *result);
 }
@@ -67,17 +61,13 @@ static bool is_kahan(const bbi_folding *f) { return f->scheme == BBI_SCHEME_KAHA
  */
 static bool is_pair(const bbi_folding *f) { return is_kahan(f) && bbi_fold_wide(f); }
 
-static int64_t sum_bytes(const bbi_folding *f)
-{
-    return f->fold.dim * bbi_fold_sum_bytes(f) * (is_kahan(f) ? 2 : 1);
-}
+static int64_t sum_bytes(const bbi_folding *f) { return f->fold.dim * bbi_fold_sum_bytes(f) * (is_kahan(f) ? 2 : 1); }
 
 static void sum_init(const bbi_folding *f, char *cell) { memset(cell, 0, (size_t)sum_bytes(f)); }
 
 static int64_t sum_values(const bbi_folding *f) { return f->fold.dim * (is_pair(f) ? 2 : 1); }
 
-static void sum_neutral(const bbi_folding *f, double *value, int64_t *index)
-{
+static void sum_neutral(const bbi_folding *f, double *value, int64_t *index) {
     (void)index;
     memset(value, 0, (size_t)sum_values(f) * sizeof *value);
 }
@@ -86,15 +76,13 @@ static void sum_neutral(const bbi_folding *f, double *value, int64_t *index)
 static double corrected(double high, double low) { return isfinite(high) ? high + low : high; }
 
 /* (high, low) + x, low taking the exact error (Neumaier, 1974). */
-static void add_pair(double *high, double *low, double x)
-{
+static void add_pair(double *high, double *low, double x) {
     double t = *high + x;
     *low += fabs(*high) >= fabs(x) ? (*high - t) + x : (x - t) + *high;
     *high = t;
 }
 
-static void sum_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
-{
+static void sum_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     (void)index;
     int64_t dim = f->fold.dim;
     for (int64_t c = 0; c < dim; c++) {
@@ -109,8 +97,7 @@ static void sum_add_lane(const bbi_folding *f, const char *cell, int64_t lane, d
 }
 
 static void sum_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                      const int64_t *more_index)
-{
+                      const int64_t *more_index) {
     (void)index, (void)more_index;
     int64_t dim = f->fold.dim;
     for (int64_t c = 0; c < dim; c++) {
@@ -123,8 +110,7 @@ static void sum_merge(const bbi_folding *f, double *value, int64_t *index, const
     }
 }
 
-static void sum_finish(const bbi_folding *f, bbi_output output, const double *value, double *result)
-{
+static void sum_finish(const bbi_folding *f, bbi_output output, const double *value, double *result) {
     (void)output;
     for (int64_t c = 0; c < f->fold.dim; c++) {
         result[c] = is_pair(f) ? corrected(value[c], value[f->fold.dim + c]) : value[c];
@@ -133,26 +119,20 @@ static void sum_finish(const bbi_folding *f, bbi_output output, const double *va
 
 static int64_t prod_bytes(const bbi_folding *f) { return f->fold.dim * BBI_LANE_BYTES; }
 
-static void prod_init(const bbi_folding *f, char *cell)
-{
-    bbi_fold_fill(f, cell, f->fold.dim * bbi_fold_lanes(f), 1);
-}
+static void prod_init(const bbi_folding *f, char *cell) { bbi_fold_fill(f, cell, f->fold.dim * bbi_fold_lanes(f), 1); }
 
-static void prod_neutral(const bbi_folding *f, double *value, int64_t *index)
-{
+static void prod_neutral(const bbi_folding *f, double *value, int64_t *index) {
     (void)index;
     for (int64_t c = 0; c < f->fold.dim; c++) value[c] = 1;
 }
 
-static void prod_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
-{
+static void prod_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     (void)index;
     for (int64_t c = 0; c < f->fold.dim; c++) value[c] *= lane_real(f, cell, c * bbi_fold_lanes(f) + lane);
 }
 
 static void prod_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                       const int64_t *more_index)
-{
+                       const int64_t *more_index) {
     (void)index, (void)more_index;
     for (int64_t c = 0; c < f->fold.dim; c++) value[c] *= more[c];
 }
@@ -160,13 +140,11 @@ static void prod_merge(const bbi_folding *f, double *value, int64_t *index, cons
 /* ---- minimum and maximum ---- */
 static double worst(const bbi_folding *f) { return f->fold.family == BBI_FAMILY_MAX ? -INFINITY : INFINITY; }
 
-static int64_t extreme_bytes(const bbi_folding *f)
-{
+static int64_t extreme_bytes(const bbi_folding *f) {
     return bbi_extreme_places(f).index + f->fold.dim * 8 * bbi_fold_lanes(f);
 }
 
-static void extreme_init(const bbi_folding *f, char *cell)
-{
+static void extreme_init(const bbi_folding *f, char *cell) {
     const bbi_extreme_cell places = bbi_extreme_places(f);
     int64_t count = f->fold.dim * bbi_fold_lanes(f), *index = (int64_t *)(void *)(cell + places.index);
     bbi_fold_fill(f, cell + places.best, count, worst(f));
@@ -176,16 +154,14 @@ static void extreme_init(const bbi_folding *f, char *cell)
 
 static int64_t extreme_indices(const bbi_folding *f) { return f->fold.want_index ? f->fold.dim : 0; }
 
-static void extreme_neutral(const bbi_folding *f, double *value, int64_t *index)
-{
+static void extreme_neutral(const bbi_folding *f, double *value, int64_t *index) {
     for (int64_t c = 0; c < f->fold.dim; c++) {
         value[c] = worst(f);
         if (f->fold.want_index) index[c] = -1;
     }
 }
 
-static void take_extreme(const bbi_folding *f, double *value, int64_t *index, double x, const int64_t *i)
-{
+static void take_extreme(const bbi_folding *f, double *value, int64_t *index, double x, const int64_t *i) {
     bool less = f->fold.family == BBI_FAMILY_MAX ? x > *value : x < *value;
     if (f->fold.want_index) {
         if (*i < 0) return;
@@ -197,9 +173,7 @@ static void take_extreme(const bbi_folding *f, double *value, int64_t *index, do
     *value = x;
 }
 
-static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value,
-                             int64_t *index)
-{
+static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     const bbi_extreme_cell places = bbi_extreme_places(f);
     const int64_t *indices = (const int64_t *)(const void *)(cell + places.index);
     for (int64_t c = 0; c < f->fold.dim; c++) {
@@ -209,28 +183,24 @@ static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lan
 }
 
 static void extreme_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                          const int64_t *more_index)
-{
+                          const int64_t *more_index) {
     for (int64_t c = 0; c < f->fold.dim; c++) take_extreme(f, &value[c], index + c, more[c], more_index + c);
 }
 
 /* ---- log-sum-exp ---- */
 /* value[0] = m, value[1 + n] = sum number n of exp(f - m) times 1 or a component of the weight. */
-static int64_t lse_bytes(const bbi_folding *f)
-{
+static int64_t lse_bytes(const bbi_folding *f) {
     return BBI_LANE_BYTES + (1 + f->fold.weight_dim) * bbi_fold_sum_bytes(f);
 }
 
-static void lse_init(const bbi_folding *f, char *cell)
-{
+static void lse_init(const bbi_folding *f, char *cell) {
     memset(cell, 0, (size_t)lse_bytes(f));
     bbi_fold_fill(f, cell, bbi_fold_lanes(f), -INFINITY);
 }
 
 static int64_t lse_values(const bbi_folding *f) { return 2 + f->fold.weight_dim; }
 
-static void lse_neutral(const bbi_folding *f, double *value, int64_t *index)
-{
+static void lse_neutral(const bbi_folding *f, double *value, int64_t *index) {
     (void)index;
     memset(value, 0, (size_t)lse_values(f) * sizeof *value);
     value[0] = -INFINITY;
@@ -239,8 +209,7 @@ static void lse_neutral(const bbi_folding *f, double *value, int64_t *index)
 /* exp(m - top); equal infinities differ by nothing. */
 static double scale_of(double m, double top) { return m == top ? 1 : exp(m - top); }
 
-static void lse_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
-{
+static void lse_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     (void)index;
     double m = lane_real(f, cell, lane), top = m > value[0] ? m : value[0];
     double old = scale_of(value[0], top), new = scale_of(m, top);
@@ -251,8 +220,7 @@ static void lse_add_lane(const bbi_folding *f, const char *cell, int64_t lane, d
 }
 
 static void lse_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                      const int64_t *more_index)
-{
+                      const int64_t *more_index) {
     (void)index, (void)more_index;
     double top = more[0] > value[0] ? more[0] : value[0];
     double old = scale_of(value[0], top), new = scale_of(more[0], top);
@@ -260,8 +228,7 @@ static void lse_merge(const bbi_folding *f, double *value, int64_t *index, const
     for (int64_t n = 1; n < lse_values(f); n++) value[n] = value[n] * old + more[n] * new;
 }
 
-static void lse_finish(const bbi_folding *f, bbi_output output, const double *value, double *result)
-{
+static void lse_finish(const bbi_folding *f, bbi_output output, const double *value, double *result) {
     int64_t weights = f->fold.weight_dim, count = weights ? weights : 1;
     const double *sum = value + 1 + (weights ? 1 : 0);
     if (output == BBI_OUT_MAXSUM) *result++ = value[0];
@@ -278,24 +245,23 @@ static void lse_finish(const bbi_folding *f, bbi_output output, const double *va
 static const family families[] = {
     [BBI_FAMILY_SUM] = {sum_bytes, sum_init, sum_values, no_index, sum_neutral, sum_add_lane, NULL, sum_merge,
                         sum_finish},
-    [BBI_FAMILY_PROD] = {prod_bytes, prod_init, dimension, no_index, prod_neutral, prod_add_lane, NULL,
-                         prod_merge, copy_values},
-    [BBI_FAMILY_MIN] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral,
-                        extreme_add_lane, NULL, extreme_merge, copy_values},
-    [BBI_FAMILY_MAX] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral,
-                        extreme_add_lane, NULL, extreme_merge, copy_values},
+    [BBI_FAMILY_PROD] = {prod_bytes, prod_init, dimension, no_index, prod_neutral, prod_add_lane, NULL, prod_merge,
+                         copy_values},
+    [BBI_FAMILY_MIN] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane,
+                        NULL, extreme_merge, copy_values},
+    [BBI_FAMILY_MAX] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane,
+                        NULL, extreme_merge, copy_values},
     [BBI_FAMILY_KMIN] = {bbi_kmin_bytes, bbi_kmin_init, bbi_kmin_count, bbi_kmin_count, bbi_kmin_neutral,
                          bbi_kmin_add_lane, bbi_kmin_close, bbi_kmin_merge, bbi_kmin_finish},
     [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, NULL, lse_merge,
                         lse_finish},
-    [BBI_FAMILY_USER] = {bbi_user_bytes, bbi_user_init, bbi_user_values, no_index, bbi_user_neutral,
-                         bbi_user_add_lane, NULL, bbi_user_merge, bbi_user_finish},
+    [BBI_FAMILY_USER] = {bbi_user_bytes, bbi_user_init, bbi_user_values, no_index, bbi_user_neutral, bbi_user_add_lane,
+                         NULL, bbi_user_merge, bbi_user_finish},
 };
 
 static const family *family_of(const bbi_folding *f) { return &families[f->fold.family]; }
 
-static bbi_fold_stepper *stepper_of(const bbi_folding *f)
-{
+static bbi_fold_stepper *stepper_of(const bbi_folding *f) {
     if (f->fold.family == BBI_FAMILY_USER) return bbi_user_step_tile;
     const bbi_fold_isa *isa = f->is_double ? &bbi_fold_isa_0_1 : &bbi_fold_isa_0_0;
 #if BBI_HAVE_ISA >= 1
@@ -308,22 +274,19 @@ static bbi_fold_stepper *stepper_of(const bbi_folding *f)
 }
 
 /* ---- entries ---- */
-int64_t bbi_fold_state_bytes(const bbi_folding *f, bool transposed, int64_t casts)
-{
+int64_t bbi_fold_state_bytes(const bbi_folding *f, bool transposed, int64_t casts) {
     return family_of(f)->cell_bytes(f) * (transposed ? casts : 1);
 }
 
-void bbi_fold_init(const bbi_folding *f, bool transposed, int64_t casts, void *state)
-{
+void bbi_fold_init(const bbi_folding *f, bool transposed, int64_t casts, void *state) {
     int64_t cell_bytes = family_of(f)->cell_bytes(f);
     for (int64_t cell = 0; cell < (transposed ? casts : 1); cell++) {
         family_of(f)->init(f, (char *)state + cell * cell_bytes);
     }
 }
 
-void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *state, void *sum,
-                    int64_t sum_count, int64_t lanes)
-{
+void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *state, void *sum, int64_t sum_count,
+                    int64_t lanes) {
     int64_t cell_bytes = sum_bytes(f);
     bbi_fold_stepper *step = stepper_of(f);
     for (int64_t cell = 0; cell < (transposed ? casts : 1); cell++) {
@@ -339,8 +302,7 @@ void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *
 }
 
 void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const void *out, int64_t out_stride,
-                   int64_t lanes, int64_t casts, int64_t first_column)
-{
+                   int64_t lanes, int64_t casts, int64_t first_column) {
     bbi_fold_stepper *step = stepper_of(f);
     bbi_fold_tile tile = {.folding = f,
                           .cell = state,
@@ -368,8 +330,7 @@ int64_t bbi_fold_value_count(const bbi_folding *f) { return family_of(f)->value_
 int64_t bbi_fold_index_count(const bbi_folding *f) { return family_of(f)->index_count(f); }
 
 void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes,
-                      double *value, int64_t *index)
-{
+                      double *value, int64_t *index) {
     const family *of = family_of(f);
     const char *cell = (const char *)state + (transposed ? row * of->cell_bytes(f) : 0);
     int64_t first = transposed ? 0 : row, last = transposed ? lanes : row + 1;
@@ -380,10 +341,10 @@ void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, 
 
 /* SUM, PROD, MIN and MAX keep their values first in the cell, component after component. */
 bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst,
-                           int64_t stride)
-{
+                           int64_t stride) {
     bool sums = f->fold.family == BBI_FAMILY_SUM, wide = sums ? bbi_fold_wide(f) : f->is_double;
-    bool plain = f->fold.family == BBI_FAMILY_PROD || f->fold.family == BBI_FAMILY_MIN || f->fold.family == BBI_FAMILY_MAX;
+    bool plain =
+        f->fold.family == BBI_FAMILY_PROD || f->fold.family == BBI_FAMILY_MIN || f->fold.family == BBI_FAMILY_MAX;
     if (output != BBI_OUT_VALUE || !(plain || (sums && !is_kahan(f)))) return false;
     int64_t step = sums ? bbi_fold_sum_bytes(f) : BBI_LANE_BYTES;
     for (int64_t c = 0; c < f->fold.dim; c++) {
@@ -400,20 +361,15 @@ bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *
     return true;
 }
 
-void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index)
-{
-    family_of(f)->neutral(f, value, index);
-}
+void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index) { family_of(f)->neutral(f, value, index); }
 
 void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value,
-                    const int64_t *more_index)
-{
+                    const int64_t *more_index) {
     family_of(f)->merge(f, value, index, more_value, more_index);
 }
 
 void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index,
-                     double *result)
-{
+                     double *result) {
     if (output == BBI_OUT_INDEX) {
         for (int64_t n = 0; n < bbi_fold_index_count(f); n++) result[n] = (double)index[n];
         return;

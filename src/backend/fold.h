@@ -47,8 +47,7 @@ int64_t bbi_kmin_count(const bbi_folding *f);
 void bbi_kmin_neutral(const bbi_folding *f, double *value, int64_t *index);
 void bbi_kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
 void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index);
-void bbi_kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                    const int64_t *more_index);
+void bbi_kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
 void bbi_kmin_finish(const bbi_folding *f, bbi_output output, const double *value, double *result);
 
 /* fold_user.c: the family of custom reductions */
@@ -57,8 +56,7 @@ void bbi_user_init(const bbi_folding *f, char *cell);
 int64_t bbi_user_values(const bbi_folding *f);
 void bbi_user_neutral(const bbi_folding *f, double *value, int64_t *index);
 void bbi_user_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
-void bbi_user_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                    const int64_t *more_index);
+void bbi_user_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
 void bbi_user_finish(const bbi_folding *f, bbi_output output, const double *value, double *result);
 void bbi_user_step_tile(const bbi_fold_tile *tile);
 
@@ -71,32 +69,29 @@ extern const bbi_fold_isa bbi_fold_isa_2_0, bbi_fold_isa_2_1;
 #endif
 
 /* A number of an array of float, or of double. */
-static inline double bbi_fold_real(const void *array, bool wide, int64_t n)
-{
+static inline double bbi_fold_real(const void *array, bool wide, int64_t n) {
     return wide ? ((const double *)array)[n] : (double)((const float *)array)[n];
 }
 void bbi_fold_fill(const bbi_folding *f, char *array, int64_t count, double value); /* R's */
 
 /* ---- places in a cell, in bytes ---- */
-static inline int64_t bbi_fold_lanes(const bbi_folding *f)
-{
+static inline int64_t bbi_fold_lanes(const bbi_folding *f) {
     return f->is_double ? BBI_LANE_BYTES / 8 : BBI_LANE_BYTES / 4;
 }
 
 /* Are sums accumulated in double? */
 static inline bool bbi_fold_wide(const bbi_folding *f) { return f->is_double || f->accumulate_double; }
 
-static inline int64_t bbi_fold_sum_bytes(const bbi_folding *f)
-{
+static inline int64_t bbi_fold_sum_bytes(const bbi_folding *f) {
     return bbi_fold_lanes(f) * (bbi_fold_wide(f) ? 8 : 4);
 }
 
-typedef struct bbi_extreme_cell { /* offsets of component 0; those of component c are c strides further */
+/* offsets of component 0; those of component c are c strides further */
+typedef struct bbi_extreme_cell {
     int64_t best, seen, index;
 } bbi_extreme_cell;
 
-static inline bbi_extreme_cell bbi_extreme_places(const bbi_folding *f)
-{
+static inline bbi_extreme_cell bbi_extreme_places(const bbi_folding *f) {
     int64_t bytes = f->fold.dim * BBI_LANE_BYTES;
     return (bbi_extreme_cell){.best = 0, .seen = bytes, .index = 2 * bytes};
 }
@@ -105,13 +100,13 @@ static inline bbi_extreme_cell bbi_extreme_places(const bbi_folding *f)
  * L bytes: for double L int64, for float L low halves, then L high halves. Large K: limit[L] (the worst of
  * K), full[L] (0 or 1), int64 count[L], value[L][K], int64 index[L][K]; a lane's values are a heap with the
  * worst at the top. */
-typedef struct bbi_kmin_cell { /* offsets within a component */
+/* offsets within a component */
+typedef struct bbi_kmin_cell {
     bool sorted;
     int64_t limit, full, count, value, index, bytes;
 } bbi_kmin_cell;
 
-static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f)
-{
+static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f) {
     int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
     bbi_kmin_cell c = {.sorted = k <= BBI_SORTED_K};
     if (!c.sorted) {

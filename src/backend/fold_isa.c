@@ -16,13 +16,9 @@ enum {
 
 static int64_t vector_count(const bbi_fold_tile *t) { return (t->lanes + BB_W - 1) / BB_W; }
 
-static const R *component(const bbi_fold_tile *t, int64_t c)
-{
-    return (const R *)t->values + c * t->component_step;
-}
+static const R *component(const bbi_fold_tile *t, int64_t c) { return (const R *)t->values + c * t->component_step; }
 
-static unsigned lane_bits(VM mask)
-{
+static unsigned lane_bits(VM mask) {
 #if BB_ISA == 2
     return mask;
 #else
@@ -33,15 +29,14 @@ static unsigned lane_bits(VM mask)
 /* ---- sums ---- */
 /* s + x = t + error exactly (Knuth, The Art of Computer Programming, volume 2, 4.2.2, theorem B), the errors
  * summed apart. An infinite s makes the error NaN: whoever reads the pair ignores it then. */
-#define TWO_SUM(T, s, low, x)                    \
-    do {                                         \
-        const T t_ = (s) + (x), b_ = t_ - (s);   \
-        (low) += ((s) - (t_ - b_)) + ((x) - b_); \
-        (s) = t_;                                \
+#define TWO_SUM(T, s, low, x)                                                                                          \
+    do {                                                                                                               \
+        const T t_ = (s) + (x), b_ = t_ - (s);                                                                         \
+        (low) += ((s) - (t_ - b_)) + ((x) - b_);                                                                       \
+        (s) = t_;                                                                                                      \
     } while (0)
 
-static void sum_terms(V *high, V *low, const R *p, int64_t casts)
-{
+static void sum_terms(V *high, V *low, const R *p, int64_t casts) {
     V s = *high, e = K(0);
     if (low) {
         e = *low;
@@ -53,8 +48,7 @@ static void sum_terms(V *high, V *low, const R *p, int64_t casts)
     *high = s;
 }
 
-static void sum_real(const bbi_fold_tile *t, int64_t c, R *high, R *low)
-{
+static void sum_real(const bbi_fold_tile *t, int64_t c, R *high, R *low) {
     for (int64_t v = 0; v < vector_count(t); v++) {
         V s = v_loadu(high + v * BB_W), e = low ? v_loadu(low + v * BB_W) : K(0);
         sum_terms(&s, low ? &e : 0, component(t, c) + v * BB_W, t->casts);
@@ -71,8 +65,7 @@ typedef float unaligned_half __attribute__((vector_size(BB_VB / 2), aligned(4), 
 
 BB_INLINE VD widen(const float *p) { return __builtin_convertvector(*(const unaligned_half *)p, VD); }
 
-static void sum_double(const bbi_fold_tile *t, int64_t c, double *high, double *low)
-{
+static void sum_double(const bbi_fold_tile *t, int64_t c, double *high, double *low) {
     for (int64_t at = 0; at < vector_count(t) * BB_W; at += BB_W / 2) {
         const float *p = component(t, c) + at;
         unaligned_double *h = (unaligned_double *)(high + at);
@@ -93,8 +86,7 @@ static void sum_double(const bbi_fold_tile *t, int64_t c, double *high, double *
 }
 #endif
 
-static void step_sum(const bbi_fold_tile *t)
-{
+static void step_sum(const bbi_fold_tile *t) {
     const bbi_folding *f = t->folding;
     int64_t bytes = bbi_fold_sum_bytes(f);
     bool kahan = f->scheme == BBI_SCHEME_KAHAN;
@@ -110,8 +102,7 @@ static void step_sum(const bbi_fold_tile *t)
     }
 }
 
-static void step_prod(const bbi_fold_tile *t)
-{
+static void step_prod(const bbi_fold_tile *t) {
     for (int64_t c = 0; c < t->folding->fold.dim; c++) {
         R *state = (R *)t->cell + c * LANES;
         for (int64_t v = 0; v < vector_count(t); v++) {
@@ -130,8 +121,7 @@ BB_INLINE VM is_better(bool max, V a, V b) { return max ? v_gt(a, b) : v_lt(a, b
 
 /* A tile where a lane improves, or a lane that has seen no number yet: cast by cast, strictly better only, so
  * that the first of equals stays. */
-BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, int64_t *index, int64_t first)
-{
+BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, int64_t *index, int64_t first) {
     V m = v_loadu(best);
     VM unseen = v_eq(v_loadu(seen), K(0));
     V hit = K(-1);
@@ -154,9 +144,7 @@ BB_INLINE void improve(bool max, const R *p, int64_t casts, R *best, R *seen, in
 
 /* Where the lanes of a cell are columns of one row, they share the best of all: only what is better than that
  * concerns the row, and lanes that see few columns each would improve all the time. */
-BB_INLINE void improve_row(bool max, const R *p, int64_t lanes, R *best, R *seen, int64_t *index,
-                           int64_t first)
-{
+BB_INLINE void improve_row(bool max, const R *p, int64_t lanes, R *best, R *seen, int64_t *index, int64_t first) {
     R b = best[0];
     int64_t at = seen[0] != 0 ? index[0] : -1, before = at;
     for (int64_t l = 0; l < lanes; l++) {
@@ -171,8 +159,7 @@ BB_INLINE void improve_row(bool max, const R *p, int64_t lanes, R *best, R *seen
     }
 }
 
-BB_INLINE void extreme(bool max, const bbi_fold_tile *t)
-{
+BB_INLINE void extreme(bool max, const bbi_fold_tile *t) {
     const bbi_extreme_cell places = bbi_extreme_places(t->folding);
     for (int64_t c = 0; c < t->folding->fold.dim; c++) {
         R *best = (R *)(t->cell + places.best) + c * LANES, *seen = (R *)(t->cell + places.seen) + c * LANES;
@@ -196,8 +183,7 @@ BB_INLINE void extreme(bool max, const bbi_fold_tile *t)
                     improve_row(max, p, left < BB_W ? left : BB_W, best, seen, index, t->first + v * BB_W);
                     continue;
                 }
-                improve(max, p + q0 * LANES, casts, best + v * BB_W, seen + v * BB_W, index + v * BB_W,
-                        t->first + q0);
+                improve(max, p + q0 * LANES, casts, best + v * BB_W, seen + v * BB_W, index + v * BB_W, t->first + q0);
             }
         }
     }
@@ -207,26 +193,20 @@ static void step_min(const bbi_fold_tile *t) { extreme(false, t); }
 static void step_max(const bbi_fold_tile *t) { extreme(true, t); }
 
 /* ---- K smallest ---- */
-enum {
-    PARTS = sizeof(int64_t) / sizeof(R)
-}; /* vectors that hold the indices of a vector of values: low, high */
+enum { PARTS = sizeof(int64_t) / sizeof(R) }; /* vectors that hold the indices of a vector of values: low, high */
 
-BB_INLINE V load_index(const char *index, int64_t part, int64_t v)
-{
+BB_INLINE V load_index(const char *index, int64_t part, int64_t v) {
     return v_loadu((const R *)(const void *)(index + part * BBI_LANE_BYTES) + v * BB_W);
 }
 
-BB_INLINE void store_index(char *index, int64_t part, int64_t v, V a)
-{
+BB_INLINE void store_index(char *index, int64_t part, int64_t v, V a) {
     v_storeu((R *)(void *)(index + part * BBI_LANE_BYTES) + v * BB_W, a);
 }
 
 /* Each lane of `hit` inserts its x: what is not below it stays, what is moves down by one, the last falls
  * off. Equal values that are there already have smaller indices. Places without a value are NaN and count as
  * above everything. */
-static void insert_sorted(char *cell, const bbi_kmin_cell *places, int64_t k, int64_t v, V x, VM hit,
-                          int64_t column)
-{
+static void insert_sorted(char *cell, const bbi_kmin_cell *places, int64_t k, int64_t v, V x, VM hit, int64_t column) {
     V part[PARTS], carried = x;
     for (int64_t i = 0; i < PARTS; i++) part[i] = (V)v_splati((I)(column >> 32 * i)); /* bits of R's */
     for (int64_t n = 0; n < k; n++) {
@@ -244,9 +224,8 @@ static void insert_sorted(char *cell, const bbi_kmin_cell *places, int64_t k, in
     }
 }
 
-static void sorted_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p,
-                        int64_t v, int64_t q0, int64_t casts)
-{
+static void sorted_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p, int64_t v,
+                        int64_t q0, int64_t casts) {
     const int64_t k = t->folding->fold.k;
     const R *last = (R *)cell + (k - 1) * LANES + v * BB_W;
     for (int64_t q = q0; q < q0 + casts; q++) {
@@ -260,19 +239,16 @@ static void sorted_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell 
 static bool is_worse(R a, int64_t i, R b, int64_t j) { return a > b || (a == b && i > j); }
 
 /* A heap with the worst at the top (Williams, 1964): grows at the end, then its top is replaced. */
-static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x, int64_t i)
-{
+static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x, int64_t i) {
     int64_t at = 0;
     if (count < k) {
-        for (at = count; at > 0 && is_worse(x, i, value[(at - 1) / 2], index[(at - 1) / 2]);
-             at = (at - 1) / 2) {
+        for (at = count; at > 0 && is_worse(x, i, value[(at - 1) / 2], index[(at - 1) / 2]); at = (at - 1) / 2) {
             value[at] = value[(at - 1) / 2];
             index[at] = index[(at - 1) / 2];
         }
     } else {
         for (int64_t child; (child = 2 * at + 1) < k; at = child) {
-            if (child + 1 < k && is_worse(value[child + 1], index[child + 1], value[child], index[child]))
-                child++;
+            if (child + 1 < k && is_worse(value[child + 1], index[child + 1], value[child], index[child])) child++;
             if (!is_worse(value[child], index[child], x, i)) break;
             value[at] = value[child];
             index[at] = index[child];
@@ -285,8 +261,7 @@ static void insert_heap(R *value, int64_t *index, int64_t count, int64_t k, R x,
 /* The limits of a vector are read once: to read them again after a lane has stored its new one would stall.
  * What passes an old limit is compared with the lane's own before it is inserted. */
 static void heap_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p, int64_t v,
-                      int64_t q0, int64_t casts)
-{
+                      int64_t q0, int64_t casts) {
     const int64_t k = t->folding->fold.k;
     int64_t *count = (int64_t *)(void *)(cell + places->count);
     R *limit = (R *)(cell + places->limit), *full = (R *)(cell + places->full);
@@ -300,8 +275,7 @@ static void heap_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *p
             const R new = p[q * LANES + lane - v * BB_W];
             R *value = (R *)(cell + places->value) + lane * k;
             if (count[lane] == k && !(new < limit[lane])) continue;
-            insert_heap(value, (int64_t *)(void *)(cell + places->index) + lane * k, count[lane], k, new,
-                        t->first + q);
+            insert_heap(value, (int64_t *)(void *)(cell + places->index) + lane * k, count[lane], k, new, t->first + q);
             count[lane] += count[lane] < k;
             if (count[lane] < k) continue;
             limit[lane] = value[0];
@@ -311,17 +285,14 @@ static void heap_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *p
 }
 
 /* May the tile hold one of the K smallest of a lane? `least` is the tile's smallest number. */
-BB_INLINE int is_rare(const char *cell, const bbi_kmin_cell *places, int64_t k, int64_t v, V least)
-{
-    if (places->sorted)
-        return v_any(v_not(v_ge(least, v_loadu((const R *)cell + (k - 1) * LANES + v * BB_W))));
+BB_INLINE int is_rare(const char *cell, const bbi_kmin_cell *places, int64_t k, int64_t v, V least) {
+    if (places->sorted) return v_any(v_not(v_ge(least, v_loadu((const R *)cell + (k - 1) * LANES + v * BB_W))));
     const V limit = v_loadu((const R *)(cell + places->limit) + v * BB_W);
     return v_any(v_or(v_lt(least, limit), v_eq(v_loadu((const R *)(cell + places->full) + v * BB_W), K(0))));
 }
 
 /* Below the last of a list of one row: place by place upwards, values without a number (NaN) first. */
-static void insert_row(char *cell, const bbi_kmin_cell *places, int64_t k, R x, int64_t column)
-{
+static void insert_row(char *cell, const bbi_kmin_cell *places, int64_t k, R x, int64_t column) {
     R *value = (R *)cell;
     char *index = cell + places->index;
     const int64_t step = 8 * LANES;
@@ -342,8 +313,7 @@ static void insert_row(char *cell, const bbi_kmin_cell *places, int64_t k, R x, 
 
 /* Where the lanes of a cell are columns of one row, the row has one list, in lane 0; the other lanes stay
  * empty. Lists of their own would each keep K of the few columns that they see. */
-static void row_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p, int64_t v)
-{
+static void row_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *places, const R *p, int64_t v) {
     const int64_t k = t->folding->fold.k, left = t->lanes - v * BB_W;
     const R *limit = places->sorted ? (const R *)cell + (k - 1) * LANES : (const R *)(cell + places->limit);
     int64_t *count = (int64_t *)(void *)(cell + places->count);
@@ -367,8 +337,7 @@ static void row_tile(const bbi_fold_tile *t, char *cell, const bbi_kmin_cell *pl
     }
 }
 
-static void step_kmin(const bbi_fold_tile *t)
-{
+static void step_kmin(const bbi_fold_tile *t) {
     const bbi_kmin_cell places = bbi_kmin_places(t->folding);
     for (int64_t c = 0; c < t->folding->fold.dim; c++) {
         char *cell = t->cell + c * places.bytes;
@@ -391,8 +360,7 @@ static void step_kmin(const bbi_fold_tile *t)
 
 /* ---- log-sum-exp ---- */
 /* sum <- sum scale + terms, in R or in double */
-static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms)
-{
+static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms) {
 #if !BB_DOUBLE
     if (f->accumulate_double) {
         double *s = (double *)(void *)sum + v * BB_W;
@@ -414,8 +382,7 @@ static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms
  * With t = x - shift <= 0 the terms are 2^(t log2(e)), log2(e) = 0x1.71547652b82fep+0, and 0 below the normal
  * numbers. Constant and product round (u = 2^-24 or 2^-53): a term e^t changes by at most 2 |t| u relatively,
  * that is by 2 u / e of the largest term; the rounding of x alone may change it by as much. */
-static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts)
-{
+static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts) {
     const R *p = component(t, 0) + v * BB_W + q0 * LANES;
     R *shift = (R *)(void *)t->cell + v * BB_W;
     const V old = v_loadu(shift);
@@ -449,8 +416,7 @@ static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t cast
     }
 }
 
-static void step_lse(const bbi_fold_tile *t)
-{
+static void step_lse(const bbi_fold_tile *t) {
     for (int64_t v = 0; v < vector_count(t); v++) {
         for (int64_t q = 0; q < t->casts; q += LSE_TILE) {
             lse_tile(t, v, q, t->casts - q < LSE_TILE ? t->casts - q : LSE_TILE);

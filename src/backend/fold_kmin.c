@@ -11,26 +11,22 @@ typedef struct entries {
     int64_t step;
 } entries;
 
-static bool is_worse(double a, int64_t i, double b, int64_t j)
-{
+static bool is_worse(double a, int64_t i, double b, int64_t j) {
     if (i < 0 || j < 0) return i < 0 && j >= 0;
     return a > b || (a == b && i > j);
 }
 
-static bool entry_worse(entries e, int64_t k, entries o, int64_t l)
-{
+static bool entry_worse(entries e, int64_t k, entries o, int64_t l) {
     return is_worse(e.value[k * e.step], e.index[k * e.step], o.value[l * o.step], o.index[l * o.step]);
 }
 
-static void put_entry(entries e, int64_t k, double value, int64_t index)
-{
+static void put_entry(entries e, int64_t k, double value, int64_t index) {
     e.value[k * e.step] = value;
     e.index[k * e.step] = index;
 }
 
 /* Lets (value, index) sink from the top of the heap of the first `count` entries, the worst at the top. */
-static void sift(entries e, int64_t count, double value, int64_t index)
-{
+static void sift(entries e, int64_t count, double value, int64_t index) {
     int64_t at = 0;
     for (int64_t child; (child = 2 * at + 1) < count; at = child) {
         if (child + 1 < count && entry_worse(e, child + 1, e, child)) child++;
@@ -40,15 +36,13 @@ static void sift(entries e, int64_t count, double value, int64_t index)
     put_entry(e, at, value, index);
 }
 
-static entries entries_of(const bbi_folding *f, double *value, int64_t *index, int64_t c)
-{
+static entries entries_of(const bbi_folding *f, double *value, int64_t *index, int64_t c) {
     return (entries){.value = value + c, .index = index + c, .step = f->fold.dim};
 }
 
 int64_t bbi_kmin_bytes(const bbi_folding *f) { return f->fold.dim * bbi_kmin_places(f).bytes; }
 
-void bbi_kmin_init(const bbi_folding *f, char *cell)
-{
+void bbi_kmin_init(const bbi_folding *f, char *cell) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     int64_t lanes = bbi_fold_lanes(f);
     for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
@@ -64,21 +58,18 @@ void bbi_kmin_init(const bbi_folding *f, char *cell)
 
 int64_t bbi_kmin_count(const bbi_folding *f) { return f->fold.k * f->fold.dim; }
 
-void bbi_kmin_neutral(const bbi_folding *f, double *value, int64_t *index)
-{
+void bbi_kmin_neutral(const bbi_folding *f, double *value, int64_t *index) {
     for (int64_t n = 0; n < bbi_kmin_count(f); n++) {
         value[n] = INFINITY;
         index[n] = -1;
     }
 }
 
-static void add_entry(entries e, int64_t k, double x, int64_t i)
-{
+static void add_entry(entries e, int64_t k, double x, int64_t i) {
     if (is_worse(e.value[0], e.index[0], x, i)) sift(e, k, x, i);
 }
 
-static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, entries e)
-{
+static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
     for (int64_t n = 0; n < k; n++) {
@@ -91,8 +82,7 @@ static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, ent
     }
 }
 
-static void add_heap(const bbi_folding *f, const char *cell, int64_t lane, entries e)
-{
+static void add_heap(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     int64_t k = f->fold.k, count = ((const int64_t *)(const void *)(cell + places.count))[lane];
     const int64_t *index = (const int64_t *)(const void *)(cell + places.index) + lane * k;
@@ -102,16 +92,14 @@ static void add_heap(const bbi_folding *f, const char *cell, int64_t lane, entri
 }
 
 /* Until bbi_kmin_close the entries are a heap: all absent is one. */
-void bbi_kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index)
-{
+void bbi_kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
         (places.sorted ? add_sorted : add_heap)(f, cell, lane, entries_of(f, value, index, c));
     }
 }
 
-void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index)
-{
+void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index) {
     for (int64_t c = 0; c < f->fold.dim; c++) {
         entries e = entries_of(f, value, index, c);
         for (int64_t last = f->fold.k - 1; last > 0; last--) {
@@ -125,8 +113,7 @@ void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index)
 
 /* Two sorted lists, in place: first how many of the K come from each, then from the last to the first. */
 void bbi_kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
-                    const int64_t *more_index)
-{
+                    const int64_t *more_index) {
     for (int64_t c = 0; c < f->fold.dim; c++) {
         entries a = entries_of(f, value, index, c), b = a;
         b.value = (double *)(uintptr_t)(more + c);
@@ -148,8 +135,7 @@ void bbi_kmin_merge(const bbi_folding *f, double *value, int64_t *index, const d
     }
 }
 
-void bbi_kmin_finish(const bbi_folding *f, bbi_output output, const double *value, double *result)
-{
+void bbi_kmin_finish(const bbi_folding *f, bbi_output output, const double *value, double *result) {
     (void)output;
     memcpy(result, value, (size_t)bbi_kmin_count(f) * sizeof *result);
 }

@@ -1,5 +1,6 @@
-/* fold_user.c: reductions that the caller defined by formulas. The step runs on all lanes of a block through the interpreter; init, merge and finish
- * concern one row at a time and are evaluated in double by a small scalar evaluator, so that they need no workspace. */
+/* fold_user.c: reductions that the caller defined by formulas. The step runs on all lanes of a block through the
+ * interpreter; init, merge and finish concern one row at a time and are evaluated in double by a small scalar
+ * evaluator, so that they need no workspace. */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ struct bbi_user_step {
     int64_t workspace;
 };
 
-/* ---- one row, in double ---------------------------------------------------------------------------------------------------------------- */
+/* ---- one row, in double ---------------------------------------------------------------------- */
 typedef struct scalar {
     const bbi_stage *stage;
     double uniform[SCALAR_COMPONENTS], row[SCALAR_COMPONENTS], value[SCALAR_VALUES];
@@ -38,15 +39,18 @@ static void execute(scalar *s, const bbi_code *code, double *target) {
         if (in->kind == BBI_STEP_MAP) s->value[in->result] = bbi_op_info(in->op)->scalar(a[0], a[1], a[2]);
         if (in->kind == BBI_STEP_SET) s->value[in->result] = a[0];
         if (in->kind == BBI_STEP_OUT) target[bbi_index_value(code, in->index, s->stage->size, s->counter)] = a[0];
-        if (in->kind == BBI_STEP_CHOOSE) s->value[in->result] = bbi_index_value(code, in->index, s->stage->size, s->counter) ? a[0] : a[1];
+        if (in->kind == BBI_STEP_CHOOSE)
+            s->value[in->result] = bbi_index_value(code, in->index, s->stage->size, s->counter) ? a[0] : a[1];
         if (in->kind == BBI_STEP_LOOP) {
             begin[depth++] = n;
             s->counter[in->counter] = 0;
         }
         if (in->kind == BBI_STEP_END) { /* loops run at least once: dimensions are >= 1 */
             const bbi_instruction *loop = &code->instruction[begin[depth - 1]];
-            if (++s->counter[loop->counter] < bbi_index_value(code, loop->index, s->stage->size, s->counter)) n = begin[depth - 1];
-            else depth--;
+            if (++s->counter[loop->counter] < bbi_index_value(code, loop->index, s->stage->size, s->counter))
+                n = begin[depth - 1];
+            else
+                depth--;
         }
     }
 }
@@ -72,18 +76,22 @@ static void evaluate(const bbi_plan *plan, const double *const input[3], double 
 static bool fits(const bbi_plan *plan) {
     const bbi_stage *s = &plan->stage[0];
     const bbi_code *const code[] = {&s->uniform_code, &s->epilogue};
-    if (plan->nstage != 1 || s->uniform_count > SCALAR_COMPONENTS || s->row_count > SCALAR_COMPONENTS || s->row_code.count) return false;
+    if (plan->nstage != 1 || s->uniform_count > SCALAR_COMPONENTS || s->row_count > SCALAR_COMPONENTS ||
+        s->row_code.count)
+        return false;
     for (int k = 0; k < 2; k++)
         if (code[k]->value_count > SCALAR_VALUES || code[k]->counter_count > SCALAR_LOOPS) return false;
     return true;
 }
 
-/* ---- the step ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the step -------------------------------------------------------------------------------- */
 bb_status bbi_user_step_new(const bbi_custom *custom, int level, bool is_double, bbi_user_step **step) {
     const bbi_stage *stage = &custom->step->stage[0];
     *step = NULL;
     if (!fits(custom->init) || !fits(custom->step) || !fits(custom->merge) || !fits(custom->finish))
-        return bbi_fail(BB_BAD_SHAPE, "custom reduction: a formula of it is too large; at most %d values and components", (int)SCALAR_VALUES);
+        return bbi_fail(BB_BAD_SHAPE,
+                        "custom reduction: a formula of it is too large; at most %d values and components",
+                        (int)SCALAR_VALUES);
     bbi_user_step *u = bbi_calloc(1, sizeof *u);
     if (!u) return bbi_fail(BB_OUT_OF_MEMORY, "custom reduction: out of memory");
     u->custom = custom;
@@ -98,8 +106,10 @@ bb_status bbi_user_step_new(const bbi_custom *custom, int level, bool is_double,
     s.stage = stage;
     load_constants(&s);
     for (int64_t k = 0; k < stage->uniform_count; k++) {
-        if (is_double) ((double *)u->uniform)[k] = s.uniform[k];
-        else ((float *)u->uniform)[k] = (float)s.uniform[k];
+        if (is_double)
+            ((double *)u->uniform)[k] = s.uniform[k];
+        else
+            ((float *)u->uniform)[k] = (float)s.uniform[k];
     }
     *step = u;
     return BB_OK;
@@ -116,7 +126,9 @@ void bbi_user_step_free(bbi_user_step *step) {
 static int64_t state_bytes(const bbi_folding *f) { return f->user->custom->state_dim * BBI_LANE_BYTES; }
 static int64_t row_bytes(const bbi_folding *f) { return f->user->custom->step->stage[0].row_count * BBI_LANE_BYTES; }
 
-int64_t bbi_user_bytes(const bbi_folding *f) { return state_bytes(f) + row_bytes(f) + (f->user->workspace + 63) / 64 * 64; }
+int64_t bbi_user_bytes(const bbi_folding *f) {
+    return state_bytes(f) + row_bytes(f) + (f->user->workspace + 63) / 64 * 64;
+}
 
 void bbi_user_init(const bbi_folding *f, char *cell) {
     const double *const none[3] = {NULL, NULL, NULL};
@@ -124,8 +136,10 @@ void bbi_user_init(const bbi_folding *f, char *cell) {
     evaluate(f->user->custom->init, none, state);
     int64_t lanes = bbi_fold_lanes(f);
     for (int64_t n = 0; n < f->user->custom->state_dim * lanes; n++) {
-        if (f->is_double) ((double *)(void *)cell)[n] = state[n / lanes];
-        else ((float *)(void *)cell)[n] = (float)state[n / lanes];
+        if (f->is_double)
+            ((double *)(void *)cell)[n] = state[n / lanes];
+        else
+            ((float *)(void *)cell)[n] = (float)state[n / lanes];
     }
 }
 
@@ -138,8 +152,9 @@ void bbi_user_step_tile(const bbi_fold_tile *tile) {
         for (int32_t k = 0; k < stage->nsource; k++) {
             const bbi_source *source = &stage->source[k];
             for (int64_t d = 0; d < source->dim; d++) {
-                const char *from = source->array == 0 ? tile->cell + d * BBI_LANE_BYTES
-                                                      : (const char *)tile->values + (d * tile->component_step + q * lanes) * real;
+                const char *from = source->array == 0
+                                       ? tile->cell + d * BBI_LANE_BYTES
+                                       : (const char *)tile->values + (d * tile->component_step + q * lanes) * real;
                 memcpy(row + (source->first + d) * BBI_LANE_BYTES, from, BBI_LANE_BYTES);
             }
         }
@@ -148,7 +163,7 @@ void bbi_user_step_tile(const bbi_fold_tile *tile) {
     }
 }
 
-/* ---- partial results --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- partial results ------------------------------------------------------------------------- */
 int64_t bbi_user_values(const bbi_folding *f) { return f->user->custom->state_dim; }
 
 void bbi_user_neutral(const bbi_folding *f, double *value, int64_t *index) {
@@ -157,7 +172,8 @@ void bbi_user_neutral(const bbi_folding *f, double *value, int64_t *index) {
     evaluate(f->user->custom->init, none, value);
 }
 
-void bbi_user_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index) {
+void bbi_user_merge(const bbi_folding *f, double *value, int64_t *index, const double *more,
+                    const int64_t *more_index) {
     const double *const input[3] = {value, NULL, more};
     double merged[SCALAR_COMPONENTS];
     (void)index, (void)more_index;
@@ -169,7 +185,8 @@ void bbi_user_add_lane(const bbi_folding *f, const char *cell, int64_t lane, dou
     double state[SCALAR_COMPONENTS];
     int64_t lanes = bbi_fold_lanes(f);
     for (int64_t d = 0; d < f->user->custom->state_dim; d++)
-        state[d] = f->is_double ? ((const double *)(const void *)cell)[d * lanes + lane] : (double)((const float *)(const void *)cell)[d * lanes + lane];
+        state[d] = f->is_double ? ((const double *)(const void *)cell)[d * lanes + lane]
+                                : (double)((const float *)(const void *)cell)[d * lanes + lane];
     bbi_user_merge(f, value, index, state, NULL);
 }
 

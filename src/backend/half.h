@@ -8,8 +8,7 @@
 
 #include <stdint.h>
 
-static inline float bbi_float_of_bits(uint32_t bits)
-{
+static inline float bbi_float_of_bits(uint32_t bits) {
     union {
         uint32_t u;
         float f;
@@ -17,8 +16,7 @@ static inline float bbi_float_of_bits(uint32_t bits)
     return b.f;
 }
 
-static inline uint32_t bbi_bits_of_float(float x)
-{
+static inline uint32_t bbi_bits_of_float(float x) {
     union {
         float f;
         uint32_t u;
@@ -26,8 +24,7 @@ static inline uint32_t bbi_bits_of_float(float x)
     return b.u;
 }
 
-static inline float bb_half_to_float(uint16_t h)
-{
+static inline float bb_half_to_float(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, field = (h >> 10) & 31u, fraction = h & 0x3ffu;
     if (field == 31) {
         uint32_t quiet = fraction ? 0x400000u : 0;
@@ -40,8 +37,7 @@ static inline float bb_half_to_float(uint16_t h)
     return bbi_float_of_bits(sign | (field + 112) << 23 | fraction << 13);
 }
 
-static inline uint16_t bb_float_to_half(float x)
-{
+static inline uint16_t bb_float_to_half(float x) {
     uint32_t bits = bbi_bits_of_float(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) {
         return (uint16_t)(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));
@@ -58,20 +54,17 @@ static inline uint16_t bb_float_to_half(float x)
     }
     /* A denormal result counts units of 2^-24. */
     uint32_t shift = 126 - (magnitude >> 23), significand = (magnitude & 0x7fffffu) | 0x800000u;
-    uint32_t result = significand >> shift, rest = significand & ((1u << shift) - 1),
-             half = 1u << (shift - 1);
+    uint32_t result = significand >> shift, rest = significand & ((1u << shift) - 1), half = 1u << (shift - 1);
     result += rest > half || (rest == half && (result & 1u));
     return (uint16_t)(sign | result);
 }
 
-static inline float bb_bfloat_to_float(uint16_t h)
-{
+static inline float bb_bfloat_to_float(uint16_t h) {
     uint32_t bits = (uint32_t)h << 16;
     return bbi_float_of_bits((bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : bits);
 }
 
-static inline uint16_t bb_float_to_bfloat(float x)
-{
+static inline uint16_t bb_float_to_bfloat(float x) {
     uint32_t bits = bbi_bits_of_float(x);
     if ((bits & 0x7fffffffu) > 0x7f800000u) {
         return (uint16_t)(bits >> 16 | 0x40u);

@@ -34,8 +34,7 @@ typedef struct bbi_frame {
 } bbi_frame;
 
 /* ---- index expressions ----------------------------------------------------------------------- */
-static int64_t combine(bbi_index_op op, int64_t a, int64_t b)
-{
+static int64_t combine(bbi_index_op op, int64_t a, int64_t b) {
     switch (op) {
     case BBI_IX_ADD: return a + b;
     case BBI_IX_SUB: return a - b;
@@ -52,8 +51,7 @@ static int64_t combine(bbi_index_op op, int64_t a, int64_t b)
     }
 }
 
-static void evaluate(const bbi_frame *f, int32_t first, int32_t count)
-{
+static void evaluate(const bbi_frame *f, int32_t first, int32_t count) {
     const bbi_interp *interp = f->interp;
     for (int32_t k = first; k < first + count; k++) {
         const int32_t n = interp->node[k];
@@ -68,14 +66,10 @@ static void evaluate(const bbi_frame *f, int32_t first, int32_t count)
     }
 }
 
-static inline int64_t value_of(const bbi_frame *f, bbi_address a)
-{
-    return a.slot < 0 ? a.value : f->index[a.slot];
-}
+static inline int64_t value_of(const bbi_frame *f, bbi_address a) { return a.slot < 0 ? a.value : f->index[a.slot]; }
 
 /* ---- operands -------------------------------------------------------------------------------- */
-static inline void look(bbi_frame *f, const bbi_place_operand *o, int number, bbi_view *view)
-{
+static inline void look(bbi_frame *f, const bbi_place_operand *o, int number, bbi_view *view) {
     const bbi_space_view *s = &f->space[o->space];
     const int64_t component = value_of(f, o->component);
     if (o->space == BBI_COUNT) {
@@ -94,8 +88,7 @@ static inline void look(bbi_frame *f, const bbi_place_operand *o, int number, bb
 }
 
 /* Where all operands go from cast to cast as the tile does, or are the same for all, the tile is one row. */
-static inline bool is_flat(const bbi_frame *f, const bbi_view *view, int count)
-{
+static inline bool is_flat(const bbi_frame *f, const bbi_view *view, int count) {
     bool flat = true;
     for (int k = 0; k < count; k++) {
         flat &= view[k].cast_step == (view[k].splat ? 0 : f->tile_step);
@@ -103,8 +96,7 @@ static inline bool is_flat(const bbi_frame *f, const bbi_view *view, int count)
     return flat || f->casts == 1;
 }
 
-static void put_out(const bbi_frame *f, int64_t component, const bbi_view *view)
-{
+static void put_out(const bbi_frame *f, int64_t component, const bbi_view *view) {
     char *out = f->out + component * f->out_stride;
     if (f->single) {
         memcpy(out, view->at, (size_t)f->isa->real_bytes);
@@ -115,21 +107,18 @@ static void put_out(const bbi_frame *f, int64_t component, const bbi_view *view)
 
 /* Where an action writes its tile: its buffer, or the out area itself if its casts are laid out as those of
  * the tile. */
-static char *destination(const bbi_frame *f, const bbi_action *a)
-{
+static char *destination(const bbi_frame *f, const bbi_action *a) {
     if (a->to_out && f->tile_step == f->out_step) return f->out + value_of(f, a->index) * f->out_stride;
     return f->tiles + a->result * f->tile_stride;
 }
 
-static void finish(const bbi_frame *f, const bbi_action *a, const char *tile)
-{
+static void finish(const bbi_frame *f, const bbi_action *a, const char *tile) {
     if (!a->to_out || f->tile_step == f->out_step) return;
     put_out(f, value_of(f, a->index), &(bbi_view){.at = tile, .cast_step = f->tile_step});
 }
 
 /* ---- actions --------------------------------------------------------------------------------- */
-static inline void run_map(bbi_frame *f, const bbi_action *a)
-{
+static inline void run_map(bbi_frame *f, const bbi_action *a) {
     bbi_view view[3];
     unsigned splats = 0;
     for (int k = 0; k < a->narg; k++) {
@@ -145,8 +134,7 @@ static inline void run_map(bbi_frame *f, const bbi_action *a)
     finish(f, a, result);
 }
 
-static void run_copy(bbi_frame *f, const bbi_action *a, int which)
-{
+static void run_copy(bbi_frame *f, const bbi_action *a, int which) {
     bbi_view view;
     look(f, &a->arg[which], 0, &view);
     char *result = f->tiles + a->result * f->tile_stride;
@@ -157,21 +145,18 @@ static void run_copy(bbi_frame *f, const bbi_action *a, int which)
     }
 }
 
-static inline void run_sum(bbi_frame *f, const bbi_action *a)
-{
+static inline void run_sum(bbi_frame *f, const bbi_action *a) {
     bbi_view view[3];
     for (int k = 0; k < a->narg; k++) {
         look(f, &a->arg[k], k, &view[k]);
     }
-    f->isa->sum(f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts,
-                f->vectors);
+    f->isa->sum(f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts, f->vectors);
 }
 
 /* The direct schedule only: columns are cast, all casts are added to one sum. */
 static inline bool is_wide(const bbi_frame *f) { return f->space[BBI_COLUMN].splat && f->sum_step == 0; }
 
-static void add_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide)
-{
+static void add_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide) {
     const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
     const bbi_place_operand *cast = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 2 : 1],
                             *lane = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 1 : 2];
@@ -181,8 +166,7 @@ static void add_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide)
     if (a->wide != BBI_WIDE_CAST) wide->lane[n] = row->base + value_of(f, lane->component) * row->stride;
 }
 
-static void run_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide)
-{
+static void run_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide) {
     wide->tile = f->tiles + a->arg[0].component.value * f->tile_stride;
     wide->tile_step = f->tile_step;
     wide->cast_step = f->space[BBI_COLUMN].step;
@@ -191,8 +175,7 @@ static void run_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide)
 }
 
 /* A run of sums of one tile; returns how many actions were done. */
-static int32_t run_sums(bbi_frame *f, const bbi_action *a)
-{
+static int32_t run_sums(bbi_frame *f, const bbi_action *a) {
     if (a->run < 2 || !is_wide(f)) {
         run_sum(f, a);
         return 1;
@@ -206,20 +189,19 @@ static int32_t run_sums(bbi_frame *f, const bbi_action *a)
     return a->run;
 }
 
-static void run_out(bbi_frame *f, const bbi_action *a)
-{
+static void run_out(bbi_frame *f, const bbi_action *a) {
     bbi_view view;
     look(f, &a->arg[0], 0, &view);
     put_out(f, value_of(f, a->index), &view);
 }
 
-typedef struct bbi_terms { /* of a chain, as pointers */
+/* of a chain, as pointers */
+typedef struct bbi_terms {
     const char *lane[BBI_CHAIN_TERMS], *cast[BBI_CHAIN_TERMS];
     int64_t count;
 } bbi_terms;
 
-static inline void add_term(const bbi_frame *f, bbi_terms *t, const bbi_term *term)
-{
+static inline void add_term(const bbi_frame *f, bbi_terms *t, const bbi_term *term) {
     const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
     const char *x = row->base + value_of(f, term->row) * row->stride;
     const char *y = column->base + value_of(f, term->column) * column->stride;
@@ -228,14 +210,9 @@ static inline void add_term(const bbi_frame *f, bbi_terms *t, const bbi_term *te
     t->count++;
 }
 
-static void run_terms(bbi_frame *f, const bbi_action *a, const bbi_terms *t, const bbi_view *initial,
-                      char *result)
-{
-    bbi_chain chain = {.count = t->count,
-                       .lane = t->lane,
-                       .cast = t->cast,
-                       .square = a->square,
-                       .has_initial = initial != NULL};
+static void run_terms(bbi_frame *f, const bbi_action *a, const bbi_terms *t, const bbi_view *initial, char *result) {
+    bbi_chain chain = {
+        .count = t->count, .lane = t->lane, .cast = t->cast, .square = a->square, .has_initial = initial != NULL};
     const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
     chain.cast_step = row->splat ? row->step : column->splat ? column->step : 0;
     if (initial) chain.initial = *initial;
@@ -243,8 +220,7 @@ static void run_terms(bbi_frame *f, const bbi_action *a, const bbi_terms *t, con
 }
 
 /* A long chain goes through the result BBI_CHAIN_TERMS terms at a time. */
-static void run_chain(bbi_frame *f, const bbi_action *a)
-{
+static void run_chain(bbi_frame *f, const bbi_action *a) {
     const bbi_interp *interp = f->interp;
     char *result = destination(f, a);
     bbi_view view, *initial = NULL;
@@ -265,8 +241,7 @@ static void run_chain(bbi_frame *f, const bbi_action *a)
     finish(f, a, result);
 }
 
-static void run_chain_loop(bbi_frame *f, const bbi_action *a)
-{
+static void run_chain_loop(bbi_frame *f, const bbi_action *a) {
     char *result = f->tiles + a->result * f->tile_stride;
     const bbi_view view = {.at = result, .cast_step = f->tile_step};
     const int64_t count = value_of(f, a->index);
@@ -284,8 +259,7 @@ static void run_chain_loop(bbi_frame *f, const bbi_action *a)
 
 static void run_actions(bbi_frame *f, int32_t first, int32_t end);
 
-static void run_loop(bbi_frame *f, int32_t n)
-{
+static void run_loop(bbi_frame *f, int32_t n) {
     const bbi_action *a = &f->interp->action[n];
     const int64_t count = value_of(f, a->index);
     for (int64_t c = 0; c < count; c++) {
@@ -296,8 +270,7 @@ static void run_loop(bbi_frame *f, int32_t n)
 }
 
 /* The sum areas of different iterations are different components, BBI_WIDE of which are taken together. */
-static void run_sum_loop(bbi_frame *f, int32_t n)
-{
+static void run_sum_loop(bbi_frame *f, int32_t n) {
     const bbi_action *a = &f->interp->action[n], *sum = a + 1;
     if (!is_wide(f)) {
         run_loop(f, n);
@@ -314,8 +287,7 @@ static void run_sum_loop(bbi_frame *f, int32_t n)
     }
 }
 
-static void run_actions(bbi_frame *f, int32_t first, int32_t end)
-{
+static void run_actions(bbi_frame *f, int32_t first, int32_t end) {
     for (int32_t n = first; n < end; n++) {
         const bbi_action *a = &f->interp->action[n];
         switch (a->kind) {
@@ -346,14 +318,12 @@ static void run_actions(bbi_frame *f, int32_t first, int32_t end)
 static int64_t rounded(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* Workspace: tile buffers, values of index expressions, counters. */
-int64_t bbi_interp_workspace(const bbi_interp *interp)
-{
+int64_t bbi_interp_workspace(const bbi_interp *interp) {
     return interp->buffer_count * interp->tile_casts * BBI_BLOCK_BYTES + rounded(interp->index_count * 8) +
            rounded(interp->counter_count * 8) + 64;
 }
 
-static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *size, void *workspace)
-{
+static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *size, void *workspace) {
     char *w = workspace;
     f->interp = interp;
     f->isa = interp->isa;
@@ -366,8 +336,7 @@ static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *si
     f->single = false;
     f->sum = f->out = NULL;
     f->sum_step = f->out_stride = f->out_step = 0;
-    f->space[BBI_LITERAL] =
-        (bbi_space_view){.base = interp->literal, .stride = interp->isa->real_bytes, .splat = true};
+    f->space[BBI_LITERAL] = (bbi_space_view){.base = interp->literal, .stride = interp->isa->real_bytes, .splat = true};
     f->space[BBI_COUNT] = (bbi_space_view){.splat = true};
     if (interp->node_count > 0) {
         memcpy(f->index, interp->initial, (size_t)interp->index_count * sizeof *f->index);
@@ -375,8 +344,7 @@ static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *si
     }
 }
 
-static void set_tile(bbi_frame *f, int64_t casts, int64_t vectors)
-{
+static void set_tile(bbi_frame *f, int64_t casts, int64_t vectors) {
     f->casts = casts;
     f->vectors = vectors;
     f->tile_step = vectors * f->isa->vector_bytes;
@@ -385,9 +353,8 @@ static void set_tile(bbi_frame *f, int64_t casts, int64_t vectors)
 
 /* ---- pairs: rows by columns ------------------------------------------------------------------ */
 void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
-                     const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride,
-                     int64_t lanes, int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace)
-{
+                     const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
+                     int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace) {
     const int64_t real = interp->isa->real_bytes, vector = interp->isa->vector_bytes;
     const int64_t vectors = (lanes * real + vector - 1) / vector;
     bbi_frame f;
@@ -412,14 +379,12 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
 }
 
 /* ---- elementwise: blocks of lanes take the place of casts ------------------------------------ */
-static void run_lanes(bbi_frame *f, int64_t count)
-{
+static void run_lanes(bbi_frame *f, int64_t count) {
     const int64_t real = f->isa->real_bytes, vector = f->isa->vector_bytes, block = BBI_BLOCK_BYTES / real;
     for (int64_t first = 0; first < count;) {
         const int64_t left = count - first, whole = left / block;
         if (whole > 0) {
-            set_tile(f, whole < f->interp->tile_casts ? whole : f->interp->tile_casts,
-                     BBI_BLOCK_BYTES / vector);
+            set_tile(f, whole < f->interp->tile_casts ? whole : f->interp->tile_casts, BBI_BLOCK_BYTES / vector);
         } else {
             set_tile(f, 1, (left * real + vector - 1) / vector);
         }
@@ -431,20 +396,18 @@ static void run_lanes(bbi_frame *f, int64_t count)
     }
 }
 
-void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *uniform, void *array,
-                    int64_t stride, int64_t count, void *workspace)
-{
+void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *uniform, void *array, int64_t stride,
+                    int64_t count, void *workspace) {
     const int64_t real = interp->isa->real_bytes;
     bbi_frame f;
     if (count <= 0 || interp->action_count == 0) return;
     open_frame(&f, interp, size, workspace);
-    f.single = count == 1 &&
-               stride * real % BBI_BLOCK_BYTES != 0; /* the uniform array, or one like it, is compact */
+    f.single = count == 1 && stride * real % BBI_BLOCK_BYTES != 0; /* the uniform array, or one like it, is compact */
     const bbi_space_view own = {
         .base = array, .stride = stride * real, .step = f.single ? 0 : BBI_BLOCK_BYTES, .splat = f.single};
     f.space[BBI_ROW] = f.space[BBI_COLUMN] = own;
-    f.space[BBI_UNIFORM] = (bbi_space_view){
-        .base = uniform ? uniform : array, .stride = uniform ? real : stride * real, .splat = true};
+    f.space[BBI_UNIFORM] =
+        (bbi_space_view){.base = uniform ? uniform : array, .stride = uniform ? real : stride * real, .splat = true};
     f.out = array;
     f.out_stride = stride * real;
     f.out_step = BBI_BLOCK_BYTES;
@@ -452,8 +415,7 @@ void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *u
 }
 
 void bbi_interp_zip(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *row,
-                    const void *column, void *out, int64_t stride, int64_t count, void *workspace)
-{
+                    const void *column, void *out, int64_t stride, int64_t count, void *workspace) {
     const int64_t real = interp->isa->real_bytes;
     bbi_frame f;
     if (count <= 0) return;

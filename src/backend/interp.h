@@ -8,7 +8,8 @@
 
 /* Where an operand lives: a bbi_space, with VALUE meaning tile buffers of the workspace. */
 enum { BBI_SPACES = BBI_COLUMN + 1 };
-typedef struct bbi_address { /* a component of a space, or an integer: `value`, or index[slot] if slot >= 0 */
+/* a component of a space, or an integer: `value`, or index[slot] if slot >= 0 */
+typedef struct bbi_address {
     int32_t slot;
     int64_t value;
 } bbi_address;
@@ -23,15 +24,16 @@ typedef enum bbi_action_kind {
     BBI_ACT_CHOOSE, /* result = index != 0 ? arg[0] : arg[1] */
     BBI_ACT_LOOP,   /* for index times: the actions up to end */
     BBI_ACT_END,
-    BBI_ACT_SUM,   /* sum[index] += arg[0], or fma(arg[0], arg[1], .), or fma(arg[0], arg[1] - arg[2], .) */
-    BBI_ACT_OUT,   /* out[index] = arg[0] */
-    BBI_ACT_CHAIN, /* result = arg[0] (narg 1) or nothing (narg 0), plus the terms */
+    BBI_ACT_SUM,        /* sum[index] += arg[0], or fma(arg[0], arg[1], .), or fma(arg[0], arg[1] - arg[2], .) */
+    BBI_ACT_OUT,        /* out[index] = arg[0] */
+    BBI_ACT_CHAIN,      /* result = arg[0] (narg 1) or nothing (narg 0), plus the terms */
     BBI_ACT_CHAIN_LOOP, /* a loop whose body is one chain onto its own result */
     BBI_ACT_SUM_LOOP,   /* a loop whose body is one SUM of a tile times weights */
     BBI_ACT_NONE        /* while building: absorbed by another action */
 } bbi_action_kind;
 
-typedef struct bbi_term { /* of a chain: component of the rows, component of the columns */
+/* of a chain: component of the rows, component of the columns */
+typedef struct bbi_term {
     bbi_address row, column;
     int32_t next; /* term number, -1 */
 } bbi_term;

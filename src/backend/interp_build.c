@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-static const bbi_interp_isa *table_of(int level, bool is_double)
-{
+static const bbi_interp_isa *table_of(int level, bool is_double) {
     switch (level < BBI_HAVE_ISA ? level : BBI_HAVE_ISA) {
 #if BBI_HAVE_ISA >= 2
     case 2: return is_double ? &bbi_interp_isa_2_1 : &bbi_interp_isa_2_0;
@@ -18,13 +17,11 @@ static const bbi_interp_isa *table_of(int level, bool is_double)
 }
 
 /* ---- index expressions: when to evaluate which ----------------------------------------------- */
-static void mark_used(const bbi_interp_builder *b, bbi_address address)
-{
+static void mark_used(const bbi_interp_builder *b, bbi_address address) {
     if (address.slot >= 0 && b->level[address.slot] == -3) b->level[address.slot] = -1;
 }
 
-static void mark_all_used(const bbi_interp_builder *b)
-{
+static void mark_all_used(const bbi_interp_builder *b) {
     const bbi_interp *interp = b->interp;
     for (int32_t n = 0; n < interp->action_count; n++) {
         const bbi_action *a = &interp->action[n];
@@ -39,16 +36,14 @@ static void mark_all_used(const bbi_interp_builder *b)
     }
     for (int32_t n = interp->index_count; n-- > 0;) { /* operands stand before what uses them */
         const bbi_index *x = &interp->index[n];
-        if (b->level[n] == -3 || x->op == BBI_IX_CONST || x->op == BBI_IX_SIZE || x->op == BBI_IX_COUNTER)
-            continue;
+        if (b->level[n] == -3 || x->op == BBI_IX_CONST || x->op == BBI_IX_SIZE || x->op == BBI_IX_COUNTER) continue;
         mark_used(b, (bbi_address){.slot = x->a});
         mark_used(b, (bbi_address){.slot = x->b});
     }
 }
 
 /* The loop, by its place among the actions, that an index expression changes with. */
-static void find_levels(const bbi_interp_builder *b)
-{
+static void find_levels(const bbi_interp_builder *b) {
     const bbi_interp *interp = b->interp;
     for (int32_t n = 0; n < interp->index_count; n++) {
         const bbi_index *x = &interp->index[n];
@@ -68,8 +63,7 @@ static void find_levels(const bbi_interp_builder *b)
     }
 }
 
-static int32_t list_nodes(const bbi_interp_builder *b, int32_t level)
-{
+static int32_t list_nodes(const bbi_interp_builder *b, int32_t level) {
     bbi_interp *interp = b->interp;
     const int32_t first = interp->node_count;
     for (int32_t n = 0; n < interp->index_count; n++) {
@@ -78,8 +72,7 @@ static int32_t list_nodes(const bbi_interp_builder *b, int32_t level)
     return interp->node_count - first;
 }
 
-static void schedule_indices(bbi_interp_builder *b)
-{
+static void schedule_indices(bbi_interp_builder *b) {
     bbi_interp *interp = b->interp;
     for (int32_t n = 0; n < interp->index_count; n++) {
         b->level[n] = -3;
@@ -97,8 +90,7 @@ static void schedule_indices(bbi_interp_builder *b)
 
 /* ---- values to buffers: linear scan ---------------------------------------------------------- */
 /* A value that lives across the boundary of a loop lives to the end of the loop. */
-static void touch(bbi_interp_builder *b, int64_t value, int32_t at, const int32_t *open, int32_t depth)
-{
+static void touch(bbi_interp_builder *b, int64_t value, int32_t at, const int32_t *open, int32_t depth) {
     if (b->defined[value] < 0) b->defined[value] = at;
     int32_t last = at;
     for (int32_t d = depth; d-- > 0;) {
@@ -107,8 +99,7 @@ static void touch(bbi_interp_builder *b, int64_t value, int32_t at, const int32_
     if (last > b->last[value]) b->last[value] = last;
 }
 
-static bool find_lifetimes(bbi_interp_builder *b)
-{
+static bool find_lifetimes(bbi_interp_builder *b) {
     const bbi_interp *interp = b->interp;
     int32_t *open = bbi_alloc(((size_t)interp->action_count + 1) * sizeof *open), depth = 0;
     if (!open) return false;
@@ -130,8 +121,7 @@ static bool find_lifetimes(bbi_interp_builder *b)
 
 /* An operand whose last use this is may hand its buffer to the result: operations read an element before they
  * write it. */
-static void assign_buffers(bbi_interp_builder *b)
-{
+static void assign_buffers(bbi_interp_builder *b) {
     bbi_interp *interp = b->interp;
     int32_t free_count = 0;
     for (int32_t n = 0; n < interp->action_count; n++) {
@@ -145,8 +135,7 @@ static void assign_buffers(bbi_interp_builder *b)
     for (int32_t n = 0; n < interp->action_count; n++) {
         bbi_action *a = &interp->action[n];
         for (int k = 0; k < a->narg; k++) {
-            if (a->arg[k].space == BBI_VALUE)
-                a->arg[k].component.value = b->buffer[a->arg[k].component.value];
+            if (a->arg[k].space == BBI_VALUE) a->arg[k].component.value = b->buffer[a->arg[k].component.value];
         }
         for (int32_t v = b->first_ending[n]; v >= 0; v = b->next_ending[v]) {
             if (b->buffer[v] >= 0) b->free_buffer[free_count++] = b->buffer[v];
@@ -162,8 +151,7 @@ static void assign_buffers(bbi_interp_builder *b)
 }
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
-static bool allocate(bbi_interp_builder *b)
-{
+static bool allocate(bbi_interp_builder *b) {
     const bbi_code *code = b->code;
     bbi_interp *interp = b->interp;
     const size_t count = (size_t)code->count + 1, values = (size_t)code->value_count + 1,
@@ -177,8 +165,8 @@ static bool allocate(bbi_interp_builder *b)
     b->uses = bbi_calloc(values, 6 * sizeof *b->uses);
     b->block = bbi_alloc(2 * count * sizeof *b->block);
     b->level = bbi_alloc(indices * sizeof *b->level);
-    if (!interp->action || !interp->term || !interp->index || !interp->initial || !interp->node ||
-        !interp->literal || !b->uses || !b->block || !b->level) {
+    if (!interp->action || !interp->term || !interp->index || !interp->initial || !interp->node || !interp->literal ||
+        !b->uses || !b->block || !b->level) {
         return false;
     }
     b->defs = b->uses + values;
@@ -191,12 +179,10 @@ static bool allocate(bbi_interp_builder *b)
     return true;
 }
 
-static bool build(bbi_interp_builder *b)
-{
+static bool build(bbi_interp_builder *b) {
     const bbi_code *code = b->code;
     if (!allocate(b)) return false;
-    if (code->index_count > 0)
-        memcpy(b->interp->index, code->index, (size_t)code->index_count * sizeof *code->index);
+    if (code->index_count > 0) memcpy(b->interp->index, code->index, (size_t)code->index_count * sizeof *code->index);
     b->interp->index_count = code->index_count;
     b->interp->counter_count = code->counter_count;
     b->interp->action_count = code->count;
@@ -214,8 +200,7 @@ static bool build(bbi_interp_builder *b)
  * first-level cache. */
 static int64_t casts_of_tile(int32_t buffers) { return buffers <= 2 ? 32 : buffers <= 6 ? 16 : 8; }
 
-bbi_interp *bbi_interp_new(const bbi_code *code, int level, bool is_double, bool map, int64_t sum_count)
-{
+bbi_interp *bbi_interp_new(const bbi_code *code, int level, bool is_double, bool map, int64_t sum_count) {
     bbi_interp *interp = bbi_calloc(1, sizeof *interp);
     if (!interp) return NULL;
     interp->isa = table_of(level, is_double);
@@ -235,8 +220,7 @@ bbi_interp *bbi_interp_new(const bbi_code *code, int level, bool is_double, bool
     return interp;
 }
 
-void bbi_interp_free(bbi_interp *interp)
-{
+void bbi_interp_free(bbi_interp *interp) {
     if (!interp) return;
     bbi_free(interp->action);
     bbi_free(interp->term);

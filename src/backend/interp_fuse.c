@@ -13,8 +13,7 @@
 #include "interp.h"
 
 /* ---- translation of instructions ------------------------------------------------------------- */
-static bbi_address address_of(const bbi_interp_builder *b, int32_t index)
-{
+static bbi_address address_of(const bbi_interp_builder *b, int32_t index) {
     const bbi_index *x = &b->code->index[index];
     if (x->op == BBI_IX_CONST) {
         return (bbi_address){.slot = -1, .value = x->value};
@@ -22,8 +21,7 @@ static bbi_address address_of(const bbi_interp_builder *b, int32_t index)
     return (bbi_address){.slot = index};
 }
 
-static int32_t add_literal(bbi_interp *interp, double value)
-{
+static int32_t add_literal(bbi_interp *interp, double value) {
     const int32_t n = interp->literal_count++;
     if (interp->is_double) {
         ((double *)interp->literal)[n] = value;
@@ -33,8 +31,7 @@ static int32_t add_literal(bbi_interp *interp, double value)
     return n;
 }
 
-static bbi_place_operand operand_of(bbi_interp_builder *b, const bbi_operand *o)
-{
+static bbi_place_operand operand_of(bbi_interp_builder *b, const bbi_operand *o) {
     bbi_place_operand r = {.space = o->space, .component = {.slot = -1, .value = o->number}};
     if (o->space == BBI_LITERAL) {
         r.component.value = add_literal(b->interp, o->literal);
@@ -47,16 +44,14 @@ static bbi_place_operand operand_of(bbi_interp_builder *b, const bbi_operand *o)
     return r;
 }
 
-static void choose_functions(const bbi_interp *interp, bbi_action *a)
-{
+static void choose_functions(const bbi_interp *interp, bbi_action *a) {
     for (unsigned splats = 0; splats < 8; splats++) {
         bbi_map_function *special = interp->isa->special(a->op, splats);
         a->function[splats] = special ? special : interp->isa->map[a->op];
     }
 }
 
-static void translate(bbi_interp_builder *b)
-{
+static void translate(bbi_interp_builder *b) {
     static const uint8_t kind[] = {
         [BBI_STEP_MAP] = BBI_ACT_MAP,   [BBI_STEP_SET] = BBI_ACT_COPY, [BBI_STEP_CHOOSE] = BBI_ACT_CHOOSE,
         [BBI_STEP_LOOP] = BBI_ACT_LOOP, [BBI_STEP_END] = BBI_ACT_END,  [BBI_STEP_SUM] = BBI_ACT_SUM,
@@ -90,40 +85,33 @@ static void translate(bbi_interp_builder *b)
 /* ---- fusion within a stretch of code --------------------------------------------------------- */
 /* The action that defines an operand, if the operand is a value defined once, in the same stretch, and used
  * `uses` times. */
-static bbi_action *definition(const bbi_interp_builder *b, const bbi_place_operand *o, int32_t at,
-                              int32_t uses)
-{
+static bbi_action *definition(const bbi_interp_builder *b, const bbi_place_operand *o, int32_t at, int32_t uses) {
     if (o->space != BBI_VALUE) return NULL;
     const int64_t v = o->component.value;
-    const bool local = b->defs[v] == 1 && b->uses[v] == uses && b->defined[v] >= 0 &&
-                       b->block[b->defined[v]] == b->block[at];
+    const bool local =
+        b->defs[v] == 1 && b->uses[v] == uses && b->defined[v] >= 0 && b->block[b->defined[v]] == b->block[at];
     return local ? &b->interp->action[b->defined[v]] : NULL;
 }
 
-static bool is_stable(const bbi_interp_builder *b, const bbi_place_operand *o)
-{
+static bool is_stable(const bbi_interp_builder *b, const bbi_place_operand *o) {
     return o->space != BBI_VALUE || b->defs[o->component.value] == 1;
 }
 
 /* One operand among the rows, the other among the columns. */
-static bool is_row_column(const bbi_place_operand *x, const bbi_place_operand *y)
-{
+static bool is_row_column(const bbi_place_operand *x, const bbi_place_operand *y) {
     return (x->space == BBI_ROW && y->space == BBI_COLUMN) || (x->space == BBI_COLUMN && y->space == BBI_ROW);
 }
 
-static bool is_same_value(const bbi_place_operand *x, const bbi_place_operand *y)
-{
+static bool is_same_value(const bbi_place_operand *x, const bbi_place_operand *y) {
     return x->space == BBI_VALUE && y->space == BBI_VALUE && x->component.value == y->component.value;
 }
 
-static void add_term(bbi_interp_builder *b, bbi_action *chain, const bbi_place_operand *x,
-                     const bbi_place_operand *y)
-{
+static void add_term(bbi_interp_builder *b, bbi_action *chain, const bbi_place_operand *x, const bbi_place_operand *y) {
     bbi_interp *interp = b->interp;
     const int32_t n = interp->term_count++;
     const bool swap = x->space == BBI_COLUMN;
-    interp->term[n] = (bbi_term){
-        .row = swap ? y->component : x->component, .column = swap ? x->component : y->component, .next = -1};
+    interp->term[n] =
+        (bbi_term){.row = swap ? y->component : x->component, .column = swap ? x->component : y->component, .next = -1};
     if (chain->term_count++ == 0) {
         chain->first_term = n;
         return;
@@ -136,23 +124,19 @@ static void add_term(bbi_interp_builder *b, bbi_action *chain, const bbi_place_o
 }
 
 /* The difference of row and column that is an operand of the action at `at`, if the operand is one. */
-static bbi_action *difference_of(const bbi_interp_builder *b, const bbi_place_operand *o, int32_t at)
-{
+static bbi_action *difference_of(const bbi_interp_builder *b, const bbi_place_operand *o, int32_t at) {
     bbi_action *d = o->space == BBI_VALUE ? definition(b, o, at, b->uses[o->component.value]) : NULL;
-    const bool fits =
-        d && d->kind == BBI_ACT_MAP && d->op == BBI_OP_sub && is_row_column(&d->arg[0], &d->arg[1]);
+    const bool fits = d && d->kind == BBI_ACT_MAP && d->op == BBI_OP_sub && is_row_column(&d->arg[0], &d->arg[1]);
     return fits ? d : NULL;
 }
 
-static void drop_uses(bbi_interp_builder *b, bbi_action *a, int32_t uses)
-{
+static void drop_uses(bbi_interp_builder *b, bbi_action *a, int32_t uses) {
     b->uses[a->result] -= uses;
     if (b->uses[a->result] == 0) a->kind = BBI_ACT_NONE;
 }
 
 /* The difference x - y that an action squares, if it does. */
-static bbi_action *squared_difference(const bbi_interp_builder *b, int32_t n)
-{
+static bbi_action *squared_difference(const bbi_interp_builder *b, int32_t n) {
     const bbi_action *a = &b->interp->action[n];
     if (a->op != BBI_OP_square && !is_same_value(&a->arg[0], &a->arg[1])) return NULL;
     return difference_of(b, &a->arg[0], n);
@@ -160,8 +144,7 @@ static bbi_action *squared_difference(const bbi_interp_builder *b, int32_t n)
 
 /* Continues the chain that defines operand 2 of the fma, or starts one. A plain product x y heads a chain
  * only where a chain of products goes on. */
-static void fuse_fma(bbi_interp_builder *b, int32_t n)
-{
+static void fuse_fma(bbi_interp_builder *b, int32_t n) {
     bbi_action *a = &b->interp->action[n];
     bbi_action *difference = squared_difference(b, n);
     if (!difference && !is_row_column(&a->arg[0], &a->arg[1])) return;
@@ -169,8 +152,8 @@ static void fuse_fma(bbi_interp_builder *b, int32_t n)
                             y = difference ? difference->arg[1] : a->arg[1];
     bbi_action *head = definition(b, &a->arg[2], n, 1);
     const bool square = difference != NULL;
-    const bool product = head && head->kind == BBI_ACT_MAP && head->op == BBI_OP_mul &&
-                         is_row_column(&head->arg[0], &head->arg[1]);
+    const bool product =
+        head && head->kind == BBI_ACT_MAP && head->op == BBI_OP_mul && is_row_column(&head->arg[0], &head->arg[1]);
     const bool follows = head && head->kind == BBI_ACT_CHAIN && head->square == square &&
                          (head->narg == 0 || is_stable(b, &head->arg[0]));
     bbi_action chain = {.kind = BBI_ACT_CHAIN,
@@ -194,8 +177,7 @@ static void fuse_fma(bbi_interp_builder *b, int32_t n)
     *a = chain;
 }
 
-static void fuse_square(bbi_interp_builder *b, int32_t n)
-{
+static void fuse_square(bbi_interp_builder *b, int32_t n) {
     bbi_action *a = &b->interp->action[n], *difference = squared_difference(b, n);
     if (!difference) return;
     bbi_action chain = {
@@ -205,8 +187,7 @@ static void fuse_square(bbi_interp_builder *b, int32_t n)
     *a = chain;
 }
 
-static void fuse_scale(bbi_interp_builder *b, int32_t n)
-{
+static void fuse_scale(bbi_interp_builder *b, int32_t n) {
     bbi_action *a = &b->interp->action[n], *scale = definition(b, &a->arg[0], n, 1);
     bbi_map_function *function = b->interp->isa->scaled(a->op);
     if (!function || !scale || scale->kind != BBI_ACT_MAP || scale->op != BBI_OP_mul) return;
@@ -226,14 +207,12 @@ static void fuse_scale(bbi_interp_builder *b, int32_t n)
 }
 
 /* sum += v (x - y), and a sum's tile as its first operand: fma(x, y, s) = fma(y, x, s). */
-static void fuse_sum(bbi_interp_builder *b, int32_t n)
-{
+static void fuse_sum(bbi_interp_builder *b, int32_t n) {
     bbi_action *a = &b->interp->action[n];
     if (a->narg < 2) return;
     for (int k = 0; k < 2; k++) {
         bbi_action *difference = difference_of(b, &a->arg[k], n);
-        if (!difference || a->arg[1 - k].space != BBI_VALUE || is_same_value(&a->arg[0], &a->arg[1]))
-            continue;
+        if (!difference || a->arg[1 - k].space != BBI_VALUE || is_same_value(&a->arg[0], &a->arg[1])) continue;
         a->arg[0] = a->arg[1 - k];
         a->arg[1] = difference->arg[0];
         a->arg[2] = difference->arg[1];
@@ -254,8 +233,7 @@ static void fuse_sum(bbi_interp_builder *b, int32_t n)
     }
 }
 
-static void fuse_out(bbi_interp_builder *b, int32_t n)
-{
+static void fuse_out(bbi_interp_builder *b, int32_t n) {
     bbi_action *a = &b->interp->action[n], *source = definition(b, &a->arg[0], n, 1);
     if (!source || (source->kind != BBI_ACT_MAP && source->kind != BBI_ACT_CHAIN)) return;
     for (int k = 0; k < source->narg; k++) {
@@ -269,16 +247,14 @@ static void fuse_out(bbi_interp_builder *b, int32_t n)
 }
 
 /* ---- fusion of loops ------------------------------------------------------------------------- */
-static bool index_uses(const bbi_code *code, int32_t index, int32_t counter)
-{
+static bool index_uses(const bbi_code *code, int32_t index, int32_t counter) {
     const bbi_index *x = &code->index[index];
     if (x->op == BBI_IX_COUNTER) return x->value == counter;
     if (x->op == BBI_IX_CONST || x->op == BBI_IX_SIZE) return false;
     return index_uses(code, x->a, counter) || index_uses(code, x->b, counter);
 }
 
-static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end)
-{
+static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end) {
     bbi_action *loop = &b->interp->action[first], *body = NULL;
     for (int32_t n = first + 1; n < end; n++) {
         bbi_action *a = &b->interp->action[n];
@@ -288,8 +264,8 @@ static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end)
     }
     if (!body) return;
     const bbi_place_operand *x = &body->arg[0];
-    const bool chain = body->kind == BBI_ACT_CHAIN && !body->to_out && body->narg == 1 &&
-                       x->space == BBI_VALUE && x->component.value == body->result && body->term_count == 1;
+    const bool chain = body->kind == BBI_ACT_CHAIN && !body->to_out && body->narg == 1 && x->space == BBI_VALUE &&
+                       x->component.value == body->result && body->term_count == 1;
     const bool sum = body->kind == BBI_ACT_SUM && body->wide != BBI_WIDE_KINDS && body->index.slot >= 0 &&
                      index_uses(b->code, body->index.slot, loop->counter);
     if (!chain && !sum) return;
@@ -307,8 +283,7 @@ static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end)
     }
 }
 
-static void fuse(bbi_interp_builder *b)
-{
+static void fuse(bbi_interp_builder *b) {
     bbi_interp *interp = b->interp;
     for (int32_t n = 0; n < interp->action_count; n++) {
         bbi_action *a = &interp->action[n];
@@ -339,23 +314,19 @@ static void fuse(bbi_interp_builder *b)
 }
 
 /* Sums of the same tile that follow one another. Their components differ: a component has one SUM. */
-static void find_runs(bbi_interp *interp)
-{
+static void find_runs(bbi_interp *interp) {
     for (int32_t n = 0; n < interp->action_count; n++) {
         bbi_action *a = &interp->action[n];
         if (a->kind != BBI_ACT_SUM || a->wide == BBI_WIDE_KINDS) continue;
         for (; a->run < BBI_WIDE && n + a->run < interp->action_count; a->run++) {
             const bbi_action *next = a + a->run;
-            if (next->kind != BBI_ACT_SUM || next->wide != a->wide ||
-                !is_same_value(&next->arg[0], &a->arg[0]))
-                break;
+            if (next->kind != BBI_ACT_SUM || next->wide != a->wide || !is_same_value(&next->arg[0], &a->arg[0])) break;
         }
     }
 }
 
 /* Drops the absorbed actions and gives loops their ends. */
-static bool compact(bbi_interp_builder *b)
-{
+static bool compact(bbi_interp_builder *b) {
     bbi_interp *interp = b->interp;
     int32_t *open = bbi_alloc(((size_t)interp->action_count + 1) * sizeof *open), depth = 0, count = 0;
     if (!open) return false;
@@ -364,8 +335,7 @@ static bool compact(bbi_interp_builder *b)
         const uint8_t kind = a->kind;
         if (kind == BBI_ACT_NONE) continue;
         interp->action[count] = *a;
-        if (kind == BBI_ACT_LOOP || kind == BBI_ACT_CHAIN_LOOP || kind == BBI_ACT_SUM_LOOP)
-            open[depth++] = count;
+        if (kind == BBI_ACT_LOOP || kind == BBI_ACT_CHAIN_LOOP || kind == BBI_ACT_SUM_LOOP) open[depth++] = count;
         count++;
         if (kind == BBI_ACT_END) interp->action[open[--depth]].end = count;
     }
@@ -375,8 +345,7 @@ static bool compact(bbi_interp_builder *b)
     return true;
 }
 
-bool bbi_interp_fuse(bbi_interp_builder *b)
-{
+bool bbi_interp_fuse(bbi_interp_builder *b) {
     translate(b);
     fuse(b);
     return compact(b);

@@ -21,18 +21,17 @@ BB_INLINE void put(char *p, V a) { v_storeu((R *)p, a); }
 
 /* ---- elementwise operations ------------------------------------------------------------------ */
 /* s0 s1 s2: splat flags of the operands, constants or expressions. */
-#define LOOP(arity, f, s0, s1, s2)                                                           \
-    const char *p0 = view[0].at, *p1 = view[arity > 1].at, *p2 = view[arity > 2 ? 2 : 0].at; \
-    const int64_t q0 = view[0].cast_step, q1 = view[arity > 1].cast_step,                    \
-                  q2 = view[arity > 2 ? 2 : 0].cast_step;                                    \
-    for (; rows > 0; rows--, p0 += q0, p1 += q1, p2 += q2) {                                 \
-        const V w0 = splat_at(p0), w1 = splat_at(p1), w2 = splat_at(p2);                     \
-        for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB, result += BB_VB) {              \
-            const V a = (s0) ? w0 : at(p0 + v);                                              \
-            const V b = arity < 2 ? a : (s1) ? w1 : at(p1 + v);                              \
-            const V c = arity < 3 ? a : (s2) ? w2 : at(p2 + v);                              \
-            put(result, f(a, b, c));                                                         \
-        }                                                                                    \
+#define LOOP(arity, f, s0, s1, s2)                                                                                     \
+    const char *p0 = view[0].at, *p1 = view[arity > 1].at, *p2 = view[arity > 2 ? 2 : 0].at;                           \
+    const int64_t q0 = view[0].cast_step, q1 = view[arity > 1].cast_step, q2 = view[arity > 2 ? 2 : 0].cast_step;      \
+    for (; rows > 0; rows--, p0 += q0, p1 += q1, p2 += q2) {                                                           \
+        const V w0 = splat_at(p0), w1 = splat_at(p1), w2 = splat_at(p2);                                               \
+        for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB, result += BB_VB) {                                        \
+            const V a = (s0) ? w0 : at(p0 + v);                                                                        \
+            const V b = arity < 2 ? a : (s1) ? w1 : at(p1 + v);                                                        \
+            const V c = arity < 3 ? a : (s2) ? w2 : at(p2 + v);                                                        \
+            put(result, f(a, b, c));                                                                                   \
+        }                                                                                                              \
     }
 
 #define OP(id, alias, arity, nint, kind, flags, value, ...) GENERATE_##kind(id, arity, value)
@@ -41,15 +40,13 @@ BB_INLINE void put(char *p, V a) { v_storeu((R *)p, a); }
 #define GENERATE_INDEX(...)
 #define GENERATE_MACRO(...)
 #define GENERATE_BUILD(...)
-#define GENERATE_MAP(id, arity, value)                                                      \
-    BB_INLINE V f_##id(V a, V b, V c)                                                       \
-    {                                                                                       \
-        (void)a, (void)b, (void)c;                                                          \
-        return value;                                                                       \
-    }                                                                                       \
-    static void map_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors) \
-    {                                                                                       \
-        LOOP(arity, f_##id, view[0].splat, view[1].splat, view[2].splat)                    \
+#define GENERATE_MAP(id, arity, value)                                                                                 \
+    BB_INLINE V f_##id(V a, V b, V c) {                                                                                \
+        (void)a, (void)b, (void)c;                                                                                     \
+        return value;                                                                                                  \
+    }                                                                                                                  \
+    static void map_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors) {                          \
+        LOOP(arity, f_##id, view[0].splat, view[1].splat, view[2].splat)                                               \
     }
 #include "../expr/op.def"
 #undef OP
@@ -68,10 +65,9 @@ static bbi_map_function *const map[BBI_OP_COUNT] = {
 #undef OP
 
 /* ---- variants with known splat flags --------------------------------------------------------- */
-#define VARIANT(arity, id, letters, s0, s1, s2)                                                   \
-    static void id##_##letters(char *result, const bbi_view *view, int64_t rows, int64_t vectors) \
-    {                                                                                             \
-        LOOP(arity, f_##id, s0, s1, s2)                                                           \
+#define VARIANT(arity, id, letters, s0, s1, s2)                                                                        \
+    static void id##_##letters(char *result, const bbi_view *view, int64_t rows, int64_t vectors) {                    \
+        LOOP(arity, f_##id, s0, s1, s2)                                                                                \
     }
 #define BINARY(id) VARIANT(2, id, mm, 0, 0, 0) VARIANT(2, id, sm, 1, 0, 0) VARIANT(2, id, ms, 0, 1, 0)
 BINARY(add)
@@ -86,9 +82,8 @@ VARIANT(3, fnma, mmm, 0, 0, 0)
 VARIANT(3, fnma, smm, 1, 0, 0)
 VARIANT(3, fnma, msm, 0, 1, 0)
 
-static bbi_map_function *special(int op, unsigned splats)
-{
-#define CHOOSE(id) \
+static bbi_map_function *special(int op, unsigned splats) {
+#define CHOOSE(id)                                                                                                     \
     case BBI_OP_##id: return splats == 0 ? id##_mm : splats == 1 ? id##_sm : splats == 2 ? id##_ms : NULL;
     switch (op) {
         CHOOSE(add)
@@ -96,11 +91,7 @@ static bbi_map_function *special(int op, unsigned splats)
         CHOOSE(mul)
         CHOOSE(div)
     case BBI_OP_fma:
-        return splats == 0   ? fma_mmm
-               : splats == 1 ? fma_smm
-               : splats == 2 ? fma_msm
-               : splats == 6 ? fma_mss
-                             : NULL;
+        return splats == 0 ? fma_mmm : splats == 1 ? fma_smm : splats == 2 ? fma_msm : splats == 6 ? fma_mss : NULL;
     case BBI_OP_fnma: return splats == 0 ? fnma_mmm : splats == 1 ? fnma_smm : splats == 2 ? fnma_msm : NULL;
     default: return NULL;
     }
@@ -108,45 +99,36 @@ static bbi_map_function *special(int op, unsigned splats)
 }
 
 /* ---- exponentials of a scaled operand: four vectors at a time, their latencies overlap ------- */
-#define SCALED(id)                                                                             \
-    static void scaled_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors) \
-    {                                                                                          \
-        const char *p = view[0].at, *q = view[1].at;                                           \
-        for (; rows > 0; rows--, p += view[0].cast_step, q += view[1].cast_step) {             \
-            const V s = splat_at(q);                                                           \
-            int64_t v = 0;                                                                     \
-            for (; v + 4 <= vectors; v += 4, result += 4 * BB_VB) {                            \
-                V t[4];                                                                        \
-                UNROLL                                                                         \
-                for (int k = 0; k < 4; k++)                                                    \
-                    t[k] = at(p + (v + k) * BB_VB) * s;                                        \
-                UNROLL                                                                         \
-                for (int k = 0; k < 4; k++)                                                    \
-                    t[k] = f_##id(t[k], t[k], t[k]);                                           \
-                UNROLL                                                                         \
-                for (int k = 0; k < 4; k++)                                                    \
-                    put(result + k * BB_VB, t[k]);                                             \
-            }                                                                                  \
-            for (; v < vectors; v++, result += BB_VB) {                                        \
-                const V t = at(p + v * BB_VB) * s;                                             \
-                put(result, f_##id(t, t, t));                                                  \
-            }                                                                                  \
-        }                                                                                      \
+#define SCALED(id)                                                                                                     \
+    static void scaled_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors) {                       \
+        const char *p = view[0].at, *q = view[1].at;                                                                   \
+        for (; rows > 0; rows--, p += view[0].cast_step, q += view[1].cast_step) {                                     \
+            const V s = splat_at(q);                                                                                   \
+            int64_t v = 0;                                                                                             \
+            for (; v + 4 <= vectors; v += 4, result += 4 * BB_VB) {                                                    \
+                V t[4];                                                                                                \
+                UNROLL                                                                                                 \
+                for (int k = 0; k < 4; k++) t[k] = at(p + (v + k) * BB_VB) * s;                                        \
+                UNROLL                                                                                                 \
+                for (int k = 0; k < 4; k++) t[k] = f_##id(t[k], t[k], t[k]);                                           \
+                UNROLL                                                                                                 \
+                for (int k = 0; k < 4; k++) put(result + k * BB_VB, t[k]);                                             \
+            }                                                                                                          \
+            for (; v < vectors; v++, result += BB_VB) {                                                                \
+                const V t = at(p + v * BB_VB) * s;                                                                     \
+                put(result, f_##id(t, t, t));                                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 SCALED(exp)
 SCALED(exp2)
 SCALED(expk)
 
-static bbi_map_function *scaled(int op)
-{
-    return op == BBI_OP_expk   ? scaled_expk
-           : op == BBI_OP_exp  ? scaled_exp
-           : op == BBI_OP_exp2 ? scaled_exp2
-                               : NULL;
+static bbi_map_function *scaled(int op) {
+    return op == BBI_OP_expk ? scaled_expk : op == BBI_OP_exp ? scaled_exp : op == BBI_OP_exp2 ? scaled_exp2 : NULL;
 }
 
-static void copy(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors)
-{
+static void copy(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors) {
     const char *p = view->at;
     for (; rows > 0; rows--, p += view->cast_step, result += result_step) {
         const V s = splat_at(p);
@@ -158,22 +140,19 @@ static void copy(char *result, int64_t result_step, const bbi_view *view, int64_
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 /* What is added to acc: x, x y, or x (y - z). */
-BB_INLINE V sum_term(int narg, V x, V y, V z, V acc)
-{
+BB_INLINE V sum_term(int narg, V x, V y, V z, V acc) {
     return narg == 1 ? acc + x : v_fma(x, narg == 2 ? y : y - z, acc);
 }
 
 /* GROUP vectors of one sum row, over all casts: independent chains that hide the latency of the fma. */
 #define GROUP (BB_ISA == 2 ? 4 : 8)
 BB_INLINE void sum_group(char *sum, const bbi_view *view, int narg, bool s0, bool s1, bool s2, int64_t rows,
-                         int64_t first, int group)
-{
+                         int64_t first, int group) {
     V acc[GROUP];
     const bbi_view *v0 = &view[0], *v1 = &view[narg > 1], *v2 = &view[narg > 2 ? 2 : 0];
     const char *p = v0->at + (s0 ? 0 : first), *q = v1->at + (s1 ? 0 : first), *r = v2->at + (s2 ? 0 : first);
     UNROLL
-    for (int g = 0; g < group; g++)
-        acc[g] = at(sum + first + g * BB_VB);
+    for (int g = 0; g < group; g++) acc[g] = at(sum + first + g * BB_VB);
     for (; rows > 0; rows--, p += v0->cast_step, q += v1->cast_step, r += v2->cast_step) {
         const V a = splat_at(p), b = splat_at(q), c = splat_at(r);
         UNROLL
@@ -183,13 +162,11 @@ BB_INLINE void sum_group(char *sum, const bbi_view *view, int narg, bool s0, boo
         }
     }
     UNROLL
-    for (int g = 0; g < group; g++)
-        put(sum + first + g * BB_VB, acc[g]);
+    for (int g = 0; g < group; g++) put(sum + first + g * BB_VB, acc[g]);
 }
 
 BB_INLINE void sum_rows(char *sum, const bbi_view *view, int narg, bool s0, bool s1, bool s2, int64_t rows,
-                        int64_t vectors)
-{
+                        int64_t vectors) {
     int64_t v = 0;
     for (; v + GROUP <= vectors; v += GROUP) {
         sum_group(sum, view, narg, s0, s1, s2, rows, v * BB_VB, GROUP);
@@ -200,23 +177,19 @@ BB_INLINE void sum_rows(char *sum, const bbi_view *view, int narg, bool s0, bool
 }
 
 /* Each cast has a sum of its own. */
-static void sum_casts(char *sum, int64_t sum_step, const bbi_view *view, int narg, int64_t rows,
-                      int64_t vectors)
-{
+static void sum_casts(char *sum, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors) {
     const bbi_view *v0 = &view[0], *v1 = &view[narg > 1], *v2 = &view[narg > 2 ? 2 : 0];
     const char *p = v0->at, *q = v1->at, *r = v2->at;
     for (; rows > 0; rows--, sum += sum_step, p += v0->cast_step, q += v1->cast_step, r += v2->cast_step) {
         const V a = splat_at(p), b = splat_at(q), c = splat_at(r);
         for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB) {
-            const V x = v0->splat ? a : at(p + v), y = v1->splat ? b : at(q + v),
-                    z = v2->splat ? c : at(r + v);
+            const V x = v0->splat ? a : at(p + v), y = v1->splat ? b : at(q + v), z = v2->splat ? c : at(r + v);
             put(sum + v, sum_term(narg, x, y, z, at(sum + v)));
         }
     }
 }
 
-static void sum(char *area, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors)
-{
+static void sum(char *area, int64_t sum_step, const bbi_view *view, int narg, int64_t rows, int64_t vectors) {
     const int splats = view[0].splat | (narg > 1 && view[1].splat) << 1 | (narg > 2 && view[2].splat) << 2;
     if (sum_step != 0) {
         sum_casts(area, sum_step, view, narg, rows, vectors);
@@ -237,22 +210,19 @@ static void sum(char *area, int64_t sum_step, const bbi_view *view, int narg, in
 /* Wide sums: a block of components by a block of vectors, so that one load of the tile feeds up to BBI_WIDE
  * multiplications. */
 #define WIDE_GROUP (BB_ISA == 2 ? 4 : 2)
-BB_INLINE void wide_group(const bbi_wide *wide, int kind, int count, int64_t rows, int64_t first, int group)
-{
+BB_INLINE void wide_group(const bbi_wide *wide, int kind, int count, int64_t rows, int64_t first, int group) {
     V acc[BBI_WIDE][WIDE_GROUP];
     const char *p = wide->tile + first, *cast[BBI_WIDE];
     UNROLL
     for (int e = 0; e < count; e++) {
         cast[e] = wide->cast[e];
         UNROLL
-        for (int g = 0; g < group; g++)
-            acc[e][g] = at(wide->sum[e] + first + g * BB_VB);
+        for (int g = 0; g < group; g++) acc[e][g] = at(wide->sum[e] + first + g * BB_VB);
     }
     for (int64_t r = 0; r < rows; r++, p += wide->tile_step) {
         V x[WIDE_GROUP];
         UNROLL
-        for (int g = 0; g < group; g++)
-            x[g] = at(p + g * BB_VB);
+        for (int g = 0; g < group; g++) x[g] = at(p + g * BB_VB);
         UNROLL
         for (int e = 0; e < count; e++) {
             const V w = splat_at(cast[e] + r * wide->cast_step);
@@ -267,13 +237,11 @@ BB_INLINE void wide_group(const bbi_wide *wide, int kind, int count, int64_t row
     UNROLL
     for (int e = 0; e < count; e++) {
         UNROLL
-        for (int g = 0; g < group; g++)
-            put(wide->sum[e] + first + g * BB_VB, acc[e][g]);
+        for (int g = 0; g < group; g++) put(wide->sum[e] + first + g * BB_VB, acc[e][g]);
     }
 }
 
-BB_INLINE void wide_rows(const bbi_wide *wide, int kind, int count, int64_t rows, int64_t vectors)
-{
+BB_INLINE void wide_rows(const bbi_wide *wide, int kind, int count, int64_t rows, int64_t vectors) {
     int64_t v = 0;
     for (; v + WIDE_GROUP <= vectors; v += WIDE_GROUP) {
         wide_group(wide, kind, count, rows, v * BB_VB, WIDE_GROUP);
@@ -283,15 +251,14 @@ BB_INLINE void wide_rows(const bbi_wide *wide, int kind, int count, int64_t rows
     }
 }
 
-#define WIDE_KIND(name, kind)                                             \
-    static void name(const bbi_wide *wide, int64_t rows, int64_t vectors) \
-    {                                                                     \
-        switch (wide->count) {                                            \
-        case 1: wide_rows(wide, kind, 1, rows, vectors); break;           \
-        case 2: wide_rows(wide, kind, 2, rows, vectors); break;           \
-        case 3: wide_rows(wide, kind, 3, rows, vectors); break;           \
-        default: wide_rows(wide, kind, BBI_WIDE, rows, vectors); break;   \
-        }                                                                 \
+#define WIDE_KIND(name, kind)                                                                                          \
+    static void name(const bbi_wide *wide, int64_t rows, int64_t vectors) {                                            \
+        switch (wide->count) {                                                                                         \
+        case 1: wide_rows(wide, kind, 1, rows, vectors); break;                                                        \
+        case 2: wide_rows(wide, kind, 2, rows, vectors); break;                                                        \
+        case 3: wide_rows(wide, kind, 3, rows, vectors); break;                                                        \
+        default: wide_rows(wide, kind, BBI_WIDE, rows, vectors); break;                                                \
+        }                                                                                                              \
     }
 WIDE_KIND(wide_cast, BBI_WIDE_CAST)
 WIDE_KIND(wide_lane_cast, BBI_WIDE_LANE_CAST)
@@ -302,43 +269,37 @@ WIDE_KIND(wide_cast_lane, BBI_WIDE_CAST_LANE)
  * vectors. */
 enum { CHAIN_VECTORS = 4, CHAIN_CASTS = 2 };
 typedef V chain_sums[CHAIN_CASTS][CHAIN_VECTORS];
-BB_INLINE V chain_term(V x, V y, bool square, bool add, V acc)
-{
+BB_INLINE V chain_term(V x, V y, bool square, bool add, V acc) {
     const V t = square ? x - y : x, u = square ? t : y;
     return add ? v_fma(t, u, acc) : t * u;
 }
 
-BB_INLINE void chain_add(chain_sums acc, const bbi_chain *chain, int64_t d, bool square, bool add,
-                         int64_t row, int64_t v, int casts, int group)
-{
+BB_INLINE void chain_add(chain_sums acc, const bbi_chain *chain, int64_t d, bool square, bool add, int64_t row,
+                         int64_t v, int casts, int group) {
     const char *x = chain->lane[d] + v, *y = chain->cast[d] + row * chain->cast_step;
     UNROLL
     for (int j = 0; j < casts; j++) {
         const V w = splat_at(y + j * chain->cast_step);
         UNROLL
-        for (int g = 0; g < group; g++)
-            acc[j][g] = chain_term(at(x + g * BB_VB), w, square, add, add ? acc[j][g] : w);
+        for (int g = 0; g < group; g++) acc[j][g] = chain_term(at(x + g * BB_VB), w, square, add, add ? acc[j][g] : w);
     }
 }
 
 /* count: terms, if there are few and no initial value; else 0. */
-BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, int count, int64_t row,
-                           int64_t first, int64_t vectors, int casts, int group)
-{
+BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, int count, int64_t row, int64_t first,
+                           int64_t vectors, int casts, int group) {
     chain_sums acc;
     const int64_t v = first * BB_VB;
     if (count > 0 || !chain->has_initial) {
         chain_add(acc, chain, 0, square, 0, row, v, casts, group);
         UNROLL
-        for (int d = 1; d < count; d++)
-            chain_add(acc, chain, d, square, 1, row, v, casts, group);
+        for (int d = 1; d < count; d++) chain_add(acc, chain, d, square, 1, row, v, casts, group);
     } else {
         UNROLL
         for (int j = 0; j < casts; j++) {
             const char *p = chain->initial.at + (row + j) * chain->initial.cast_step;
             UNROLL
-            for (int g = 0; g < group; g++)
-                acc[j][g] = chain->initial.splat ? splat_at(p) : at(p + v + g * BB_VB);
+            for (int g = 0; g < group; g++) acc[j][g] = chain->initial.splat ? splat_at(p) : at(p + v + g * BB_VB);
         }
     }
     for (int64_t d = !chain->has_initial; count == 0 && d < chain->count; d++) {
@@ -347,14 +308,11 @@ BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, in
     UNROLL
     for (int j = 0; j < casts; j++) {
         UNROLL
-        for (int g = 0; g < group; g++)
-            put(result + ((row + j) * vectors + g) * BB_VB + v, acc[j][g]);
+        for (int g = 0; g < group; g++) put(result + ((row + j) * vectors + g) * BB_VB + v, acc[j][g]);
     }
 }
 
-BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int count, int64_t rows,
-                          int64_t vectors)
-{
+BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int count, int64_t rows, int64_t vectors) {
     for (int64_t r = 0; r < rows; r += CHAIN_CASTS) {
         int64_t v = 0;
         if (r + CHAIN_CASTS <= rows) {
@@ -371,23 +329,21 @@ BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int
 }
 
 /* Both sides vary with the lanes: pair lists. */
-static void chain_pairs(char *result, const bbi_chain *chain, int64_t bytes)
-{
+static void chain_pairs(char *result, const bbi_chain *chain, int64_t bytes) {
     for (int64_t v = 0; v < bytes; v += BB_VB) {
         V acc = K(0);
         if (chain->has_initial) {
             acc = chain->initial.splat ? splat_at(chain->initial.at) : at(chain->initial.at + v);
         }
         for (int64_t d = 0; d < chain->count; d++) {
-            acc = chain_term(at(chain->lane[d] + v), at(chain->cast[d] + v), chain->square,
-                             d > 0 || chain->has_initial, acc);
+            acc = chain_term(at(chain->lane[d] + v), at(chain->cast[d] + v), chain->square, d > 0 || chain->has_initial,
+                             acc);
         }
         put(result + v, acc);
     }
 }
 
-static void chain(char *result, const bbi_chain *c, int64_t rows, int64_t vectors)
-{
+static void chain(char *result, const bbi_chain *c, int64_t rows, int64_t vectors) {
     if (c->cast_step == 0) {
         chain_pairs(result, c, rows * vectors * BB_VB);
     } else if (!c->square) {

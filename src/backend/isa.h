@@ -79,8 +79,7 @@ typedef struct bbi_pack_isa {
     void (*read[BBI_DTYPES])(void *result, const char *data, int64_t step, int64_t count);
     void (*write[BBI_DTYPES])(char *data, int64_t step, const void *source, int64_t count);
     /* result[d * stride + r] = source[r * row_step + d]; steps in R's. */
-    void (*transpose)(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows,
-                      int64_t dim);
+    void (*transpose)(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows, int64_t dim);
 } bbi_pack_isa;
 
 extern const bbi_pack_isa bbi_pack_isa_0_0, bbi_pack_isa_0_1;

@@ -11,8 +11,7 @@
 
 enum { BUFFER = 1024 }; /* R's in the buffer between conversion and transposition */
 
-static const bbi_pack_isa *table_of(int level, bool is_double)
-{
+static const bbi_pack_isa *table_of(int level, bool is_double) {
     switch (level < BBI_HAVE_ISA ? level : BBI_HAVE_ISA) {
 #if BBI_HAVE_ISA >= 2
     case 2: return is_double ? &bbi_pack_isa_2_1 : &bbi_pack_isa_2_0;
@@ -29,22 +28,19 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t magnitude(int64_t a) { return a < 0 ? -a : a; }
 
 /* Are the rows of one component nearer to each other than the components of one row? */
-static bool is_by_component(const bbi_array *array, int64_t dim)
-{
+static bool is_by_component(const bbi_array *array, int64_t dim) {
     return dim == 1 || magnitude(array->row_stride) <= magnitude(array->dim_stride);
 }
 
 /* Compact rows of R at aligned addresses: no conversion, no buffer. */
-static bool is_direct(const bbi_array *array, bool is_double)
-{
+static bool is_direct(const bbi_array *array, bool is_double) {
     const int64_t real = real_bytes(is_double);
     return array->dtype == (is_double ? BBI_F64 : BBI_F32) && array->dim_stride == real &&
            array->row_stride % real == 0 && (uintptr_t)array->data % (uintptr_t)real == 0;
 }
 
 /* Lanes count .. padded - 1 repeat lane count - 1, so that they neither trap nor slow anything down. */
-static void pad_lanes(bool is_double, char *lanes, int64_t count, int64_t padded)
-{
+static void pad_lanes(bool is_double, char *lanes, int64_t count, int64_t padded) {
     const int64_t real = real_bytes(is_double);
     if (count == 0) {
         memset(lanes, 0, (size_t)(padded * real));
@@ -57,8 +53,7 @@ static void pad_lanes(bool is_double, char *lanes, int64_t count, int64_t padded
 
 /* By way of a buffer: as many components of as many rows as it holds at a time. */
 static void pack_through_buffer(const bbi_pack_isa *isa, int64_t real, char *dst, int64_t stride,
-                                const bbi_array *array, const char *data, int64_t dim, int64_t count)
-{
+                                const bbi_array *array, const char *data, int64_t dim, int64_t count) {
     double buffer[BUFFER];
     const int64_t width = least(dim, BUFFER / 16), height = BUFFER / width;
     const bool compact = width == dim && array->row_stride == dim * array->dim_stride;
@@ -80,9 +75,8 @@ static void pack_through_buffer(const bbi_pack_isa *isa, int64_t real, char *dst
     }
 }
 
-void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_array *array, int64_t dim,
-              int64_t first, int64_t count, int64_t padded)
-{
+void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_array *array, int64_t dim, int64_t first,
+              int64_t count, int64_t padded) {
     const bbi_pack_isa *isa = table_of(level, is_double);
     const int64_t real = real_bytes(is_double);
     const char *data = array->data + first * array->row_stride;
@@ -90,8 +84,8 @@ void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_ar
         /* nothing to read, not even an address */
     } else if (is_by_component(array, dim)) {
         for (int64_t d = 0; d < dim; d++) {
-            isa->read[array->dtype]((char *)dst + d * stride * real, data + d * array->dim_stride,
-                                    array->row_stride, count);
+            isa->read[array->dtype]((char *)dst + d * stride * real, data + d * array->dim_stride, array->row_stride,
+                                    count);
         }
     } else if (is_direct(array, is_double)) {
         isa->transpose(dst, stride, data, array->row_stride / real, count, dim);
@@ -104,8 +98,7 @@ void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_ar
 }
 
 void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array *array, int64_t dim,
-                      const int64_t *rows, int64_t count, int64_t padded)
-{
+                      const int64_t *rows, int64_t count, int64_t padded) {
     double buffer[BUFFER];
     const bbi_pack_isa *isa = table_of(0, is_double);
     const int64_t real = real_bytes(is_double), width = least(dim, BUFFER / 16), height = BUFFER / width;
@@ -130,19 +123,17 @@ void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array
     }
 }
 
-void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, const bbi_array *array,
-                int64_t dim, int64_t first, int64_t count)
-{
+void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, const bbi_array *array, int64_t dim,
+                int64_t first, int64_t count) {
     const bbi_pack_isa *isa = table_of(level, is_double);
     const int64_t real = real_bytes(is_double);
     const char *from = src;
-    char *data = (char *)(uintptr_t)array->data +
-                 first * array->row_stride; /* the caller gave the array to be written */
+    char *data =
+        (char *)(uintptr_t)array->data + first * array->row_stride; /* the caller gave the array to be written */
     if (count == 0) return;
     if (is_by_component(array, dim) || dim <= 4) { /* rows too short to be worth a transposition */
         for (int64_t d = 0; d < dim; d++) {
-            isa->write[array->dtype](data + d * array->dim_stride, array->row_stride,
-                                     from + d * stride * real, count);
+            isa->write[array->dtype](data + d * array->dim_stride, array->row_stride, from + d * stride * real, count);
         }
         return;
     }

@@ -36,8 +36,7 @@ typedef short half8 __attribute__((vector_size(16)));
 typedef float float8 __attribute__((vector_size(32)));
 typedef unsigned short ushort8 __attribute__((vector_size(16)));
 typedef unsigned uint8 __attribute__((vector_size(32)));
-BB_INLINE int64_t read_many_f16(R *result, const char *data, int64_t count)
-{
+BB_INLINE int64_t read_many_f16(R *result, const char *data, int64_t count) {
     int64_t k = 0;
     for (; k + 8 <= count; k += 8) {
         half8 h;
@@ -47,8 +46,7 @@ BB_INLINE int64_t read_many_f16(R *result, const char *data, int64_t count)
     }
     return k;
 }
-BB_INLINE int64_t read_many_bf16(R *result, const char *data, int64_t count)
-{
+BB_INLINE int64_t read_many_bf16(R *result, const char *data, int64_t count) {
     int64_t k = 0;
     for (; k + 8 <= count; k += 8) {
         ushort8 h;
@@ -58,8 +56,7 @@ BB_INLINE int64_t read_many_bf16(R *result, const char *data, int64_t count)
     }
     return k;
 }
-BB_INLINE int64_t write_many_f16(char *data, const R *source, int64_t count)
-{
+BB_INLINE int64_t write_many_f16(char *data, const R *source, int64_t count) {
     int64_t k = 0;
     for (; k + 8 <= count; k += 8) {
         float8 f;
@@ -89,34 +86,32 @@ BB_INLINE int64_t write_many_f16(char *data, const R *source, int64_t count)
 #define write_many_f64(data, source, count) COPY_f64(data, source, count)
 #define write_many_i64(data, source, count) 0
 
-#define STORAGE(type)                                                                     \
-    static void read_##type(void *result, const char *data, int64_t step, int64_t count)  \
-    {                                                                                     \
-        R *r = result;                                                                    \
-        int64_t k = 0;                                                                    \
-        if (step == (int64_t)sizeof(type)) {                                              \
-            k = read_many_##type(r, data, count);                                         \
-            for (; k < count; k++) {                                                      \
-                type x;                                                                   \
-                memcpy(&x, data + k * (int64_t)sizeof x, sizeof x);                       \
-                r[k] = from_##type(x);                                                    \
-            }                                                                             \
-        }                                                                                 \
-        for (data += k * step; k < count; k++, data += step) {                            \
-            type x;                                                                       \
-            memcpy(&x, data, sizeof x);                                                   \
-            r[k] = from_##type(x);                                                        \
-        }                                                                                 \
-    }                                                                                     \
-    static void write_##type(char *data, int64_t step, const void *source, int64_t count) \
-    {                                                                                     \
-        const R *s = source;                                                              \
-        int64_t k = 0;                                                                    \
-        if (step == (int64_t)sizeof(type)) k = write_many_##type(data, s, count);         \
-        for (data += k * step; k < count; k++, data += step) {                            \
-            const type x = to_##type(s[k]);                                               \
-            memcpy(data, &x, sizeof x);                                                   \
-        }                                                                                 \
+#define STORAGE(type)                                                                                                  \
+    static void read_##type(void *result, const char *data, int64_t step, int64_t count) {                             \
+        R *r = result;                                                                                                 \
+        int64_t k = 0;                                                                                                 \
+        if (step == (int64_t)sizeof(type)) {                                                                           \
+            k = read_many_##type(r, data, count);                                                                      \
+            for (; k < count; k++) {                                                                                   \
+                type x;                                                                                                \
+                memcpy(&x, data + k * (int64_t)sizeof x, sizeof x);                                                    \
+                r[k] = from_##type(x);                                                                                 \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (data += k * step; k < count; k++, data += step) {                                                         \
+            type x;                                                                                                    \
+            memcpy(&x, data, sizeof x);                                                                                \
+            r[k] = from_##type(x);                                                                                     \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void write_##type(char *data, int64_t step, const void *source, int64_t count) {                            \
+        const R *s = source;                                                                                           \
+        int64_t k = 0;                                                                                                 \
+        if (step == (int64_t)sizeof(type)) k = write_many_##type(data, s, count);                                      \
+        for (data += k * step; k < count; k++, data += step) {                                                         \
+            const type x = to_##type(s[k]);                                                                            \
+            memcpy(data, &x, sizeof x);                                                                                \
+        }                                                                                                              \
     }
 STORAGE(f16)
 STORAGE(bf16)
@@ -135,16 +130,14 @@ typedef I quad_index __attribute__((vector_size(16)));
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (quad_index){__VA_ARGS__})
 #endif
-BB_INLINE quad quad_at(const R *p)
-{
+BB_INLINE quad quad_at(const R *p) {
     quad q;
     memcpy(&q, p, sizeof q);
     return q;
 }
 BB_INLINE void put_quad(R *p, quad q) { memcpy(p, &q, sizeof q); }
 
-BB_INLINE void transpose_square(R *result, int64_t stride, const R *source, int64_t row_step)
-{
+BB_INLINE void transpose_square(R *result, int64_t stride, const R *source, int64_t row_step) {
     const quad a = quad_at(source), b = quad_at(source + row_step);
 #if BB_DOUBLE
     put_quad(result, SHUFFLE(a, b, 0, 2));
@@ -162,8 +155,7 @@ BB_INLINE void transpose_square(R *result, int64_t stride, const R *source, int6
 
 /* Compact components at once: few streams, no square would be full. */
 BB_INLINE void transpose_few(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows,
-                             const int dim)
-{
+                             const int dim) {
     for (int64_t r = 0; r < rows; r++, source += row_step) {
         for (int d = 0; d < dim; d++) {
             result[d * stride + r] = source[d];
@@ -173,8 +165,7 @@ BB_INLINE void transpose_few(R *result, int64_t stride, const R *source, int64_t
 
 #if !BB_DOUBLE
 /* Four compact rows of two or three floats at a time; returns how many rows were done. */
-static int64_t transpose_pairs(R *result, int64_t stride, const R *source, int64_t rows)
-{
+static int64_t transpose_pairs(R *result, int64_t stride, const R *source, int64_t rows) {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4, source += 8) {
         const quad a = quad_at(source), b = quad_at(source + 4);
@@ -185,13 +176,11 @@ static int64_t transpose_pairs(R *result, int64_t stride, const R *source, int64
 }
 
 /* xyzx yzxy zxyz: two numbers of each component from the first half, two from the second. */
-static int64_t transpose_triples(R *result, int64_t stride, const R *source, int64_t rows)
-{
+static int64_t transpose_triples(R *result, int64_t stride, const R *source, int64_t rows) {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4, source += 12) {
         const quad a = quad_at(source), b = quad_at(source + 4), c = quad_at(source + 8);
-        const quad x = SHUFFLE(b, c, 2, 2, 5, 5), y = SHUFFLE(a, b, 1, 1, 4, 4),
-                   z = SHUFFLE(a, b, 2, 2, 5, 5);
+        const quad x = SHUFFLE(b, c, 2, 2, 5, 5), y = SHUFFLE(a, b, 1, 1, 4, 4), z = SHUFFLE(a, b, 2, 2, 5, 5);
         put_quad(result + r, SHUFFLE(a, x, 0, 3, 4, 6));
         put_quad(result + stride + r, SHUFFLE(y, SHUFFLE(b, c, 3, 3, 6, 6), 0, 2, 4, 6));
         put_quad(result + 2 * stride + r, SHUFFLE(z, c, 0, 2, 4, 7));
@@ -205,9 +194,7 @@ static int64_t transpose_triples(R *result, int64_t stride, const R *source, int
 
 /* PASS components at a time: more streams of writes would fall onto the same sets of the cache where stride
  * is a power of 2. */
-static void transpose_many(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows,
-                           int64_t dim)
-{
+static void transpose_many(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows, int64_t dim) {
     const int64_t whole_rows = rows / Q * Q;
     int64_t first = 0;
     for (; first + Q <= dim; first += PASS) {
@@ -231,9 +218,7 @@ static void transpose_many(R *result, int64_t stride, const R *source, int64_t r
     }
 }
 
-static void transpose(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows,
-                      int64_t dim)
-{
+static void transpose(void *result, int64_t stride, const void *source, int64_t row_step, int64_t rows, int64_t dim) {
     R *to = result;
     const R *from = source;
     int64_t done = 0;

@@ -72,10 +72,10 @@ void bbi_sha256_finish(bbi_sha256 *hash, uint8_t digest[32]);
 /* Stores the message and returns code; the second adds to the stored message and returns its code. */
 bb_status bbi_fail(bb_status code, const char *format, ...) BBI_PRINTF(2, 3);
 bb_status bbi_fail_append(const char *format, ...) BBI_PRINTF(1, 2);
-#define BBI_FORWARD(expression)                       \
-    do {                                              \
-        bb_status bbi_status_ = (expression);         \
-        if (bbi_status_ != BB_OK) return bbi_status_; \
+#define BBI_FORWARD(expression)                                                                                        \
+    do {                                                                                                               \
+        bb_status bbi_status_ = (expression);                                                                          \
+        if (bbi_status_ != BB_OK) return bbi_status_;                                                                  \
     } while (0)
 
 /* ---- debug.c: BENBEN_DEBUG letters; nothing is written unless that variable or the caller asks ---- */
@@ -132,8 +132,8 @@ void bbi_library_close(void *library);
 /* 0 baseline, 1 AVX2+FMA+F16C, 2 AVX-512 F+DQ+BW+VL as well: what CPU and operating system allow. Other
  * machines: 0. */
 int bbi_cpu_level(void);
-int64_t bbi_cache_size(int level); /* data cache of level 1, 2 or 3 in bytes; a sane guess where unknown */
-const char *bbi_cpu_identity(void); /* what -march=native depends on, for cache keys */
+int64_t bbi_cache_size(int level);     /* data cache of level 1, 2 or 3 in bytes; a sane guess where unknown */
+const char *bbi_cpu_identity(void);    /* what -march=native depends on, for cache keys */
 void bbi_cpu_describe(bbi_text *text); /* what the operating system says of a processor without cpuid */
 
 /* ---- os_posix_process.c, os_windows.c: programs ---- */
@@ -164,8 +164,8 @@ int bbi_path_resolve(const char *path, char *resolved, size_t size); /* absolute
 int bbi_folder_make(const char *path);    /* with its parents, for this user only; existing ones are fine */
 int bbi_folder_private(const char *path); /* 0: ours, no symbolic link, writable by us and by nobody else */
 /* Calls visit for every regular file of a folder; a non-zero answer stops. */
-int bbi_folder_list(const char *path,
-                    int (*visit)(void *user, const char *name, const bbi_file_status *status), void *user);
+int bbi_folder_list(const char *path, int (*visit)(void *user, const char *name, const bbi_file_status *status),
+                    void *user);
 /* New, private, under TMPDIR (else /tmp, ...). When the process ends while one exists, it is removed on the
  * way out, and programs still running are told to stop. */
 int bbi_folder_temporary(char *path, size_t size);

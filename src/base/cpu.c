@@ -25,9 +25,7 @@ static registers cpuid(unsigned leaf, unsigned subleaf) {
     return r;
 }
 
-static bool bit(unsigned word, int k) {
-    return word >> k & 1;
-}
+static bool bit(unsigned word, int k) { return word >> k & 1; }
 
 /* Register state that the operating system saves: XCR0, read with xgetbv once cpuid says that xgetbv
  * exists. */
@@ -55,8 +53,7 @@ static int64_t find_cache_size(int level) {
         unsigned type = r.a & 31; /* 1 data, 2 instruction, 3 unified */
         if (type == 0) break;
         if (type != 2 && (int)(r.a >> 5 & 7) == level)
-            return (int64_t)((r.b >> 22) + 1) * ((r.b >> 12 & 1023) + 1) * ((r.b & 4095) + 1) *
-                   ((int64_t)r.c + 1);
+            return (int64_t)((r.b >> 22) + 1) * ((r.b >> 12 & 1023) + 1) * ((r.b & 4095) + 1) * ((int64_t)r.c + 1);
     }
     return 0;
 }
@@ -65,26 +62,21 @@ static int64_t find_cache_size(int level) {
 static void describe(bbi_text *text) {
     registers leaf1 = cpuid(1, 0), leaf7 = cpuid(7, 0), ext = cpuid(0x80000001, 0);
     registers vendor = cpuid(0, 0);
-    bbi_text_add(text, "x86 %08x%08x%08x %08x %08x.%08x", vendor.b, vendor.d, vendor.c, leaf1.a, leaf1.c,
-                 leaf1.d);
+    bbi_text_add(text, "x86 %08x%08x%08x %08x %08x.%08x", vendor.b, vendor.d, vendor.c, leaf1.a, leaf1.c, leaf1.d);
     bbi_text_add(text, " %08x.%08x.%08x", leaf7.b, leaf7.c, leaf7.d);
     bbi_text_add(text, " %08x.%08x", cpuid(7, 1).a, cpuid(7, 1).d);
     bbi_text_add(text, " %08x.%08x %08x", ext.c, ext.d, cpuid(0x80000008, 0).b);
     bbi_text_add(text, " %08x %08x", cpuid(0xd, 1).a, saved_state(leaf1));
 }
 #else
-static int find_level(void) {
-    return 0;
-}
+static int find_level(void) { return 0; }
 
 static int64_t find_cache_size(int level) {
     (void)level;
     return 0;
 }
 
-static void describe(bbi_text *text) {
-    bbi_cpu_describe(text);
-}
+static void describe(bbi_text *text) { bbi_cpu_describe(text); }
 #endif
 
 int bbi_cpu_level(void) {

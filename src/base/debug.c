@@ -30,9 +30,7 @@ static unsigned active_letters(void) {
     return bits | atomic_load_explicit(&caller_letters, memory_order_relaxed);
 }
 
-bool bbi_debug(char letter) {
-    return letter >= 'a' && letter <= 'z' && (active_letters() >> (letter - 'a') & 1);
-}
+bool bbi_debug(char letter) { return letter >= 'a' && letter <= 'z' && (active_letters() >> (letter - 'a') & 1); }
 
 void bbi_set_log(const char *letters, bbi_log_callback callback, void *user) {
     atomic_store(&log_callback, (bbi_log_callback)0);

@@ -23,8 +23,7 @@ static void add_at(size_t start, const char *format, va_list arguments) {
     message[start + size - 1] = '\0';
     if (!cut) return;
     size_t end = MESSAGE_SIZE - 4;
-    while (end > 0 && ((unsigned char)message[end] & 0xc0) == 0x80)
-        end--; /* never cut inside a UTF-8 character */
+    while (end > 0 && ((unsigned char)message[end] & 0xc0) == 0x80) end--; /* never cut inside a UTF-8 character */
     memcpy(message + end, "...", 4);
 }
 
@@ -45,9 +44,7 @@ bb_status bbi_fail_append(const char *format, ...) {
     return message_code;
 }
 
-const char *bb_last_error(void) {
-    return message;
-}
+const char *bb_last_error(void) { return message; }
 
 void bb_clear_error(void) {
     message[0] = '\0';
@@ -56,7 +53,7 @@ void bb_clear_error(void) {
 
 const char *bb_status_text(bb_status status) {
     switch (status) {
-#define ERROR(name, value, text) \
+#define ERROR(name, value, text)                                                                                       \
     case name: return text;
 #include "error.def"
 #undef ERROR

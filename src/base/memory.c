@@ -14,7 +14,8 @@ static _Atomic int64_t live_allocations;
 
 static bool allocation_permitted(void) {
     int64_t left = atomic_load_explicit(&allocations_left, memory_order_relaxed);
-    while (left > 0 && !atomic_compare_exchange_weak(&allocations_left, &left, left - 1)) {}
+    while (left > 0 && !atomic_compare_exchange_weak(&allocations_left, &left, left - 1)) {
+    }
     return left != 0;
 }
 
@@ -23,9 +24,7 @@ static void *counted(void *pointer) {
     return pointer;
 }
 
-void *bbi_alloc(size_t size) {
-    return allocation_permitted() ? counted(malloc(size ? size : 1)) : NULL;
-}
+void *bbi_alloc(size_t size) { return allocation_permitted() ? counted(malloc(size ? size : 1)) : NULL; }
 
 void *bbi_calloc(size_t count, size_t size) {
     if (count == 0 || size == 0) count = size = 1;
@@ -69,26 +68,18 @@ char *bbi_strdup(const char *string) {
     return copy;
 }
 
-void bbi_fail_allocations_after(int64_t count) {
-    atomic_store(&allocations_left, count);
-}
+void bbi_fail_allocations_after(int64_t count) { atomic_store(&allocations_left, count); }
 
-int64_t bbi_live_allocations(void) {
-    return atomic_load(&live_allocations);
-}
+int64_t bbi_live_allocations(void) { return atomic_load(&live_allocations); }
 
 struct bbi_arena_chunk {
     struct bbi_arena_chunk *next;
     size_t used, size; /* of the bytes that follow the header */
 };
 
-static size_t round_up(size_t size) {
-    return (size + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
-}
+static size_t round_up(size_t size) { return (size + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1); }
 
-static char *chunk_bytes(struct bbi_arena_chunk *chunk) {
-    return (char *)chunk + round_up(sizeof *chunk);
-}
+static char *chunk_bytes(struct bbi_arena_chunk *chunk) { return (char *)chunk + round_up(sizeof *chunk); }
 
 void *bbi_arena_alloc(bbi_arena *arena, size_t size) {
     if (size > SIZE_MAX / 4) return NULL;

@@ -40,13 +40,9 @@ void bbi_mutex_free(bbi_mutex *mutex) {
     bbi_free(mutex);
 }
 
-void bbi_mutex_lock(bbi_mutex *mutex) {
-    pthread_mutex_lock(&mutex->lock);
-}
+void bbi_mutex_lock(bbi_mutex *mutex) { pthread_mutex_lock(&mutex->lock); }
 
-void bbi_mutex_unlock(bbi_mutex *mutex) {
-    pthread_mutex_unlock(&mutex->lock);
-}
+void bbi_mutex_unlock(bbi_mutex *mutex) { pthread_mutex_unlock(&mutex->lock); }
 
 struct bbi_condition {
     pthread_cond_t queue;
@@ -71,9 +67,7 @@ void bbi_condition_wait(bbi_condition *condition, bbi_mutex *mutex) {
     pthread_cond_wait(&condition->queue, &mutex->lock);
 }
 
-void bbi_condition_wake_all(bbi_condition *condition) {
-    pthread_cond_broadcast(&condition->queue);
-}
+void bbi_condition_wake_all(bbi_condition *condition) { pthread_cond_broadcast(&condition->queue); }
 
 static struct {
     pthread_mutex_t lock;
@@ -84,8 +78,7 @@ static struct {
     {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
     {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER},
 };
-_Static_assert(sizeof global_monitor / sizeof *global_monitor == 4 && BBI_GLOBAL_COUNT == 4,
-               "one row per monitor");
+_Static_assert(sizeof global_monitor / sizeof *global_monitor == 4 && BBI_GLOBAL_COUNT == 4, "one row per monitor");
 
 static pthread_once_t fork_handlers = PTHREAD_ONCE_INIT;
 
@@ -105,26 +98,20 @@ static void after_fork_in_child(void) {
     }
 }
 
-static void install_fork_handlers(void) {
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
+static void install_fork_handlers(void) { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
 
 void bbi_global_lock(bbi_global monitor) {
     pthread_once(&fork_handlers, install_fork_handlers);
     pthread_mutex_lock(&global_monitor[monitor].lock);
 }
 
-void bbi_global_unlock(bbi_global monitor) {
-    pthread_mutex_unlock(&global_monitor[monitor].lock);
-}
+void bbi_global_unlock(bbi_global monitor) { pthread_mutex_unlock(&global_monitor[monitor].lock); }
 
 void bbi_global_wait(bbi_global monitor) {
     pthread_cond_wait(&global_monitor[monitor].queue, &global_monitor[monitor].lock);
 }
 
-void bbi_global_wake_all(bbi_global monitor) {
-    pthread_cond_broadcast(&global_monitor[monitor].queue);
-}
+void bbi_global_wake_all(bbi_global monitor) { pthread_cond_broadcast(&global_monitor[monitor].queue); }
 
 /* ---- threads ---- */
 
@@ -151,8 +138,7 @@ static void pin_library(void) {
     void (*function)(void) = pin_library;
     void *self;
     memcpy(&self, &function, sizeof self);
-    if (dladdr(self, &info) && info.dli_fname)
-        (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    if (dladdr(self, &info) && info.dli_fname) (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 bbi_thread *bbi_thread_start(void (*function)(void *), void *argument) {
@@ -197,9 +183,7 @@ int bbi_cpu_count(void) {
     return count < 1 ? 1 : (int)count;
 }
 
-int64_t bbi_process_id(void) {
-    return getpid();
-}
+int64_t bbi_process_id(void) { return getpid(); }
 
 /* ---- clock, memory, environment ---- */
 
@@ -209,14 +193,13 @@ double bbi_seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-int64_t bbi_wall_seconds(void) {
-    return (int64_t)time(NULL);
-}
+int64_t bbi_wall_seconds(void) { return (int64_t)time(NULL); }
 
 void bbi_sleep(double seconds) {
     if (!(seconds > 0)) return;
     struct timespec left = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    while (nanosleep(&left, &left) != 0 && errno == EINTR) {}
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
 }
 
 int64_t bbi_peak_memory(void) {
@@ -242,8 +225,7 @@ void bbi_cpu_describe(bbi_text *text) {
         static const char *const kept[] = {"CPU ", "Features", "isa", "cpu", "model name", "flags"};
         if (line[0] == '\n') break; /* the first processor speaks for all */
         for (size_t k = 0; k < sizeof kept / sizeof *kept; k++)
-            if (!strncmp(line, kept[k], strlen(kept[k])) && !strstr(line, "MHz"))
-                bbi_text_add(text, "%s", line);
+            if (!strncmp(line, kept[k], strlen(kept[k])) && !strstr(line, "MHz")) bbi_text_add(text, "%s", line);
     }
     if (file) fclose(file);
     if (!text->length) bbi_text_add(text, "unknown processor");
@@ -260,13 +242,9 @@ static void *open_library(const char *path, const char **error) {
     return library;
 }
 
-void *bbi_library_open(const char *path, const char **error) {
-    return open_library(path, error);
-}
+void *bbi_library_open(const char *path, const char **error) { return open_library(path, error); }
 
-void *bbi_library_symbol(void *library, const char *name) {
-    return dlsym(library, name);
-}
+void *bbi_library_symbol(void *library, const char *name) { return dlsym(library, name); }
 
 void bbi_library_close(void *library) {
     if (library) dlclose(library);

@@ -41,8 +41,7 @@ void bbi_leftover_done(const char *path, int child) {
     bbi_global_lock(BBI_GLOBAL_EXIT);
     for (int k = 0; k < LEFTOVERS; k++) {
         struct leftover *entry = &leftovers[k];
-        if (entry->owner == self && entry->child == child && !strcmp(entry->path, path ? path : ""))
-            entry->owner = 0;
+        if (entry->owner == self && entry->child == child && !strcmp(entry->path, path ? path : "")) entry->owner = 0;
     }
     bbi_global_unlock(BBI_GLOBAL_EXIT);
 }
@@ -63,8 +62,7 @@ __attribute__((destructor)) static void clear_leftovers(void) {
         if (attempt > 0) bbi_sleep(5e-3);
         left = 0;
         for (int k = 0; k < count; k++)
-            if (mine[k].path[0] && access(mine[k].path, F_OK) == 0 && bbi_folder_remove(mine[k].path) != 0)
-                left++;
+            if (mine[k].path[0] && access(mine[k].path, F_OK) == 0 && bbi_folder_remove(mine[k].path) != 0) left++;
     }
 }
 #else

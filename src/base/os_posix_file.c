@@ -90,8 +90,7 @@ static int write_all(int descriptor, const char *bytes, size_t length) {
 /* A file size limit answers a write with SIGXFSZ, which would end the host: ask first. */
 static bool within_file_limit(size_t length) {
     struct rlimit limit;
-    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-           length <= limit.rlim_cur;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || length <= limit.rlim_cur;
 }
 
 int bbi_file_write(const char *path, const void *bytes, size_t length, bool durable) {
@@ -111,13 +110,9 @@ int bbi_file_write(const char *path, const void *bytes, size_t length, bool dura
     return failed;
 }
 
-int bbi_file_touch(const char *path) {
-    return utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
-}
+int bbi_file_touch(const char *path) { return utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno; }
 
-int bbi_file_remove(const char *path) {
-    return unlink(path) == 0 ? 0 : errno;
-}
+int bbi_file_remove(const char *path) { return unlink(path) == 0 ? 0 : errno; }
 
 int bbi_path_resolve(const char *path, char *resolved, size_t size) {
     char *real = realpath(path, NULL); /* the C library's own memory */
@@ -157,8 +152,8 @@ int bbi_folder_private(const char *path) {
     return failed;
 }
 
-int bbi_folder_list(const char *path,
-                    int (*visit)(void *user, const char *name, const bbi_file_status *status), void *user) {
+int bbi_folder_list(const char *path, int (*visit)(void *user, const char *name, const bbi_file_status *status),
+                    void *user) {
     DIR *folder = opendir(path);
     if (!folder) return errno;
     int stopped = 0;
@@ -193,8 +188,7 @@ int bbi_folder_remove(const char *path) {
     DIR *folder = opendir(path);
     if (!folder) return errno;
     for (struct dirent *entry; (entry = readdir(folder));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            unlinkat(dirfd(folder), entry->d_name, 0);
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) unlinkat(dirfd(folder), entry->d_name, 0);
     closedir(folder);
     if (rmdir(path) != 0) return errno;
     bbi_leftover_done(path, 0);

@@ -52,8 +52,7 @@ static int add_actions(posix_spawn_file_actions_t *actions, const char *director
  * process group of its own: Ctrl-C in the host's terminal does not kill a compile whose result is still
  * wanted. */
 static int add_attributes(posix_spawnattr_t *attributes) {
-    static const int reset[] = {SIGCHLD, SIGPIPE, SIGINT,  SIGQUIT, SIGTERM,
-                                SIGHUP,  SIGALRM, SIGXFSZ, SIGXCPU};
+    static const int reset[] = {SIGCHLD, SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGXFSZ, SIGXCPU};
     sigset_t defaults, none;
     sigemptyset(&none);
     sigemptyset(&defaults);

@@ -28,17 +28,11 @@ bbi_mutex *bbi_mutex_new(void) {
     return mutex;
 }
 
-void bbi_mutex_free(bbi_mutex *mutex) {
-    bbi_free(mutex);
-}
+void bbi_mutex_free(bbi_mutex *mutex) { bbi_free(mutex); }
 
-void bbi_mutex_lock(bbi_mutex *mutex) {
-    AcquireSRWLockExclusive(&mutex->lock);
-}
+void bbi_mutex_lock(bbi_mutex *mutex) { AcquireSRWLockExclusive(&mutex->lock); }
 
-void bbi_mutex_unlock(bbi_mutex *mutex) {
-    ReleaseSRWLockExclusive(&mutex->lock);
-}
+void bbi_mutex_unlock(bbi_mutex *mutex) { ReleaseSRWLockExclusive(&mutex->lock); }
 
 struct bbi_condition {
     CONDITION_VARIABLE queue;
@@ -50,17 +44,13 @@ bbi_condition *bbi_condition_new(void) {
     return condition;
 }
 
-void bbi_condition_free(bbi_condition *condition) {
-    bbi_free(condition);
-}
+void bbi_condition_free(bbi_condition *condition) { bbi_free(condition); }
 
 void bbi_condition_wait(bbi_condition *condition, bbi_mutex *mutex) {
     SleepConditionVariableSRW(&condition->queue, &mutex->lock, INFINITE, 0);
 }
 
-void bbi_condition_wake_all(bbi_condition *condition) {
-    WakeAllConditionVariable(&condition->queue);
-}
+void bbi_condition_wake_all(bbi_condition *condition) { WakeAllConditionVariable(&condition->queue); }
 
 /* All zero is the initial state of both, as SRWLOCK_INIT and CONDITION_VARIABLE_INIT say. */
 static struct {
@@ -68,21 +58,15 @@ static struct {
     CONDITION_VARIABLE queue;
 } global_monitor[BBI_GLOBAL_COUNT];
 
-void bbi_global_lock(bbi_global monitor) {
-    AcquireSRWLockExclusive(&global_monitor[monitor].lock);
-}
+void bbi_global_lock(bbi_global monitor) { AcquireSRWLockExclusive(&global_monitor[monitor].lock); }
 
-void bbi_global_unlock(bbi_global monitor) {
-    ReleaseSRWLockExclusive(&global_monitor[monitor].lock);
-}
+void bbi_global_unlock(bbi_global monitor) { ReleaseSRWLockExclusive(&global_monitor[monitor].lock); }
 
 void bbi_global_wait(bbi_global monitor) {
     SleepConditionVariableSRW(&global_monitor[monitor].queue, &global_monitor[monitor].lock, INFINITE, 0);
 }
 
-void bbi_global_wake_all(bbi_global monitor) {
-    WakeAllConditionVariable(&global_monitor[monitor].queue);
-}
+void bbi_global_wake_all(bbi_global monitor) { WakeAllConditionVariable(&global_monitor[monitor].queue); }
 
 /* ---- threads ---- */
 
@@ -136,9 +120,7 @@ int bbi_cpu_count(void) {
     return info.dwNumberOfProcessors < 1 ? 1 : (int)info.dwNumberOfProcessors;
 }
 
-int64_t bbi_process_id(void) {
-    return (int64_t)GetCurrentProcessId();
-}
+int64_t bbi_process_id(void) { return (int64_t)GetCurrentProcessId(); }
 
 /* ---- clock, memory, environment ---- */
 
@@ -149,9 +131,7 @@ double bbi_seconds(void) {
     return (double)ticks.QuadPart / (double)frequency.QuadPart;
 }
 
-int64_t bbi_wall_seconds(void) {
-    return (int64_t)time(NULL);
-}
+int64_t bbi_wall_seconds(void) { return (int64_t)time(NULL); }
 
 void bbi_sleep(double seconds) {
     if (seconds > 0) Sleep((DWORD)(1e3 * seconds + 0.5));
@@ -163,9 +143,7 @@ int64_t bbi_peak_memory(void) {
     return (int64_t)counters.PeakWorkingSetSize;
 }
 
-const char *bbi_environment(const char *name) {
-    return getenv(name);
-}
+const char *bbi_environment(const char *name) { return getenv(name); }
 
 void bbi_cpu_describe(bbi_text *text) {
     const char *identifier = getenv("PROCESSOR_IDENTIFIER");

@@ -78,14 +78,12 @@ static bool start(wchar_t *line, const wchar_t *directory, HANDLE log_end, PROCE
     SIZE_T size = 0;
     InitializeProcThreadAttributeList(NULL, 1, 0, &size);
     startup.lpAttributeList = bbi_alloc(size);
-    bool started =
-        startup.lpAttributeList && InitializeProcThreadAttributeList(startup.lpAttributeList, 1, 0, &size);
+    bool started = startup.lpAttributeList && InitializeProcThreadAttributeList(startup.lpAttributeList, 1, 0, &size);
     if (started) {
         DWORD flags = CREATE_NO_WINDOW | EXTENDED_STARTUPINFO_PRESENT;
-        started = UpdateProcThreadAttribute(startup.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
-                                            &log_end, sizeof log_end, NULL, NULL) &&
-                  CreateProcessW(NULL, line, NULL, NULL, TRUE, flags, NULL, directory, &startup.StartupInfo,
-                                 process);
+        started = UpdateProcThreadAttribute(startup.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &log_end,
+                                            sizeof log_end, NULL, NULL) &&
+                  CreateProcessW(NULL, line, NULL, NULL, TRUE, flags, NULL, directory, &startup.StartupInfo, process);
         DeleteProcThreadAttributeList(startup.lpAttributeList);
     }
     bbi_free(startup.lpAttributeList);
@@ -97,8 +95,7 @@ bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_t
     bbi_text line = {0};
     for (int k = 0; argv[k]; k++) quote(&line, argv[k]);
     wchar_t folder[BBI_PATH_SIZE], *wide = bbi_alloc((line.length + 1) * sizeof *wide);
-    int size =
-        line.failed || !wide ? 0 : MultiByteToWideChar(CP_UTF8, 0, line.data, -1, wide, (int)line.length + 1);
+    int size = line.failed || !wide ? 0 : MultiByteToWideChar(CP_UTF8, 0, line.data, -1, wide, (int)line.length + 1);
     bbi_text_free(&line);
     SECURITY_ATTRIBUTES inherited = {.nLength = sizeof inherited, .bInheritHandle = TRUE};
     HANDLE read_end, write_end;
@@ -113,8 +110,7 @@ bb_status bbi_run_program(const char *const argv[], const char *directory, bbi_t
         CloseHandle(read_end);
     }
     bbi_free(wide);
-    if (!started)
-        return bbi_fail(BB_SYSTEM, "program %s cannot be started (error %lu)", argv[0], GetLastError());
+    if (!started) return bbi_fail(BB_SYSTEM, "program %s cannot be started (error %lu)", argv[0], GetLastError());
     DWORD code;
     WaitForSingleObject(process.hProcess, INFINITE);
     if (GetExitCodeProcess(process.hProcess, &code)) *exit_code = (int)(code & 0x7fffffff);
@@ -203,8 +199,7 @@ int bbi_file_touch(const char *path) {
     FILETIME now;
     if (!bbi_wide_path(path, wide)) return EINVAL;
     DWORD share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
-    HANDLE file =
-        CreateFileW(wide, FILE_WRITE_ATTRIBUTES, share, NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    HANDLE file = CreateFileW(wide, FILE_WRITE_ATTRIBUTES, share, NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
     if (file == INVALID_HANDLE_VALUE) return last_error();
     GetSystemTimeAsFileTime(&now);
     int failed = SetFileTime(file, NULL, NULL, &now) ? 0 : last_error();
@@ -258,8 +253,8 @@ int bbi_folder_private(const char *path) {
     return is_folder(wide, false) ? 0 : EPERM;
 }
 
-int bbi_folder_list(const char *path,
-                    int (*visit)(void *user, const char *name, const bbi_file_status *status), void *user) {
+int bbi_folder_list(const char *path, int (*visit)(void *user, const char *name, const bbi_file_status *status),
+                    void *user) {
     char pattern[BBI_PATH_SIZE], name[BBI_PATH_SIZE];
     wchar_t wide[BBI_PATH_SIZE];
     WIN32_FIND_DATAW found;
@@ -283,11 +278,10 @@ int bbi_folder_temporary(char *path, size_t size) {
     wchar_t base[BBI_PATH_SIZE], wide[BBI_PATH_SIZE];
     char narrow[BBI_PATH_SIZE];
     DWORD length = GetTempPathW(BBI_PATH_SIZE, base);
-    if (length == 0 || length >= BBI_PATH_SIZE || !bbi_narrow_path(base, narrow, sizeof narrow))
-        return ENOENT;
+    if (length == 0 || length >= BBI_PATH_SIZE || !bbi_narrow_path(base, narrow, sizeof narrow)) return ENOENT;
     for (int attempt = 0; attempt < 100; attempt++) {
-        int used = snprintf(path, size, "%sbenben-%lu-%u", narrow, GetCurrentProcessId(),
-                            atomic_fetch_add(&counter, 1));
+        int used =
+            snprintf(path, size, "%sbenben-%lu-%u", narrow, GetCurrentProcessId(), atomic_fetch_add(&counter, 1));
         if (used < 0 || (size_t)used >= size || !bbi_wide_path(path, wide)) return ENAMETOOLONG;
         if (CreateDirectoryW(wide, NULL)) return 0;
         if (GetLastError() != ERROR_ALREADY_EXISTS) return last_error();
@@ -306,8 +300,7 @@ static int remove_visited(void *user, const char *name, const bbi_file_status *s
 int bbi_folder_remove(const char *path) {
     char folder[BBI_PATH_SIZE];
     wchar_t wide[BBI_PATH_SIZE];
-    if (snprintf(folder, sizeof folder, "%s", path) >= BBI_PATH_SIZE || !bbi_wide_path(path, wide))
-        return EINVAL;
+    if (snprintf(folder, sizeof folder, "%s", path) >= BBI_PATH_SIZE || !bbi_wide_path(path, wide)) return EINVAL;
     bbi_folder_list(path, remove_visited, folder);
     return RemoveDirectoryW(wide) ? 0 : last_error();
 }
@@ -324,8 +317,7 @@ bbi_file_lock *bbi_file_lock_take(const char *path, double timeout) {
     bbi_file_lock *lock = bbi_wide_path(path, wide) ? bbi_alloc(sizeof *lock) : NULL;
     if (!lock) return NULL;
     for (;;) {
-        lock->handle =
-            CreateFileW(wide, GENERIC_WRITE, 0, NULL, OPEN_ALWAYS, FILE_FLAG_DELETE_ON_CLOSE, NULL);
+        lock->handle = CreateFileW(wide, GENERIC_WRITE, 0, NULL, OPEN_ALWAYS, FILE_FLAG_DELETE_ON_CLOSE, NULL);
         if (lock->handle != INVALID_HANDLE_VALUE) return lock;
         if (last_error() != EACCES || bbi_seconds() >= deadline) break;
         bbi_sleep(5e-3);

@@ -6,9 +6,8 @@
 
 #include <math.h>
 
-#define BUILDER(name)                                                                                        \
-    static const bbi_node *name(bbi_context *c, const bbi_node *const *args, int narg, const int64_t *ints,  \
-                                int nint)
+#define BUILDER(name)                                                                                                  \
+    static const bbi_node *name(bbi_context *c, const bbi_node *const *args, int narg, const int64_t *ints, int nint)
 #define UNUSED (void)c, (void)args, (void)narg, (void)ints, (void)nint
 
 static const bbi_node *add(bbi_context *c, const bbi_node *a, const bbi_node *b) {
@@ -81,10 +80,8 @@ BUILDER(build_iota) {
 
 BUILDER(build_onehot) {
     UNUSED;
-    if (args[0]->dim == 1)
-        return bbi_op2(c, BBI_OP_eq, bbi_op1(c, BBI_OP_rint, args[0]), bbi_iota(c, ints[0]));
-    bbi_fail(BB_BAD_SHAPE, "onehot: the operand has dimension %lld; it must be a scalar",
-             (long long)args[0]->dim);
+    if (args[0]->dim == 1) return bbi_op2(c, BBI_OP_eq, bbi_op1(c, BBI_OP_rint, args[0]), bbi_iota(c, ints[0]));
+    bbi_fail(BB_BAD_SHAPE, "onehot: the operand has dimension %lld; it must be a scalar", (long long)args[0]->dim);
     return NULL;
 }
 
@@ -130,8 +127,7 @@ typedef struct integer_list {
 } integer_list;
 
 /* Lists arrive flattened, each as its length and its items. */
-static bool read_lists(const char *name, integer_list *list, int needed, int allowed, const int64_t *ints,
-                       int nint) {
+static bool read_lists(const char *name, integer_list *list, int needed, int allowed, const int64_t *ints, int nint) {
     int n = 0;
     for (int at = 0; at < nint; n++) {
         if (n == allowed || ints[at] < 0 || ints[at] > MAX_AXES || ints[at] > nint - at - 1) {
@@ -159,8 +155,7 @@ static bool label_axes(const integer_list *list, int64_t *size, int64_t *la, int
     for (int64_t k = 0; k < db.count; k++) lb[k] = -1;
     for (int64_t k = 0; k < ca.count; k++) {
         int64_t i = ca.item[k], j = cb.item[k];
-        if (i < 0 || i >= da.count || j < 0 || j >= db.count || lb[j] >= 0 || da.item[i] != db.item[j])
-            return false;
+        if (i < 0 || i >= da.count || j < 0 || j >= db.count || lb[j] >= 0 || da.item[i] != db.item[j]) return false;
         lb[j] = la[i];
     }
     for (int64_t k = 0; k < db.count; k++) {
@@ -209,8 +204,7 @@ BUILDER(build_tensordot) {
     if (!read_lists("tensordot", list, 4, 5, ints, nint)) return NULL;
     spec.na = (int)list[0].count;
     spec.nb = (int)list[1].count;
-    if (label_axes(list, size, la, lb, &spec.nlabel) &&
-        place_axes(list, list[4].item != NULL, la, lb, &spec, lo)) {
+    if (label_axes(list, size, la, lb, &spec.nlabel) && place_axes(list, list[4].item != NULL, la, lb, &spec, lo)) {
         return bbi_contract(c, args[0], args[1], &spec);
     }
     bbi_fail(BB_BAD_SHAPE, "tensordot: contracted axes must exist, be distinct and have equal sizes, and the "
@@ -239,11 +233,10 @@ BUILDER(build_kron) {
     return bbi_contract(c, args[0], args[1], &(bbi_contraction){2 * n, n, n, 2 * n, size, la, lb, lo});
 }
 
-static const bbi_node *product(bbi_context *c, const bbi_node *matrix, const bbi_node *vector,
-                               bool transposed) {
+static const bbi_node *product(bbi_context *c, const bbi_node *matrix, const bbi_node *vector, bool transposed) {
     if (matrix->dim % vector->dim) {
-        bbi_fail(BB_BAD_SHAPE, "a matrix of %lld entries has no rows or columns of %lld",
-                 (long long)matrix->dim, (long long)vector->dim);
+        bbi_fail(BB_BAD_SHAPE, "a matrix of %lld entries has no rows or columns of %lld", (long long)matrix->dim,
+                 (long long)vector->dim);
         return NULL;
     }
     int64_t other = matrix->dim / vector->dim,
@@ -273,8 +266,7 @@ BUILDER(build_differencematrix) {
     UNUSED;
     const int64_t size[2] = {args[0]->dim, args[1]->dim}, row[1] = {0}, column[1] = {1}, both[2] = {0, 1};
     const bbi_node *a = bbi_contract(c, args[0], NULL, &(bbi_contraction){2, 1, 0, 2, size, row, NULL, both});
-    return sub(c, a,
-               bbi_contract(c, args[1], NULL, &(bbi_contraction){2, 1, 0, 2, size, column, NULL, both}));
+    return sub(c, a, bbi_contract(c, args[1], NULL, &(bbi_contraction){2, 1, 0, 2, size, column, NULL, both}));
 }
 
 BUILDER(build_symsqnorm) {
@@ -283,10 +275,9 @@ BUILDER(build_symsqnorm) {
     if (d <= INT32_MAX && args[0]->dim == d * d) {
         return bbi_op1(c, BBI_OP_sum, mul(c, args[1], product(c, args[0], args[1], false)));
     }
-    bbi_fail(
-        BB_BAD_SHAPE,
-        "symsqnorm: the matrix has %lld entries, the vector %lld; the matrix must have the square of that",
-        (long long)args[0]->dim, (long long)d);
+    bbi_fail(BB_BAD_SHAPE,
+             "symsqnorm: the matrix has %lld entries, the vector %lld; the matrix must have the square of that",
+             (long long)args[0]->dim, (long long)d);
     return NULL;
 }
 
@@ -301,8 +292,7 @@ BUILDER(build_weightedsqnorm) {
 /* ---- complex vectors ---- */
 static const bbi_node *complex_part(bbi_context *c, const bbi_node *a, int64_t part) {
     if (a->dim % 2 == 0) return bbi_slice(c, a, part, a->dim / 2, 2);
-    bbi_fail(BB_BAD_SHAPE,
-             "a complex operand has the odd dimension %lld; complex vectors interleave (re, im)",
+    bbi_fail(BB_BAD_SHAPE, "a complex operand has the odd dimension %lld; complex vectors interleave (re, im)",
              (long long)a->dim);
     return NULL;
 }
@@ -365,11 +355,10 @@ BUILDER(build_bspline) {
     const bbi_node *t = args[0], *x = args[1];
     int64_t degree = ints[0], intervals = t->dim - 1;
     if (x->dim != 1 || degree < 0 || degree > t->dim - 2) {
-        bbi_fail(
-            BB_BAD_SHAPE,
-            "bspline: %lld knots, a point of dimension %lld, degree %lld; degree + 2 knots or more, a scalar "
-            "and a degree >= 0 are needed",
-            (long long)t->dim, (long long)x->dim, (long long)degree);
+        bbi_fail(BB_BAD_SHAPE,
+                 "bspline: %lld knots, a point of dimension %lld, degree %lld; degree + 2 knots or more, a scalar "
+                 "and a degree >= 0 are needed",
+                 (long long)t->dim, (long long)x->dim, (long long)degree);
         return NULL;
     }
     const bbi_node *from = bbi_op2(c, BBI_OP_ge, x, bbi_slice(c, t, 0, intervals, 1));
@@ -409,8 +398,7 @@ BUILDER(build_softdtw_sqdist) {
         const bbi_node *xi = bbi_slice(c, x, i, 1, 1), *diagonal = NULL;
         for (int64_t j = 0; j < y->dim; j++) {
             const bbi_node *cost = bbi_op1(c, BBI_OP_square, sub(c, xi, bbi_slice(c, y, j, 1, 1)));
-            const bbi_node *above = i ? row[j] : NULL, *left = j ? row[j - 1] : NULL,
-                           *before = above ? above : left;
+            const bbi_node *above = i ? row[j] : NULL, *left = j ? row[j - 1] : NULL, *before = above ? above : left;
             if (i && j) before = soft_minimum(c, above, left, diagonal, gamma);
             row[j] = i || j ? add(c, cost, before) : cost;
             diagonal = above;
@@ -423,16 +411,14 @@ BUILDER(build_softdtw_sqdist) {
 /* ---- derivatives ---- */
 static bool is_variable(const bbi_node *x) {
     if (x->op == BBI_OP_VAR) return true;
-    bbi_fail(BB_BAD_ARGUMENT,
-             "the second operand must be a variable: derivatives are taken with respect to it");
+    bbi_fail(BB_BAD_ARGUMENT, "the second operand must be a variable: derivatives are taken with respect to it");
     return false;
 }
 
 BUILDER(build_grad) {
     UNUSED;
     const bbi_node *result;
-    if (!is_variable(args[1]) || bbi_vjp(c, args, args + 2, 1, args + 1, 1, true, &result) != BB_OK)
-        return NULL;
+    if (!is_variable(args[1]) || bbi_vjp(c, args, args + 2, 1, args + 1, 1, true, &result) != BB_OK) return NULL;
     return result;
 }
 
@@ -488,6 +474,4 @@ static bbi_builder *const builders[BBI_OP_COUNT] = {
 #include "op.def"
 };
 
-bbi_builder *bbi_builder_of(int op) {
-    return op >= 0 && op < BBI_OP_COUNT ? builders[op] : NULL;
-}
+bbi_builder *bbi_builder_of(int op) { return op >= 0 && op < BBI_OP_COUNT ? builders[op] : NULL; }

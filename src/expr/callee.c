@@ -6,8 +6,7 @@
 #include <string.h>
 
 static const bbi_composite_row composites[] = {
-#define COMPOSITE(name, alias, parameters, formulas, text, doc)                                              \
-    {name, alias, parameters, formulas, text, doc},
+#define COMPOSITE(name, alias, parameters, formulas, text, doc) {name, alias, parameters, formulas, text, doc},
 #include "reduce_macro.def"
 };
 
@@ -23,11 +22,8 @@ static const struct {
 static const struct {
     const char *text;
     uint8_t axis;
-} suffixes[] = {{"_ij", BBI_IJ},
-                {"_i", BBI_I},
-                {"_j", BBI_J},
-                {"_axis", BBI_AXIS_BOUND},
-                {"_Reduction", BBI_AXIS_NUMBER}};
+} suffixes[] = {
+    {"_ij", BBI_IJ}, {"_i", BBI_I}, {"_j", BBI_J}, {"_axis", BBI_AXIS_BOUND}, {"_Reduction", BBI_AXIS_NUMBER}};
 
 const bbi_composite_row *bbi_composite_info(int64_t row) {
     return row >= 0 && row < (int64_t)(sizeof composites / sizeof *composites) ? &composites[row] : NULL;
@@ -66,10 +62,8 @@ static bool resolve_reduction(bbi_syntax *call) {
         if (call->size <= tail || memcmp(call->name + call->size - tail, suffixes[k].text, tail)) continue;
         bool by_alias = suffixes[k].axis == BBI_AXIS_NUMBER;
         size_t stem = call->size - tail;
-        if (set(call, BBI_CALLEE_REDUCTION, find_reduction(call->name, stem, by_alias), suffixes[k].axis))
-            return true;
-        if (set(call, BBI_CALLEE_COMPOSITE, find_composite(call->name, stem, by_alias), suffixes[k].axis))
-            return true;
+        if (set(call, BBI_CALLEE_REDUCTION, find_reduction(call->name, stem, by_alias), suffixes[k].axis)) return true;
+        if (set(call, BBI_CALLEE_COMPOSITE, find_composite(call->name, stem, by_alias), suffixes[k].axis)) return true;
     }
     return false;
 }
@@ -108,17 +102,14 @@ bool bbi_find_internal_variable(const char *name, size_t length, int64_t *positi
     return false;
 }
 
-static int lower(char c) {
-    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c;
-}
+static int lower(char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c; }
 
 /* Levenshtein's distance by rows; names are at most BBI_MAX_NAME long. */
 int bbi_edit_distance(const char *a, size_t na, const char *b, size_t nb) {
     enum { FAR = 3 };
     unsigned char row[BBI_MAX_NAME + 1];
     if (na > BBI_MAX_NAME || nb > BBI_MAX_NAME || na > nb + FAR || nb > na + FAR) return FAR;
-    for (size_t k = 0; k <= nb; k++)
-        row[k] = (unsigned char)k;
+    for (size_t k = 0; k <= nb; k++) row[k] = (unsigned char)k;
     for (size_t i = 1; i <= na; i++) {
         unsigned diagonal = row[0];
         row[0] = (unsigned char)i;
@@ -163,8 +154,8 @@ void bbi_suggest_call(bbi_text *text, const char *name, size_t length) {
     const bbi_composite_row *row;
     bool short_name = find_reduction(name, length, false) >= 0 || find_composite(name, length, false) >= 0;
     if (short_name) {
-        bbi_text_add(text, ": a reduction names the axis it folds: %.*s_j, %.*s_i or %.*s_ij", (int)length,
-                     name, (int)length, name, (int)length, name);
+        bbi_text_add(text, ": a reduction names the axis it folds: %.*s_j, %.*s_i or %.*s_ij", (int)length, name,
+                     (int)length, name, (int)length, name);
         return;
     }
     for (int op = 0; op < BBI_OP_COUNT; op++) {
@@ -173,11 +164,9 @@ void bbi_suggest_call(bbi_text *text, const char *name, size_t length) {
         consider(&best, info->name, "");
         consider(&best, info->alias, "");
     }
-    for (size_t k = 0; k < sizeof specials / sizeof *specials; k++)
-        consider(&best, specials[k].name, "");
+    for (size_t k = 0; k < sizeof specials / sizeof *specials; k++) consider(&best, specials[k].name, "");
     for (int k = 0; k < BBI_RED_COUNT; k++)
         consider_reduction(&best, bbi_reduction_info(k)->name, bbi_reduction_info(k)->alias);
-    for (int k = 0; (row = bbi_composite_info(k)) != NULL; k++)
-        consider_reduction(&best, row->name, row->alias);
+    for (int k = 0; (row = bbi_composite_info(k)) != NULL; k++) consider_reduction(&best, row->name, row->alias);
     if (best.distance < 3) bbi_text_add(text, "; did you mean '%s'?", best.name);
 }

@@ -91,9 +91,7 @@ const bbi_node *bbi_simplify_map(bbi_context *c, const bbi_node *n) {
 }
 
 /* ---- slices ---- */
-static int64_t ceil_div(int64_t a, int64_t b) { /* b > 0 */
-    return a / b + (a % b > 0);
-}
+static int64_t ceil_div(int64_t a, int64_t b) { /* b > 0 */ return a / b + (a % b > 0); }
 
 /* Which of `count` positions base + step k fall into 0 .. limit - 1: the first, and how many. */
 static int64_t positions_inside(int64_t base, int64_t step, int64_t count, int64_t limit, int64_t *first) {
@@ -157,8 +155,8 @@ static bool gains_from_slicing(const bbi_node *n, int64_t start, int64_t count, 
     case BBI_OP_pad: return settles_pad(n, start, count, step);
     case BBI_OP_concat: return start + (count - 1) * step < n->arg[0]->dim || start >= n->arg[0]->dim;
     case BBI_OP_slice:
-        return depth > 0 && gains_from_slicing(n->arg[0], n->ints[0] + start * n->ints[2], count,
-                                               step * n->ints[2], depth - 1);
+        return depth > 0 &&
+               gains_from_slicing(n->arg[0], n->ints[0] + start * n->ints[2], count, step * n->ints[2], depth - 1);
     default: break;
     }
     if (bbi_op_info(n->op)->kind != BBI_MAP || depth == 0) return false;
@@ -174,8 +172,7 @@ static const bbi_node *slice_of_map(bbi_context *c, const bbi_node *n) {
     const bbi_node *x = n->arg[0], *args[BBI_MAX_ARGS];
     if (!gains_from_slicing(x, n->ints[0], n->ints[1], n->ints[2], DEPTH)) return NULL;
     for (int k = 0; k < x->narg; k++) {
-        args[k] =
-            x->arg[k]->dim == 1 ? x->arg[k] : bbi_slice(c, x->arg[k], n->ints[0], n->ints[1], n->ints[2]);
+        args[k] = x->arg[k]->dim == 1 ? x->arg[k] : bbi_slice(c, x->arg[k], n->ints[0], n->ints[1], n->ints[2]);
     }
     return make_on(c, x, args);
 }
@@ -187,8 +184,7 @@ static const bbi_node *simplify_slice(bbi_context *c, const bbi_node *n) {
     if (count == 1 && step != 1) return bbi_slice(c, x, start, 1, 1);
     switch (x->op) {
     case BBI_OP_repeat: return bbi_repeat(c, x->arg[0], count);
-    case BBI_OP_slice:
-        return bbi_slice(c, x->arg[0], x->ints[0] + start * x->ints[2], count, step * x->ints[2]);
+    case BBI_OP_slice: return bbi_slice(c, x->arg[0], x->ints[0] + start * x->ints[2], count, step * x->ints[2]);
     case BBI_OP_concat: return slice_of_concat(c, n);
     case BBI_OP_pad: return slice_of_pad(c, n);
     case BBI_OP_IOTA: return count == 1 ? bbi_const(c, (double)start) : NULL;
@@ -203,8 +199,7 @@ static const bbi_node *simplify_pad(bbi_context *c, const bbi_node *n) {
     if (total == x->dim) return x;
     if (bbi_is_const(x, 0)) return bbi_zero(c, total);
     if (x->dim == 1 && step != 1) return bbi_pad(c, x, start, total, 1);
-    if (x->op == BBI_OP_pad)
-        return bbi_pad(c, x->arg[0], start + step * x->ints[0], total, step * x->ints[2]);
+    if (x->op == BBI_OP_pad) return bbi_pad(c, x->arg[0], start + step * x->ints[0], total, step * x->ints[2]);
     return NULL;
 }
 

@@ -9,7 +9,8 @@
 
 enum { A, B, OUT, LISTS };
 
-typedef struct labelled { /* a contraction that can be edited */
+/* a contraction that can be edited */
+typedef struct labelled {
     int nlabel, count[LISTS];
     int64_t size[BBI_MAX_INTS], list[LISTS][BBI_MAX_INTS];
 } labelled;
@@ -63,14 +64,13 @@ static void number_labels(labelled *s) {
 
 static const bbi_node *contract(bbi_context *c, const bbi_node *a, const bbi_node *b, labelled s) {
     number_labels(&s);
-    return bbi_contract(c, a, b,
-                        &(bbi_contraction){s.nlabel, s.count[A], s.count[B], s.count[OUT], s.size, s.list[A],
-                                           s.list[B], s.list[OUT]});
+    return bbi_contract(
+        c, a, b,
+        &(bbi_contraction){s.nlabel, s.count[A], s.count[B], s.count[OUT], s.size, s.list[A], s.list[B], s.list[OUT]});
 }
 
 static bool equal_lists(const labelled *s, int t, int u) {
-    return s->count[t] == s->count[u] &&
-           !memcmp(s->list[t], s->list[u], (size_t)s->count[t] * sizeof **s->list);
+    return s->count[t] == s->count[u] && !memcmp(s->list[t], s->list[u], (size_t)s->count[t] * sizeof **s->list);
 }
 
 /* Whether label q follows label p directly wherever one of them is. */
@@ -108,8 +108,7 @@ static const bbi_node *strip_repeat(bbi_context *c, labelled *s, int t, const bb
     double terms = 1;
     for (int k = 0; k < s->count[t]; k++) {
         int64_t label = s->list[t][k];
-        if (find_label(s, OUT, label) < 0 && find_label(s, t == A ? B : A, label) < 0)
-            terms *= (double)s->size[label];
+        if (find_label(s, OUT, label) < 0 && find_label(s, t == A ? B : A, label) < 0) terms *= (double)s->size[label];
     }
     s->count[t] = 0;
     return bbi_op2(c, BBI_OP_mul, bbi_const(c, terms), x->arg[0]);
@@ -129,8 +128,7 @@ static bool split_own(const labelled *s, int of, labelled *without, labelled *ow
     *without = *own = *s;
     for (int k = 0; k < s->count[of]; k++) {
         int64_t label = s->list[of][k];
-        if (find_label(s, others[0], label) < 0 && find_label(s, others[1], label) < 0)
-            drop_label(without, of, label);
+        if (find_label(s, others[0], label) < 0 && find_label(s, others[1], label) < 0) drop_label(without, of, label);
     }
     if (without->count[of] == s->count[of]) return false;
     int from = of == OUT ? OUT : A, to = of == OUT ? A : OUT;
@@ -145,8 +143,7 @@ static bool split_own(const labelled *s, int of, labelled *without, labelled *ow
 static const bbi_node *two_operands(bbi_context *c, const bbi_node *a, const bbi_node *b, const labelled *s) {
     labelled rest, own;
     if (equal_lists(s, A, B) && equal_lists(s, A, OUT)) return bbi_op2(c, BBI_OP_mul, a, b);
-    if (equal_lists(s, A, B) && s->count[OUT] == 0)
-        return bbi_op1(c, BBI_OP_sum, bbi_op2(c, BBI_OP_mul, a, b));
+    if (equal_lists(s, A, B) && s->count[OUT] == 0) return bbi_op1(c, BBI_OP_sum, bbi_op2(c, BBI_OP_mul, a, b));
     if (split_own(s, A, &rest, &own)) return contract(c, contract(c, a, NULL, own), b, rest);
     if (split_own(s, B, &rest, &own)) return contract(c, a, contract(c, b, NULL, own), rest);
     if (split_own(s, OUT, &rest, &own)) return contract(c, contract(c, a, b, rest), NULL, own);
@@ -155,12 +152,10 @@ static const bbi_node *two_operands(bbi_context *c, const bbi_node *a, const bbi
 
 static bool unchanged(const bbi_node *n, const bbi_node *a, const labelled *s) {
     labelled was = read_labels(n);
-    if (a != n->arg[0] || was.nlabel != s->nlabel ||
-        memcmp(was.size, s->size, (size_t)s->nlabel * sizeof *s->size))
+    if (a != n->arg[0] || was.nlabel != s->nlabel || memcmp(was.size, s->size, (size_t)s->nlabel * sizeof *s->size))
         return false;
     for (int t = 0; t < LISTS; t++) {
-        if (was.count[t] != s->count[t] ||
-            memcmp(was.list[t], s->list[t], (size_t)s->count[t] * sizeof **s->list))
+        if (was.count[t] != s->count[t] || memcmp(was.list[t], s->list[t], (size_t)s->count[t] * sizeof **s->list))
             return false;
     }
     return true;

@@ -27,8 +27,7 @@ bool bbi_fail_in(const bbi_scope *s, const bbi_syntax *tree, bb_status code, con
 /* A builder failed and stored its message: show the place. Out of memory has none. */
 bool bbi_fail_built(const bbi_scope *s, size_t place) {
     bb_status code = bbi_fail_append("%s", "");
-    if (s->text && code != BB_OUT_OF_MEMORY)
-        bbi_fail_at(code, s->text, s->length, place, "%s", bb_last_error());
+    if (s->text && code != BB_OUT_OF_MEMORY) bbi_fail_at(code, s->text, s->length, place, "%s", bb_last_error());
     return false;
 }
 
@@ -128,13 +127,9 @@ static bool power(int64_t base, int64_t exponent, int64_t *result) {
 }
 
 /* Quotient and remainder as Python's: the remainder has the divisor's sign. */
-static int64_t floor_divide(int64_t a, int64_t b) {
-    return a / b - (a % b != 0 && (a < 0) != (b < 0));
-}
+static int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
-static int64_t floor_remainder(int64_t a, int64_t b) {
-    return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);
-}
+static int64_t floor_remainder(int64_t a, int64_t b) { return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0); }
 
 /* Both operands are integers. Results that are no 64-bit integer become real numbers. False: not an operation
  * on numbers. */
@@ -148,12 +143,10 @@ static bool fold_integers(int token, const bbi_value *a, const bbi_value *b, bbi
         if (y < 0 ? x > INT64_MAX + y : x < INT64_MIN + y) return give_real(a->real - b->real, result);
         return give_integer(x - y, result);
     case '*': return multiply(x, y, &z) ? give_integer(z, result) : give_real(a->real * b->real, result);
-    case BBI_TOKEN_POWER:
-        return power(x, y, &z) ? give_integer(z, result) : give_real(pow(a->real, b->real), result);
+    case BBI_TOKEN_POWER: return power(x, y, &z) ? give_integer(z, result) : give_real(pow(a->real, b->real), result);
     case '/':
         if (y == 0 || y == -1 || x % y != 0)
-            return y == -1 && x != INT64_MIN ? give_integer(-x, result)
-                                             : give_real(a->real / b->real, result);
+            return y == -1 && x != INT64_MIN ? give_integer(-x, result) : give_real(a->real / b->real, result);
         return give_integer(x / y, result);
     case BBI_TOKEN_FLOOR_DIVIDE: return y != 0 && y != -1 && give_integer(floor_divide(x, y), result);
     case '%': return y != 0 && y != -1 && give_integer(floor_remainder(x, y), result);
@@ -166,8 +159,7 @@ static const bbi_node *make_power(bbi_context *c, const bbi_node *base, const bb
     if (exponent->kind == BBI_VALUE_INTEGER) return bbi_apply(c, BBI_OP_pow, &base, 1, &exponent->integer, 1);
     if (exponent->kind == BBI_VALUE_REAL && exponent->real == 0.5) return bbi_op1(c, BBI_OP_sqrt, base);
     if (exponent->kind == BBI_VALUE_REAL && exponent->real == -0.5) return bbi_op1(c, BBI_OP_rsqrt, base);
-    const bbi_node *args[2] = {base, exponent->kind == BBI_VALUE_NODE ? exponent->node
-                                                                      : bbi_const(c, exponent->real)};
+    const bbi_node *args[2] = {base, exponent->kind == BBI_VALUE_NODE ? exponent->node : bbi_const(c, exponent->real)};
     return bbi_apply(c, BBI_OP_powf, args, 2, NULL, 0);
 }
 
@@ -184,8 +176,7 @@ static bool combine(const bbi_scope *s, const bbi_syntax *left, const bbi_value 
     const bbi_node *x, *y;
     if (a->kind == BBI_VALUE_INTEGER && b->kind == BBI_VALUE_INTEGER) {
         bool divides = right->op == '/' || right->op == '%' || right->op == BBI_TOKEN_FLOOR_DIVIDE;
-        if (divides && b->integer == 0)
-            return bbi_fail_in(s, right, BB_BAD_ARGUMENT, "division by the number zero");
+        if (divides && b->integer == 0) return bbi_fail_in(s, right, BB_BAD_ARGUMENT, "division by the number zero");
         if (fold_integers(right->op, a, b, result)) return true;
     }
     if (!to_node(s, left, a, &x)) return false;
@@ -213,12 +204,11 @@ static bool elaborate_prefix(const bbi_scope *s, const bbi_syntax *tree, bbi_val
     const bbi_node *node;
     bool minus = tree->which == '-';
     if (!elaborate(s, tree->child, &v)) return false;
-    if (minus && v.kind == BBI_VALUE_INTEGER && v.integer != INT64_MIN)
-        return give_integer(-v.integer, result);
+    if (minus && v.kind == BBI_VALUE_INTEGER && v.integer != INT64_MIN) return give_integer(-v.integer, result);
     if (minus && (v.kind == BBI_VALUE_REAL || v.kind == BBI_VALUE_INTEGER)) return give_real(-v.real, result);
     if (!to_node(s, tree->child, &v, &node)) return false;
-    return bbi_give_node(s, tree->place,
-                         bbi_apply(s->c, minus ? BBI_OP_neg : BBI_OP_logical_not, &node, 1, NULL, 0), result);
+    return bbi_give_node(s, tree->place, bbi_apply(s->c, minus ? BBI_OP_neg : BBI_OP_logical_not, &node, 1, NULL, 0),
+                         result);
 }
 
 /* ---- Names ---- */
@@ -234,8 +224,7 @@ static bool fail_unknown_name(const bbi_scope *s, const bbi_syntax *tree) {
     for (int64_t k = 0; k < total; k++) {
         const bbi_variable *v = &s->signature->variables[k];
         if (!v->dim || !v->name[0]) continue;
-        if (!closest && tree->size > 2 &&
-            bbi_edit_distance(v->name, strlen(v->name), tree->name, tree->size) < 2)
+        if (!closest && tree->size > 2 && bbi_edit_distance(v->name, strlen(v->name), tree->name, tree->size) < 2)
             closest = v;
         if (shown < 12)
             bbi_text_add(&help, "%s%s (%c, %lld)", shown ? ", " : "; declared: ", v->name, letters[v->place],
@@ -299,16 +288,15 @@ static bool special_variable(const bbi_scope *s, const bbi_syntax *call, const i
     static const bbi_place categories[] = {BBI_I, BBI_J, BBI_P};
     bool full = call->which == BBI_SPECIAL_VAR;
     if (count != (full ? 3 : 2)) {
-        return bbi_fail_in(
-            s, call, BB_BAD_SYNTAX,
-            full ? "write Var(position, dimension, category), category 0 for i, 1 for j, 2 for parameters"
-                 : "inside a formula write %s(position, dimension)",
-            call->name);
+        return bbi_fail_in(s, call, BB_BAD_SYNTAX,
+                           full
+                               ? "write Var(position, dimension, category), category 0 for i, 1 for j, 2 for parameters"
+                               : "inside a formula write %s(position, dimension)",
+                           call->name);
     }
     bbi_place place = call->which == BBI_SPECIAL_VI ? BBI_I : call->which == BBI_SPECIAL_VJ ? BBI_J : BBI_P;
     if (full && (ints[2] < 0 || ints[2] > 2)) {
-        return bbi_fail_in(s, call, BB_BAD_ARGUMENT,
-                           "Var: the category is 0 (i), 1 (j) or 2 (parameter); found %lld",
+        return bbi_fail_in(s, call, BB_BAD_ARGUMENT, "Var: the category is 0 (i), 1 (j) or 2 (parameter); found %lld",
                            (long long)ints[2]);
     }
     if (full) place = categories[ints[2]];
@@ -329,8 +317,7 @@ bool bbi_elaborate_special(const bbi_scope *s, const bbi_syntax *call, bbi_value
     if (!bbi_elaborate_integers(s, call->child, ints, &count)) return false;
     if (call->which <= BBI_SPECIAL_PM) return special_variable(s, call, ints, count, result);
     if (count != wanted)
-        return bbi_fail_in(s, call, BB_BAD_SYNTAX, "%s takes %d integer%s", call->name, wanted,
-                           wanted > 1 ? "s" : "");
+        return bbi_fail_in(s, call, BB_BAD_SYNTAX, "%s takes %d integer%s", call->name, wanted, wanted > 1 ? "s" : "");
     if (call->which == BBI_SPECIAL_INTCST) return give_integer(ints[0], result);
     if (ints[1] == 0) return bbi_fail_in(s, call, BB_BAD_ARGUMENT, "division by the number zero");
     bbi_value a, b;
@@ -356,8 +343,8 @@ static bool elaborate(const bbi_scope *s, const bbi_syntax *tree, bbi_value *res
     return bbi_fail_in(s, tree, BB_INTERNAL, "a tree of no kind");
 }
 
-bb_status bbi_elaborate(const bbi_scope *s, const bbi_syntax *formulas, const bbi_node **outputs,
-                        int64_t max_outputs, int64_t *noutput) {
+bb_status bbi_elaborate(const bbi_scope *s, const bbi_syntax *formulas, const bbi_node **outputs, int64_t max_outputs,
+                        int64_t *noutput) {
     *noutput = 0;
     for (const bbi_syntax *tree = formulas; tree; tree = tree->next) {
         int64_t added = 1;

@@ -17,11 +17,9 @@ static bool elaborate_contract(const bbi_scope *s, const bbi_syntax *call, bbi_v
         if (!bbi_elaborate_node(s, item, &args[narg++])) return false;
     }
     int lists = 0;
-    for (const bbi_syntax *k = item; k; k = k->next)
-        lists += k->kind == BBI_SYNTAX_LIST ? 1 : 100;
+    for (const bbi_syntax *k = item; k; k = k->next) lists += k->kind == BBI_SYNTAX_LIST ? 1 : 100;
     if (lists != 4 || narg == 0)
-        return bbi_fail_in(s, call, BB_BAD_SYNTAX,
-                           "contract takes one or two operands and four lists of integers");
+        return bbi_fail_in(s, call, BB_BAD_SYNTAX, "contract takes one or two operands and four lists of integers");
     if (!bbi_elaborate_integers(s, item, ints, &count)) return false;
     const int64_t *size = ints, *la = size + 1 + size[0], *lb = la + 1 + la[0], *lo = lb + 1 + lb[0];
     bbi_contraction spec = {(int)*size, (int)*la, (int)*lb, (int)*lo, size + 1, la + 1, lb + 1, lo + 1};
@@ -35,14 +33,13 @@ static bool is_reduced(const bbi_node *f) {
     int64_t count = 0;
     bool found = false;
     if (f->place == BBI_IJ || bbi_topological(&f, 1, &nodes, &count) != BB_OK) return false;
-    for (int64_t k = 0; k < count; k++)
-        found = found || nodes[k]->op == BBI_OP_REDUCE;
+    for (int64_t k = 0; k < count; k++) found = found || nodes[k]->op == BBI_OP_REDUCE;
     bbi_free(nodes);
     return found;
 }
 
-static const bbi_node *apply_op(const bbi_scope *s, int op, const bbi_node *const *args, int narg,
-                                const int64_t *ints, int nint) {
+static const bbi_node *apply_op(const bbi_scope *s, int op, const bbi_node *const *args, int narg, const int64_t *ints,
+                                int nint) {
     if (op == BBI_OP_grad && is_reduced(args[0])) {
         const bbi_node *result;
         return bbi_vjp(s->c, &args[0], &args[2], 1, &args[1], 1, false, &result) == BB_OK ? result : NULL;
@@ -61,11 +58,10 @@ static bool elaborate_op(const bbi_scope *s, const bbi_syntax *call, bbi_value *
     bool short_of = call->count < row->arity + (row->int_count > 0 ? row->int_count : 0);
     if (short_of || (row->int_count == 0 && call->count > row->arity)) {
         bbi_text form = {0};
-        if (row->int_count > 0)
-            bbi_text_add(&form, " and %d integer%s", row->int_count, row->int_count > 1 ? "s" : "");
+        if (row->int_count > 0) bbi_text_add(&form, " and %d integer%s", row->int_count, row->int_count > 1 ? "s" : "");
         if (row->int_count < 0) bbi_text_add(&form, " and integers");
-        bbi_fail_in(s, call, BB_BAD_SYNTAX, "%s takes %d operand%s%s; found %d argument%s", call->name,
-                    row->arity, row->arity == 1 ? "" : "s", form.data ? form.data : "", (int)call->count,
+        bbi_fail_in(s, call, BB_BAD_SYNTAX, "%s takes %d operand%s%s; found %d argument%s", call->name, row->arity,
+                    row->arity == 1 ? "" : "s", form.data ? form.data : "", (int)call->count,
                     call->count == 1 ? "" : "s");
         bbi_text_free(&form);
         return false;
@@ -80,7 +76,8 @@ static bool elaborate_op(const bbi_scope *s, const bbi_syntax *call, bbi_value *
 
 /* ---- Reductions ---- */
 
-typedef struct folded { /* arguments of a reduction, in either spelling */
+/* arguments of a reduction, in either spelling */
+typedef struct folded {
     const bbi_node *f, *weight, *list;
     int64_t k;
     bbi_place axis;
@@ -98,9 +95,8 @@ static bool elaborate_arguments(const bbi_scope *s, const bbi_syntax *call, fold
     int count = call->count - call->pair_list, fixed = 1 + parameter + keops;
     *a = (folded){.axis = call->axis == BBI_AXIS_BOUND ? s->axis : keops ? 0 : (bbi_place)call->axis};
     if (count < fixed || count > fixed + 1) {
-        return bbi_fail_in(s, call, BB_BAD_SYNTAX, "write %s(formula%s%s%s%s)", call->name,
-                           keops ? "" : "[, weight]", parameter ? ", K" : "",
-                           keops ? ", 0 or 1: the index that the result keeps" : "",
+        return bbi_fail_in(s, call, BB_BAD_SYNTAX, "write %s(formula%s%s%s%s)", call->name, keops ? "" : "[, weight]",
+                           parameter ? ", K" : "", keops ? ", 0 or 1: the index that the result keeps" : "",
                            keops ? "[, weight]" : "");
     }
     if (!bbi_elaborate_node(s, item, &a->f)) return false;
@@ -122,8 +118,8 @@ static bool elaborate_arguments(const bbi_scope *s, const bbi_syntax *call, fold
                                (long long)kept);
         }
         a->axis = kept == 0 ? BBI_J : BBI_I;
-        a->f = bbi_place_as(s->c, a->f,
-                            kept == 0 ? BBI_I : BBI_J); /* the result keeps its index even where f lacks it */
+        a->f =
+            bbi_place_as(s->c, a->f, kept == 0 ? BBI_I : BBI_J); /* the result keeps its index even where f lacks it */
         if (!a->f) return bbi_fail_built(s, call->place);
         item = item->next;
         if (weighted && !bbi_elaborate_node(s, item, &a->weight)) return false;
@@ -150,13 +146,11 @@ static bool elaborate_reduction(const bbi_scope *s, const bbi_syntax *call, bbi_
     folded a;
     if (!elaborate_arguments(s, call, &a)) return false;
     int reduction = a.weight ? weighted_reduction(call->which) : call->which;
-    if (reduction < 0)
-        return bbi_fail_in(s, call, BB_BAD_ARGUMENT, "%s takes one formula and no weight", call->name);
+    if (reduction < 0) return bbi_fail_in(s, call, BB_BAD_ARGUMENT, "%s takes one formula and no weight", call->name);
     if (!a.weight && bbi_reduction_info(reduction)->formulas == 2) {
         return bbi_fail_in(s, call, BB_BAD_ARGUMENT, "%s takes a formula and a weight", call->name);
     }
-    return bbi_give_node(s, call->place,
-                         bbi_reduce(s->c, (bbi_reduction)reduction, a.axis, a.k, a.f, a.weight, a.list),
+    return bbi_give_node(s, call->place, bbi_reduce(s->c, (bbi_reduction)reduction, a.axis, a.k, a.f, a.weight, a.list),
                          result);
 }
 
@@ -169,8 +163,7 @@ bb_status bbi_elaborate_composite(const bbi_scope *s, const bbi_syntax *call, co
     if (!elaborate_arguments(s, call, &a)) return bbi_fail_append("%s", "");
     if ((row->formulas == 2) != (a.weight != NULL)) {
         bbi_fail_in(s, call, BB_BAD_ARGUMENT,
-                    row->formulas == 2 ? "%s takes a formula and a weight"
-                                       : "%s takes one formula and no weight",
+                    row->formulas == 2 ? "%s takes a formula and a weight" : "%s takes one formula and no weight",
                     call->name);
         return BB_BAD_ARGUMENT;
     }
@@ -184,8 +177,7 @@ bb_status bbi_elaborate_composite(const bbi_scope *s, const bbi_syntax *call, co
     bbi_binding bindings[4] = {{"f", a.f, 0}, {"K", NULL, a.k}, {"one", one, 0}, {"w", a.weight, 0}};
     bbi_scope inner = {.c = s->c, .bindings = bindings, .binding_count = a.weight ? 4 : 3, .axis = a.axis};
     const bbi_syntax *trees = bbi_table_syntax(s->c, row->text);
-    bb_status status =
-        trees ? bbi_elaborate(&inner, trees, outputs, max_outputs, noutput) : bbi_fail_append("%s", "");
+    bb_status status = trees ? bbi_elaborate(&inner, trees, outputs, max_outputs, noutput) : bbi_fail_append("%s", "");
     if (status != BB_OK) bbi_fail_built(s, call->place);
     return status;
 }
@@ -210,8 +202,8 @@ bool bbi_elaborate_call(const bbi_scope *s, const bbi_syntax *call, bbi_value *r
     case BBI_CALLEE_SPECIAL: return bbi_elaborate_special(s, call, result);
     case BBI_CALLEE_COMPOSITE:
         if (strchr(bbi_composite_info(call->which)->text, ';')) {
-            return bbi_fail_in(s, call, BB_BAD_SYNTAX,
-                               "%s has two results: it stands at the top of a formula only", call->name);
+            return bbi_fail_in(s, call, BB_BAD_SYNTAX, "%s has two results: it stands at the top of a formula only",
+                               call->name);
         }
         return bbi_elaborate_composite(s, call, outputs, 2, &count) == BB_OK &&
                bbi_give_node(s, call->place, outputs[0], result);

@@ -57,8 +57,7 @@ static uint64_t node_hash(const bbi_node *n, bool raw) {
 }
 
 static bool same_node(const bbi_node *a, const bbi_node *b) {
-    if (a->hash != b->hash || a->op != b->op || a->place != b->place || a->narg != b->narg ||
-        a->nint != b->nint)
+    if (a->hash != b->hash || a->op != b->op || a->place != b->place || a->narg != b->narg || a->nint != b->nint)
         return false;
     if (memcmp(&a->value, &b->value, sizeof a->value)) return false;
     for (int k = 0; k < a->narg; k++)
@@ -112,8 +111,7 @@ static bool has_room(const bbi_context *c) {
 static bbi_node *store_node(bbi_context *c, const bbi_node *candidate) {
     if (c->node_count >= c->table_size) grow_table(c);
     bbi_node *n = bbi_arena_alloc(&c->arena, sizeof *n);
-    int64_t *ints =
-        n && candidate->nint ? bbi_arena_alloc(&c->arena, (size_t)candidate->nint * sizeof *ints) : NULL;
+    int64_t *ints = n && candidate->nint ? bbi_arena_alloc(&c->arena, (size_t)candidate->nint * sizeof *ints) : NULL;
     if (!n || (candidate->nint && !ints)) return NULL;
     *n = *candidate;
     if (ints) memcpy(ints, candidate->ints, (size_t)candidate->nint * sizeof *ints);
@@ -168,13 +166,12 @@ static bb_status shape_map(const bbi_op_row *row, bbi_node *n) {
     for (int k = 0; k < n->narg; k++) {
         if (n->arg[k]->dim == 1 || n->arg[k]->dim == n->dim) continue;
         if (n->narg == 3)
-            return bbi_fail(
-                BB_BAD_SHAPE,
-                "%s: operands have dimensions %lld, %lld and %lld; those that are not 1 must be equal",
-                row->name, (long long)n->arg[0]->dim, (long long)n->arg[1]->dim, (long long)n->arg[2]->dim);
+            return bbi_fail(BB_BAD_SHAPE,
+                            "%s: operands have dimensions %lld, %lld and %lld; those that are not 1 must be equal",
+                            row->name, (long long)n->arg[0]->dim, (long long)n->arg[1]->dim, (long long)n->arg[2]->dim);
         return bbi_fail(BB_BAD_SHAPE,
-                        "%s: operands have dimensions %lld and %lld; they must be equal, or one of them 1",
-                        row->name, (long long)n->arg[0]->dim, (long long)n->arg[1]->dim);
+                        "%s: operands have dimensions %lld and %lld; they must be equal, or one of them 1", row->name,
+                        (long long)n->arg[0]->dim, (long long)n->arg[1]->dim);
     }
     return BB_OK;
 }
@@ -192,8 +189,7 @@ static bb_status shape_slice(bbi_node *n) {
 
 static bb_status shape_pad(bbi_node *n) {
     int64_t dim = n->arg[0]->dim, start = n->ints[0], total = n->ints[1], step = n->ints[2];
-    if (start < 0 || step < 1 || total > MAX_DIMENSION || start >= total ||
-        (dim - 1) > (total - 1 - start) / step)
+    if (start < 0 || step < 1 || total > MAX_DIMENSION || start >= total || (dim - 1) > (total - 1 - start) / step)
         return bbi_fail(
             BB_BAD_SHAPE,
             "pad: a vector of dimension %lld does not fit into dimension %lld from %lld on in steps of %lld",
@@ -216,8 +212,7 @@ static bb_status shape_index(bbi_node *n) {
         n->dim = n->ints[0];
         return n->dim >= 1 && n->dim <= MAX_DIMENSION
                    ? BB_OK
-                   : bbi_fail(BB_BAD_SHAPE, "repeat: %lld times; it must be at least once",
-                              (long long)n->dim);
+                   : bbi_fail(BB_BAD_SHAPE, "repeat: %lld times; it must be at least once", (long long)n->dim);
     }
 }
 
@@ -241,20 +236,16 @@ static bb_status shape_contract(bbi_node *n) {
     bool whole = n->nint >= 4 && n->nint <= BBI_MAX_INTS;
     for (int k = 0; whole && k < 4; k++) whole = t[k] >= 0 && t[k] <= BBI_MAX_INTS;
     if (!whole || 4 + t[0] + t[1] + t[2] + t[3] != n->nint)
-        return bbi_fail(BB_BAD_ARGUMENT,
-                        "contract: the lists of labels do not have the lengths that they announce");
+        return bbi_fail(BB_BAD_ARGUMENT, "contract: the lists of labels do not have the lengths that they announce");
     bbi_contraction spec = bbi_contraction_of(n);
     uint64_t used = 0;
-    int64_t a = label_product(&spec, spec.la, spec.na, &used),
-            b = label_product(&spec, spec.lb, spec.nb, &used);
+    int64_t a = label_product(&spec, spec.la, spec.na, &used), b = label_product(&spec, spec.lb, spec.nb, &used);
     n->dim = label_product(&spec, spec.lo, spec.no, &used);
     if (!a || !b || !n->dim || (spec.nlabel && used != UINT64_MAX >> (64 - spec.nlabel)))
-        return bbi_fail(BB_BAD_ARGUMENT,
-                        "contract: a label is missing, repeated or out of range, or has no size");
+        return bbi_fail(BB_BAD_ARGUMENT, "contract: a label is missing, repeated or out of range, or has no size");
     int64_t dim_b = n->narg == 2 ? n->arg[1]->dim : 1;
     if (a != n->arg[0]->dim || b != dim_b)
-        return bbi_fail(BB_BAD_SHAPE,
-                        "contract: operands have dimensions %lld and %lld, their axes %lld and %lld",
+        return bbi_fail(BB_BAD_SHAPE, "contract: operands have dimensions %lld and %lld, their axes %lld and %lld",
                         (long long)n->arg[0]->dim, (long long)dim_b, (long long)a, (long long)b);
     return BB_OK;
 }
@@ -276,8 +267,8 @@ static bb_status check_counts(const bbi_op_row *row, int narg, int nint) {
         return bbi_fail(BB_BAD_ARGUMENT, "%s: takes %d operand%s, found %d", row->name, row->arity,
                         row->arity == 1 ? "" : "s", narg);
     if (row->int_count >= 0 && nint != row->int_count)
-        return bbi_fail(BB_BAD_ARGUMENT, "%s: takes %d integer parameter%s, found %d", row->name,
-                        row->int_count, row->int_count == 1 ? "" : "s", nint);
+        return bbi_fail(BB_BAD_ARGUMENT, "%s: takes %d integer parameter%s, found %d", row->name, row->int_count,
+                        row->int_count == 1 ? "" : "s", nint);
     return BB_OK;
 }
 
@@ -298,8 +289,8 @@ static double fold_constants(const bbi_op_row *row, const bbi_node *n) {
     return row->scalar(v[0], v[1], v[2]);
 }
 
-const bbi_node *bbi_node_make(bbi_context *c, int op, const bbi_node *const *args, int narg,
-                              const int64_t *ints, int nint) {
+const bbi_node *bbi_node_make(bbi_context *c, int op, const bbi_node *const *args, int narg, const int64_t *ints,
+                              int nint) {
     const bbi_op_row *row = bbi_op_info(op);
     bbi_node n = {.op = (uint16_t)op, .narg = (uint8_t)narg, .nint = nint, .ints = ints};
     for (int k = 0; k < narg && k < BBI_MAX_ARGS; k++) {
@@ -318,9 +309,7 @@ const bbi_node *bbi_node_make(bbi_context *c, int op, const bbi_node *const *arg
     return intern(c, &n);
 }
 
-const bbi_node *bbi_op1(bbi_context *c, int op, const bbi_node *a) {
-    return bbi_node_make(c, op, &a, 1, NULL, 0);
-}
+const bbi_node *bbi_op1(bbi_context *c, int op, const bbi_node *a) { return bbi_node_make(c, op, &a, 1, NULL, 0); }
 
 const bbi_node *bbi_op2(bbi_context *c, int op, const bbi_node *a, const bbi_node *b) {
     return bbi_node_make(c, op, (const bbi_node *[]){a, b}, 2, NULL, 0);
@@ -332,8 +321,7 @@ const bbi_node *bbi_op3(bbi_context *c, int op, const bbi_node *a, const bbi_nod
 
 /* ---- leaves ---- */
 const bbi_node *bbi_var(bbi_context *c, int64_t position, bbi_place place, int64_t dim) {
-    bool placed =
-        position >= 0 ? place >= BBI_P && place <= BBI_J : position >= BBI_NUMBER && place <= BBI_IJ;
+    bool placed = position >= 0 ? place >= BBI_P && place <= BBI_J : position >= BBI_NUMBER && place <= BBI_IJ;
     if (!placed || dim < 1 || dim > MAX_DIMENSION) {
         bbi_fail(BB_BAD_ARGUMENT,
                  "variable: position %lld, dimension %lld, place %d; a position and a dimension >= 1 on i, "
@@ -342,8 +330,7 @@ const bbi_node *bbi_var(bbi_context *c, int64_t position, bbi_place place, int64
         return NULL;
     }
     int64_t ints[3] = {position, place, dim};
-    return intern(
-        c, &(bbi_node){.op = BBI_OP_VAR, .place = (uint8_t)place, .dim = dim, .nint = 3, .ints = ints});
+    return intern(c, &(bbi_node){.op = BBI_OP_VAR, .place = (uint8_t)place, .dim = dim, .nint = 3, .ints = ints});
 }
 
 const bbi_node *bbi_const(bbi_context *c, double value) {
@@ -392,8 +379,7 @@ bbi_contraction bbi_contraction_of(const bbi_node *node) {
     return spec;
 }
 
-const bbi_node *bbi_contract(bbi_context *c, const bbi_node *a, const bbi_node *b,
-                             const bbi_contraction *spec) {
+const bbi_node *bbi_contract(bbi_context *c, const bbi_node *a, const bbi_node *b, const bbi_contraction *spec) {
     int64_t ints[BBI_MAX_INTS] = {spec->nlabel, spec->na, spec->nb, spec->no};
     const int64_t *list[4] = {spec->size, spec->la, spec->lb, spec->lo};
     int n = 4;
@@ -416,15 +402,13 @@ bool bbi_node_is_index(const bbi_node *node) {
 
 static bb_status check_reduction(const bbi_reduction_row *row, bbi_place axis, int64_t k, const bbi_node *f,
                                  const bbi_node *weight) {
-    if (axis < BBI_I || axis > BBI_IJ)
-        return bbi_fail(BB_BAD_ARGUMENT, "%s: the axis must be i, j or both", row->name);
+    if (axis < BBI_I || axis > BBI_IJ) return bbi_fail(BB_BAD_ARGUMENT, "%s: the axis must be i, j or both", row->name);
     if ((weight != NULL) != (row->formulas == 2))
         return bbi_fail(BB_BAD_ARGUMENT, "%s: takes %s", row->name,
                         weight ? "one formula, found a second" : "a second formula, the weight");
     if (row->parameters && k < 1)
         return bbi_fail(BB_BAD_ARGUMENT, "%s: K is %lld; it must be at least 1", row->name, (long long)k);
-    if (row->parameters && k > MAX_DIMENSION / f->dim)
-        return bbi_fail(BB_BAD_SHAPE, "%s: K is too large", row->name);
+    if (row->parameters && k > MAX_DIMENSION / f->dim) return bbi_fail(BB_BAD_SHAPE, "%s: K is too large", row->name);
     if (row->family == BBI_FAMILY_LSE && f->dim != 1)
         return bbi_fail(BB_BAD_SHAPE, "%s: the formula has dimension %lld; it must be a scalar", row->name,
                         (long long)f->dim);
@@ -437,8 +421,11 @@ static bb_status check_list(const bbi_reduction_row *row, bbi_place axis, const 
     if (row->family != BBI_FAMILY_SUM || axis == BBI_IJ)
         return bbi_fail(BB_BAD_ARGUMENT, "%s: only a sum over i or over j takes a list of pairs", row->name);
     if (!indices || (list->place != BBI_I && list->place != BBI_J))
-        return bbi_fail(BB_BAD_ARGUMENT, "%s: the list of pairs must be an index reduction that keeps i or j (argmin_j, argkmin_j ...) or a variable of "
-                        "indices placed i or j", row->name);
+        return bbi_fail(BB_BAD_ARGUMENT,
+                        "%s: the list of pairs must be an index reduction that keeps i or j (argmin_j, argkmin_j ...) "
+                        "or a variable of "
+                        "indices placed i or j",
+                        row->name);
     if (f->place != BBI_IJ)
         return bbi_fail(BB_BAD_SHAPE, "%s over a list of pairs: the formula must depend on both i and j", row->name);
     return BB_OK;
@@ -453,14 +440,13 @@ static int64_t reduction_dim(const bbi_context *c, const bbi_reduction_row *row,
     return row->output == BBI_OUT_MAXSUM ? 1 + sums : sums;
 }
 
-const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place axis, int64_t k,
-                           const bbi_node *f, const bbi_node *weight, const bbi_node *list) {
+const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place axis, int64_t k, const bbi_node *f,
+                           const bbi_node *weight, const bbi_node *list) {
     const bbi_reduction_row *row = bbi_reduction_info((int)reduction);
     if (!f || !row || check_reduction(row, axis, k, f, weight) != BB_OK) return NULL;
     if (list && check_list(row, axis, f, list) != BB_OK) return NULL;
     bool failed = false;
-    const bbi_node *other =
-        c->raw ? NULL : bbi_reduce_rewritten(c, reduction, axis, f, weight, list, &failed);
+    const bbi_node *other = c->raw ? NULL : bbi_reduce_rewritten(c, reduction, axis, f, weight, list, &failed);
     if (other || failed) return other;
     bool numbered = row->parameters || row->family == BBI_FAMILY_USER; /* K, or the number of the definition */
     int64_t ints[4] = {reduction, axis, numbered ? k : 0, weight ? weight->dim : f->dim};

@@ -1,12 +1,15 @@
-/* factor.c: what a reduction becomes before it is a node. Factors of a sum that do not depend on the folded axis leave it, so that they cost an
- * operation per row instead of one per pair; reductions over both axes become a reduction over i of one over j.
+/* factor.c: what a reduction becomes before it is a node. Factors of a sum that do not depend on the folded axis leave
+ * it, so that they cost an operation per row instead of one per pair; reductions over both axes become a reduction over
+ * i of one over j.
  *
- * A factor leaves only where the rest still depends on the kept axes: with block-sparse ranges each row folds columns of its own. */
+ * A factor leaves only where the rest still depends on the kept axes: with block-sparse ranges each row folds columns
+ * of its own. */
 #include "expr.h"
 
 #include <math.h>
 
-typedef struct split { /* value = outer * inner, outer free of the folded axis (NULL: 1), inner NULL: 1 */
+/* value = outer * inner, outer free of the folded axis (NULL: 1), inner NULL: 1 */
+typedef struct split {
     const bbi_node *outer, *inner;
     bool moved, failed;
 } split;
@@ -20,7 +23,8 @@ static const bbi_node *times(bbi_context *c, const bbi_node *a, const bbi_node *
 static split split_factors(bbi_context *c, const bbi_node *f, bbi_place axis, int depth) {
     split s = {NULL, f, false, false};
     if (depth > 64) return s;
-    bool marker = f->op == BBI_OP_VAR && f->ints[0] == BBI_ONE; /* it says where the rest is placed, and stays with it */
+    bool marker =
+        f->op == BBI_OP_VAR && f->ints[0] == BBI_ONE; /* it says where the rest is placed, and stays with it */
     if ((f->place & axis) == 0 && !marker) return (split){f, NULL, true, false};
     if (f->op == BBI_OP_neg) {
         s = split_factors(c, f->arg[0], axis, depth + 1);
@@ -67,7 +71,8 @@ static const bbi_node *sum_of_products(bbi_context *c, bbi_place axis, const bbi
 }
 
 /* Over both axes: over j, then over i. */
-static const bbi_node *both_axes(bbi_context *c, bbi_reduction reduction, const bbi_node *f, const bbi_node *w, bool *failed) {
+static const bbi_node *both_axes(bbi_context *c, bbi_reduction reduction, const bbi_node *f, const bbi_node *w,
+                                 bool *failed) {
     const bbi_reduction_row *row = bbi_reduction_info((int)reduction);
     const bbi_node *r = NULL;
     f = bbi_place_as(c, f, BBI_I);
@@ -92,8 +97,8 @@ static const bbi_node *both_axes(bbi_context *c, bbi_reduction reduction, const 
     return r;
 }
 
-const bbi_node *bbi_reduce_rewritten(bbi_context *c, bbi_reduction reduction, bbi_place axis, const bbi_node *f, const bbi_node *weight,
-                                     const bbi_node *list, bool *failed) {
+const bbi_node *bbi_reduce_rewritten(bbi_context *c, bbi_reduction reduction, bbi_place axis, const bbi_node *f,
+                                     const bbi_node *weight, const bbi_node *list, bool *failed) {
     *failed = false;
     if (axis == BBI_IJ && !list) return both_axes(c, reduction, f, weight, failed);
     if (reduction == BBI_RED_sum && !list) return sum_of_products(c, axis, f, failed);

@@ -1,15 +1,19 @@
-/* grad.c: reverse accumulation over the DAG, back into the same DAG (Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3).
+/* grad.c: reverse accumulation over the DAG, back into the same DAG (Griewank and Walther, Evaluating Derivatives, 2nd
+ * ed., ch. 3).
  *
- * Requires: interned nodes. Maintains: nothing else. The adjoint of a node n lives on a *domain*: the axes of n (and, pairwise, the free axes of
- * the outputs), and all pairs or only the listed pairs of a selection. A consumer's contribution to n, of a domain with more axes than n's, is
- * summed over the extra ones: this one rule turns the gradient with respect to a j-variable into a reduction over i, that with respect to a
- * parameter into a reduction over both, and the gradient through a reduction's value into a product at each pair. Broadcasting
- * over components is undone in one place too (bbi_fit_dim). */
+ * Requires: interned nodes. Maintains: nothing else. The adjoint of a node n lives on a *domain*: the axes of n (and,
+ * pairwise, the free axes of the outputs), and all pairs or only the listed pairs of a selection. A consumer's
+ * contribution to n, of a domain with more axes than n's, is summed over the extra ones: this one rule turns the
+ * gradient with respect to a j-variable into a reduction over i, that with respect to a parameter into a reduction over
+ * both, and the gradient through a reduction's value into a product at each pair. Broadcasting over components is
+ * undone in one place too (bbi_fit_dim). */
 #include <stdlib.h>
 
 #include "grad.h"
 
-typedef struct adjoint { /* what has been collected for one node on one domain, by the axes that are still to be summed over */
+/* what has been collected for one node on one domain, by the axes that are still to be summed
+                            over */
+typedef struct adjoint {
     struct adjoint *next;
     const bbi_node *list; /* NULL: all pairs */
     const bbi_node *extra[4];
@@ -30,15 +34,18 @@ static int64_t position_of(const reverse *r, const bbi_node *node) { /* nodes ar
     while (low <= high) {
         int64_t middle = (low + high) / 2;
         if (r->nodes[middle] == node) return middle;
-        if (r->nodes[middle]->id < node->id) low = middle + 1;
-        else high = middle - 1;
+        if (r->nodes[middle]->id < node->id)
+            low = middle + 1;
+        else
+            high = middle - 1;
     }
     return -1;
 }
 
 static bb_status failed(void) { return bbi_fail_append("%s", ""); }
 
-static bb_status add_adjoint(reverse *r, const bbi_node *node, const bbi_node *list, bbi_place extra, const bbi_node *value) {
+static bb_status add_adjoint(reverse *r, const bbi_node *node, const bbi_node *list, bbi_place extra,
+                             const bbi_node *value) {
     if (!value) return failed();
     int64_t n = position_of(r, node);
     if (n < 0 || !r->active[n] || bbi_is_const(value, 0)) return BB_OK;
@@ -81,7 +88,8 @@ const bbi_node *bbi_derivative_text(bbi_context *c, const bbi_node *n, int k, co
 }
 
 /* Adds value, an adjoint contribution made at consumer, to one of its operands. */
-static bb_status send(reverse *r, const bbi_node *consumer, const bbi_node *list, const bbi_node *operand, const bbi_node *value) {
+static bb_status send(reverse *r, const bbi_node *consumer, const bbi_node *list, const bbi_node *operand,
+                      const bbi_node *value) {
     bool broadcasts = bbi_op_info(consumer->op)->kind == BBI_MAP;
     value = bbi_fit_dim(r->c, value, broadcasts ? consumer->dim : 1, operand->dim);
     bbi_place kept = (bbi_place)(operand->place | r->free_axes);
@@ -90,7 +98,8 @@ static bb_status send(reverse *r, const bbi_node *consumer, const bbi_node *list
     if (operand->place == BBI_IJ) return add_adjoint(r, operand, list, BBI_P, value);
     /* Off the listed pairs: sum over the entries of the list, keeping the operand's axis. */
     bbi_place keep = operand->place == BBI_P ? (bbi_place)list->place : (bbi_place)operand->place;
-    value = bbi_reduce(r->c, BBI_RED_sum, (bbi_place)(BBI_IJ & ~keep), 0, bbi_place_as(r->c, value, BBI_IJ), NULL, list);
+    value =
+        bbi_reduce(r->c, BBI_RED_sum, (bbi_place)(BBI_IJ & ~keep), 0, bbi_place_as(r->c, value, BBI_IJ), NULL, list);
     return add_adjoint(r, operand, NULL, (bbi_place)(keep & ~operand->place), value);
 }
 
@@ -105,8 +114,10 @@ static bb_status send_contraction(reverse *r, const bbi_node *n, const bbi_node 
     return send(r, n, list, b, bbi_contract(r->c, a, g, &d));
 }
 
-/* Like send, for the body of a reduction: the body's domain has the folded axes, which its adjoint then is not summed over. */
-static bb_status send_body(reverse *r, const bbi_node *n, const bbi_node *body, const bbi_node *list, const bbi_node *value) {
+/* Like send, for the body of a reduction: the body's domain has the folded axes, which its adjoint then is not summed
+ * over. */
+static bb_status send_body(reverse *r, const bbi_node *n, const bbi_node *body, const bbi_node *list,
+                           const bbi_node *value) {
     if (!value) return failed();
     int64_t p = position_of(r, body);
     if (p < 0 || !r->active[p]) return BB_OK;
@@ -117,7 +128,8 @@ static bb_status send_body(reverse *r, const bbi_node *n, const bbi_node *body, 
 static bb_status send_listed_sum(reverse *r, const bbi_node *n, const bbi_node *g) {
     const bbi_node *f = n->arg[0], *list = n->arg[2];
     if (f->place == BBI_IJ) return send_body(r, n, f, list, g);
-    const bbi_node *pair = bbi_place_as(r->c, f, BBI_IJ); /* a body that lacks an axis was wrapped when made; kept for safety */
+    const bbi_node *pair =
+        bbi_place_as(r->c, f, BBI_IJ); /* a body that lacks an axis was wrapped when made; kept for safety */
     return pair ? bbi_fail(BB_INTERNAL, "gradient: the body of a listed sum does not depend on both axes") : failed();
 }
 
@@ -134,8 +146,10 @@ static bb_status send_reduction(reverse *r, const bbi_node *n, const bbi_node *g
     const bbi_reduction_row *row = bbi_reduction_info((int)n->ints[0]);
     const bbi_node *f = n->arg[0], *w = n->narg > 1 ? n->arg[1] : NULL;
     if (r->free_axes & n->ints[1])
-        return bbi_fail(BB_NOT_DIFFERENTIABLE,
-                        "a gradient per pair cannot pass through %s over the same axis: take the gradient of the whole reduction", row->name);
+        return bbi_fail(
+            BB_NOT_DIFFERENTIABLE,
+            "a gradient per pair cannot pass through %s over the same axis: take the gradient of the whole reduction",
+            row->name);
     if (row->output == BBI_OUT_INDEX) return BB_OK;
     if (n->narg > 2 && n->arg[2]) return send_listed_sum(r, n, g);
     if (row->family == BBI_FAMILY_SUM) return send_body(r, n, f, NULL, g);
@@ -204,8 +218,8 @@ static bb_status sweep(reverse *r, const bbi_node *const *outputs, const bbi_nod
         const bbi_node *g = cotangents[k];
         if (!outputs[k] || !g) return bbi_fail(BB_BAD_ARGUMENT, "gradient: output %lld is missing", (long long)k);
         if (g->dim != outputs[k]->dim && g->dim != 1)
-            return bbi_fail(BB_BAD_SHAPE, "gradient: the cotangent has dimension %lld, the output %lld", (long long)g->dim,
-                            (long long)outputs[k]->dim);
+            return bbi_fail(BB_BAD_SHAPE, "gradient: the cotangent has dimension %lld, the output %lld",
+                            (long long)g->dim, (long long)outputs[k]->dim);
         BBI_FORWARD(add_adjoint(r, outputs[k], NULL, BBI_P, bbi_fit_dim(r->c, g, outputs[k]->dim, outputs[k]->dim)));
     }
     for (int64_t n = r->count - 1; n >= 0; n--) {
@@ -219,7 +233,8 @@ static bb_status sweep(reverse *r, const bbi_node *const *outputs, const bbi_nod
     return BB_OK;
 }
 
-static bb_status read_results(reverse *r, const bbi_node *const *variables, int64_t nvariable, const bbi_node **result) {
+static bb_status read_results(reverse *r, const bbi_node *const *variables, int64_t nvariable,
+                              const bbi_node **result) {
     for (int64_t v = 0; v < nvariable; v++) {
         int64_t p = position_of(r, variables[v]);
         const bbi_node *total = NULL;
@@ -241,7 +256,8 @@ bb_status bbi_vjp(bbi_context *c, const bbi_node *const *outputs, const bbi_node
         if (!variables[v]) return bbi_fail_append("%s", "");
     BBI_FORWARD(bbi_topological(outputs, noutput, &r.nodes, &r.count));
     qsort(r.nodes, (size_t)r.count, sizeof *r.nodes, by_id);
-    for (int64_t k = 0; k < noutput && pairwise; k++) r.free_axes = (bbi_place)(r.free_axes | outputs[k]->place | cotangents[k]->place);
+    for (int64_t k = 0; k < noutput && pairwise; k++)
+        r.free_axes = (bbi_place)(r.free_axes | outputs[k]->place | cotangents[k]->place);
     r.active = bbi_arena_alloc(&r.arena, (size_t)r.count * sizeof *r.active + 1);
     r.adjoints = bbi_arena_alloc(&r.arena, (size_t)r.count * sizeof *r.adjoints + 1);
     bb_status status = r.active && r.adjoints ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "gradient: out of memory");

@@ -7,13 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_digit(int c) {
-    return c >= '0' && c <= '9';
-}
+static bool is_digit(int c) { return c >= '0' && c <= '9'; }
 
-static bool is_letter(int c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
+static bool is_letter(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
 static int at(const bbi_lexer *lexer, size_t offset) {
     return offset < lexer->length ? (unsigned char)lexer->text[offset] : 0;
@@ -24,18 +20,14 @@ enum { LINE_WIDTH = 100 }; /* longer lines are shown as a window around the plac
 /* Appends one line of the text as printable characters; returns the column at which the place stands. */
 static size_t show_line(bbi_text *message, const char *text, size_t length, size_t place) {
     size_t first = place, last = place;
-    while (first > 0 && text[first - 1] != '\n')
-        first--;
-    while (last < length && text[last] != '\n')
-        last++;
+    while (first > 0 && text[first - 1] != '\n') first--;
+    while (last < length && text[last] != '\n') last++;
     bool cut_left = place - first > LINE_WIDTH - 20;
     if (cut_left) first = place - LINE_WIDTH / 2;
     bool cut_right = last - first > LINE_WIDTH;
     if (cut_right) last = first + LINE_WIDTH;
-    while (cut_left && first < place && (text[first] & 0xc0) == 0x80)
-        first++;
-    while (cut_right && last > place && (text[last] & 0xc0) == 0x80)
-        last--;
+    while (cut_left && first < place && (text[first] & 0xc0) == 0x80) first++;
+    while (cut_right && last > place && (text[last] & 0xc0) == 0x80) last--;
     size_t column = cut_left ? 3 : 0;
     if (cut_left) bbi_text_add(message, "...");
     for (size_t k = first; k < last; k++) {
@@ -50,8 +42,7 @@ static size_t show_line(bbi_text *message, const char *text, size_t length, size
     return column;
 }
 
-bb_status bbi_fail_at(bb_status code, const char *text, size_t length, size_t place, const char *format,
-                      ...) {
+bb_status bbi_fail_at(bb_status code, const char *text, size_t length, size_t place, const char *format, ...) {
     bbi_text message = {0};
     if (place > length) place = length;
     size_t column = show_line(&message, text, length, place);
@@ -75,8 +66,7 @@ static bb_status fail_here(const bbi_lexer *lexer, size_t place, const char *mes
 double bbi_decimal(const char *digits, size_t count, int64_t exponent) {
     char text[800]; /* 767 digits decide every double; a sticky last one stands for the rest */
     size_t kept = 0;
-    while (count > 0 && *digits == '0')
-        digits++, count--;
+    while (count > 0 && *digits == '0') digits++, count--;
     for (size_t k = 0; k < count; k++) {
         if (kept < 770)
             text[kept++] = digits[k];
@@ -145,15 +135,14 @@ static bb_status lex_name(bbi_lexer *lexer) {
         int kind;
     } words[] = {{"and", BBI_TOKEN_AND}, {"or", BBI_TOKEN_OR}, {"not", BBI_TOKEN_NOT}};
     size_t end = lexer->start;
-    while (is_letter(at(lexer, end)) || is_digit(at(lexer, end)))
-        end++;
+    while (is_letter(at(lexer, end)) || is_digit(at(lexer, end))) end++;
     lexer->size = end - lexer->start;
     if (lexer->size > BBI_MAX_NAME) return fail_here(lexer, lexer->start, "this name is too long");
     lexer->kind = BBI_TOKEN_NAME;
     lexer->next = end;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
-        bool same = strlen(words[k].word) == lexer->size &&
-                    !memcmp(words[k].word, lexer->text + lexer->start, lexer->size);
+        bool same =
+            strlen(words[k].word) == lexer->size && !memcmp(words[k].word, lexer->text + lexer->start, lexer->size);
         if (same) lexer->kind = words[k].kind;
     }
     return BB_OK;
@@ -163,11 +152,9 @@ bb_status bbi_lex(bbi_lexer *lexer) {
     static const struct {
         char pair[3];
         int kind;
-    } pairs[] = {{"**", BBI_TOKEN_POWER},      {"//", BBI_TOKEN_FLOOR_DIVIDE},
-                 {"<=", BBI_TOKEN_LESS_EQUAL}, {">=", BBI_TOKEN_GREATER_EQUAL},
-                 {"==", BBI_TOKEN_EQUAL},      {"!=", BBI_TOKEN_NOT_EQUAL}};
-    while (lexer->next < lexer->length && strchr(" \t\r\n", lexer->text[lexer->next]) &&
-           lexer->text[lexer->next])
+    } pairs[] = {{"**", BBI_TOKEN_POWER},         {"//", BBI_TOKEN_FLOOR_DIVIDE}, {"<=", BBI_TOKEN_LESS_EQUAL},
+                 {">=", BBI_TOKEN_GREATER_EQUAL}, {"==", BBI_TOKEN_EQUAL},        {"!=", BBI_TOKEN_NOT_EQUAL}};
+    while (lexer->next < lexer->length && strchr(" \t\r\n", lexer->text[lexer->next]) && lexer->text[lexer->next])
         lexer->next++;
     lexer->start = lexer->next;
     int c = at(lexer, lexer->start), following = at(lexer, lexer->start + 1);
@@ -184,8 +171,8 @@ bb_status bbi_lex(bbi_lexer *lexer) {
         return BB_OK;
     }
     if (c == 0 || !strchr("+-*/%<>=|()[],;:", c)) {
-        const char *form = c >= 32 && c < 127 ? "unexpected character '%c'"
-                                              : "unexpected byte 0x%02x: formulas are plain ASCII";
+        const char *form =
+            c >= 32 && c < 127 ? "unexpected character '%c'" : "unexpected byte 0x%02x: formulas are plain ASCII";
         char message[80];
         snprintf(message, sizeof message, form, c);
         return fail_here(lexer, lexer->start, message);

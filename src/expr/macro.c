@@ -13,7 +13,8 @@ typedef struct entry {
     const bbi_syntax *tree;
     uint64_t hash;
 } entry;
-typedef struct text_table { /* open addressing, at most half full */
+/* open addressing, at most half full */
+typedef struct text_table {
     entry *slots;
     size_t size, used;
 } text_table;
@@ -21,8 +22,7 @@ typedef struct text_table { /* open addressing, at most half full */
 /* FNV-1a. Keys are contents, not addresses: a caller may well build a text on its stack. */
 static uint64_t hash_text(const char *text) {
     uint64_t hash = 14695981039346656037u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 1099511628211u;
     return hash;
 }
 
@@ -84,14 +84,11 @@ const bbi_node *bbi_table_formula(bbi_context *c, const char *text, const bbi_bi
 
 static const bbi_node *expand_macro(bbi_context *c, const bbi_op_row *row, const bbi_node *const *args,
                                     const int64_t *ints, int nint) {
-    static const char *const operand_names[] = {"a", "b", "c", "d"}, *const integer_names[] = {"m", "n", "k",
-                                                                                               "l"};
+    static const char *const operand_names[] = {"a", "b", "c", "d"}, *const integer_names[] = {"m", "n", "k", "l"};
     bbi_binding bindings[BBI_MAX_ARGS + 4];
     int count = 0;
-    for (int k = 0; k < row->arity; k++)
-        bindings[count++] = (bbi_binding){operand_names[k], args[k], 0};
-    for (int k = 0; k < nint && k < 4; k++)
-        bindings[count++] = (bbi_binding){integer_names[k], NULL, ints[k]};
+    for (int k = 0; k < row->arity; k++) bindings[count++] = (bbi_binding){operand_names[k], args[k], 0};
+    for (int k = 0; k < nint && k < 4; k++) bindings[count++] = (bbi_binding){integer_names[k], NULL, ints[k]};
     return bbi_table_formula(c, row->value, bindings, count);
 }
 
@@ -114,8 +111,8 @@ const bbi_node *bbi_apply(bbi_context *c, int op, const bbi_node *const *args, i
     }
     if (row->kind != BBI_MACRO && row->kind != BBI_BUILD) return bbi_node_make(c, op, args, narg, ints, nint);
     if (narg != row->arity || (row->int_count >= 0 && nint != row->int_count)) {
-        bbi_fail(BB_BAD_ARGUMENT, "%s: takes %d operands and %d integers; found %d and %d", row->name,
-                 row->arity, row->int_count, narg, nint);
+        bbi_fail(BB_BAD_ARGUMENT, "%s: takes %d operands and %d integers; found %d and %d", row->name, row->arity,
+                 row->int_count, narg, nint);
         return NULL;
     }
     if (row->kind == BBI_MACRO) return named(row, expand_macro(c, row, args, ints, nint));

@@ -54,10 +54,10 @@
 #define v_sigmoid(a) (1 / (1 + exp(-(a))))
 #define v_softplus(a) (fmax(a, 0) + log1p(exp(-fabs(a))))
 
-#define SCALAR_MAP(id, value)                                                                                \
-    static double scalar_##id(double a, double b, double c) {                                                \
-        (void)b, (void)c;                                                                                    \
-        return value;                                                                                        \
+#define SCALAR_MAP(id, value)                                                                                          \
+    static double scalar_##id(double a, double b, double c) {                                                          \
+        (void)b, (void)c;                                                                                              \
+        return value;                                                                                                  \
     }
 #define SCALAR_FOLD(id, value)
 #define SCALAR_CONTRACT(id, value)
@@ -86,12 +86,9 @@ enum {
 
 static const bbi_op_row rows[BBI_OP_COUNT] = {
     [BBI_OP_VAR] = {"variable", "", BBI_LEAF, 0, 3, HIDDEN, "", {"", "", ""}, 0, 0, 0, "a variable", NULL},
-    [BBI_OP_CONST] =
-        {"constant", "", BBI_LEAF, 0, 0, NODIFF | HIDDEN, "", {"", "", ""}, 0, 0, 0, "a number", NULL},
-    [BBI_OP_IOTA] =
-        {"iota", "", BBI_LEAF, 0, 1, NODIFF | HIDDEN, "", {"", "", ""}, 0, 0, 0, "0, 1, ... m - 1", NULL},
-    [BBI_OP_REDUCE] =
-        {"reduction", "", BBI_LEAF, 1, 4, HIDDEN, "", {"", "", ""}, 0, 0, 1, "a reduction", NULL},
+    [BBI_OP_CONST] = {"constant", "", BBI_LEAF, 0, 0, NODIFF | HIDDEN, "", {"", "", ""}, 0, 0, 0, "a number", NULL},
+    [BBI_OP_IOTA] = {"iota", "", BBI_LEAF, 0, 1, NODIFF | HIDDEN, "", {"", "", ""}, 0, 0, 0, "0, 1, ... m - 1", NULL},
+    [BBI_OP_REDUCE] = {"reduction", "", BBI_LEAF, 1, 4, HIDDEN, "", {"", "", ""}, 0, 0, 1, "a reduction", NULL},
 /* clang-format off */
 #define OP(id, alias, arity, nint, kind, flags, value, vjp_a, vjp_b, vjp_c, low, high, cost, doc) \
     [BBI_OP_##id] = {#id, alias, BBI_##kind, arity, nint, flags, #value, {vjp_a, vjp_b, vjp_c}, \
@@ -101,17 +98,16 @@ static const bbi_op_row rows[BBI_OP_COUNT] = {
 };
 
 static const bbi_reduction_row reductions[BBI_RED_COUNT] = {
-#define REDUCTION(id, name, alias, family, output, parameters, formulas, doc)                                \
+#define REDUCTION(id, name, alias, family, output, parameters, formulas, doc)                                          \
     {name, alias, BBI_FAMILY_##family, BBI_OUT_##output, parameters, formulas, doc},
 #include "reduce.def"
 };
 
-const bbi_op_row *bbi_op_info(int op) {
-    return op >= 0 && op < BBI_OP_COUNT ? &rows[op] : NULL;
-}
+const bbi_op_row *bbi_op_info(int op) { return op >= 0 && op < BBI_OP_COUNT ? &rows[op] : NULL; }
 
 const bbi_reduction_row *bbi_reduction_info(int reduction) {
-    static const bbi_reduction_row custom = {"custom", "", BBI_FAMILY_USER, BBI_OUT_VALUE, 0, 1, "a reduction of the caller's own"};
+    static const bbi_reduction_row custom = {
+        "custom", "", BBI_FAMILY_USER, BBI_OUT_VALUE, 0, 1, "a reduction of the caller's own"};
     if (reduction == BBI_RED_custom) return &custom;
     return reduction >= 0 && reduction < BBI_RED_COUNT ? &reductions[reduction] : NULL;
 }
@@ -161,7 +157,6 @@ int bbi_op_find(const char *name, size_t length) {
 
 int bbi_reduction_find(const char *name, size_t length) {
     for (int r = 0; r < BBI_RED_COUNT; r++)
-        if (same_name(name, length, reductions[r].name) || same_name(name, length, reductions[r].alias))
-            return r;
+        if (same_name(name, length, reductions[r].name) || same_name(name, length, reductions[r].alias)) return r;
     return -1;
 }

@@ -60,23 +60,19 @@ static void fold(int op, const double *a, int64_t dim, double *out) {
 
 static int64_t offset(const bbi_contraction *spec, const int64_t *index, const int64_t *labels, int count) {
     int64_t at = 0;
-    for (int k = 0; k < count; k++)
-        at = at * spec->size[labels[k]] + index[labels[k]];
+    for (int k = 0; k < count; k++) at = at * spec->size[labels[k]] + index[labels[k]];
     return at;
 }
 
 static void contract(const bbi_node *node, const double *a, const double *b, double *out) {
     bbi_contraction spec = bbi_contraction_of(node);
     int64_t index[BBI_MAX_INTS] = {0}, total = 1;
-    for (int64_t d = 0; d < node->dim; d++)
-        out[d] = 0;
-    for (int k = 0; k < spec.nlabel; k++)
-        total *= spec.size[k];
+    for (int64_t d = 0; d < node->dim; d++) out[d] = 0;
+    for (int k = 0; k < spec.nlabel; k++) total *= spec.size[k];
     for (int64_t step = 0; step < total; step++) {
         double factor = b ? b[offset(&spec, index, spec.lb, spec.nb)] : 1;
         out[offset(&spec, index, spec.lo, spec.no)] += a[offset(&spec, index, spec.la, spec.na)] * factor;
-        for (int k = spec.nlabel - 1; k >= 0 && ++index[k] == spec.size[k]; k--)
-            index[k] = 0;
+        for (int k = spec.nlabel - 1; k >= 0 && ++index[k] == spec.size[k]; k--) index[k] = 0;
     }
 }
 
@@ -90,22 +86,18 @@ static void rearrange(const bbi_node *node, const double *a, const double *b, do
         default: out[d] = 0; break; /* pad */
         }
     }
-    for (int64_t d = 0; node->op == BBI_OP_pad && d < first; d++)
-        out[node->ints[0] + d * node->ints[2]] = a[d];
+    for (int64_t d = 0; node->op == BBI_OP_pad && d < first; d++) out[node->ints[0] + d * node->ints[2]] = a[d];
 }
 
 static bb_status variable_value(const oracle *o, const bbi_node *node, int64_t i, int64_t j, double *out) {
     int64_t position = node->ints[0];
     if (position < 0) { /* not the caller's */
-        double number = node->place == BBI_I   ? (double)i
-                        : node->place == BBI_J ? (double)j
-                                               : (double)(i * o->n + j);
+        double number = node->place == BBI_I ? (double)i : node->place == BBI_J ? (double)j : (double)(i * o->n + j);
         *out = position == BBI_ONE ? 1 : position == BBI_SLOT ? (double)o->slot : number;
         return BB_OK;
     }
     if (position >= o->nvariable) {
-        return bbi_fail(BB_BAD_ARGUMENT, "oracle: no array for the variable at position %lld",
-                        (long long)position);
+        return bbi_fail(BB_BAD_ARGUMENT, "oracle: no array for the variable at position %lld", (long long)position);
     }
     const bbi_oracle_array *array = &o->variables[position];
     if (array->dim != node->dim || array->rows != rows_of(o, node->place)) {
@@ -120,14 +112,12 @@ static bb_status variable_value(const oracle *o, const bbi_node *node, int64_t i
 static bb_status evaluate(const oracle *o, const bbi_node *node, int64_t i, int64_t j, double *out) {
     const bbi_op_row *row = bbi_op_info(node->op);
     const double *a[3] = {NULL, NULL, NULL};
-    for (int k = 0; k < node->narg && k < 3; k++)
-        a[k] = node->arg[k] ? value_at(o, node->arg[k], i, j) : NULL;
+    for (int k = 0; k < node->narg && k < 3; k++) a[k] = node->arg[k] ? value_at(o, node->arg[k], i, j) : NULL;
     switch (row->kind) {
     case BBI_MAP:
         for (int64_t d = 0; d < node->dim; d++) {
             double operand[3] = {0, 0, 0};
-            for (int k = 0; k < node->narg; k++)
-                operand[k] = a[k][node->arg[k]->dim == 1 ? 0 : d];
+            for (int k = 0; k < node->narg; k++) operand[k] = a[k][node->arg[k]->dim == 1 ? 0 : d];
             out[d] = row->scalar(operand[0], operand[1], operand[2]);
         }
         return BB_OK;
@@ -140,8 +130,7 @@ static bb_status evaluate(const oracle *o, const bbi_node *node, int64_t i, int6
     if (node->op != BBI_OP_CONST && node->op != BBI_OP_IOTA) {
         return bbi_fail(BB_INTERNAL, "oracle: operation '%s' cannot stand here", row->name);
     }
-    for (int64_t d = 0; d < node->dim; d++)
-        out[d] = node->op == BBI_OP_CONST ? node->value : (double)d;
+    for (int64_t d = 0; d < node->dim; d++) out[d] = node->op == BBI_OP_CONST ? node->value : (double)d;
     return BB_OK;
 }
 
@@ -180,15 +169,13 @@ static bb_status gather_row(oracle *o, const bbi_node *r, int64_t row, gathered 
     int64_t i0 = folds_i ? 0 : r->place & BBI_I ? row : 0, i1 = folds_i ? o->m : i0 + 1;
     int64_t j0 = folds_j ? 0 : r->place & BBI_J ? row : 0, j1 = folds_j ? o->n : j0 + 1;
     for (int64_t i = i0; i < i1; i++) {
-        for (int64_t j = j0; j < j1; j++)
-            BBI_FORWARD(gather(o, r, g, i, j, 0));
+        for (int64_t j = j0; j < j1; j++) BBI_FORWARD(gather(o, r, g, i, j, 0));
     }
     return BB_OK;
 }
 
 /* The pair that an entry of a list names; false for the entry -1, which names none. */
-static bool entry_pair(const oracle *o, const bbi_node *list, int64_t row, double entry, int64_t *i,
-                       int64_t *j) {
+static bool entry_pair(const oracle *o, const bbi_node *list, int64_t row, double entry, int64_t *i, int64_t *j) {
     int64_t e = entry >= 0 ? (int64_t)entry : -1;
     *i = list->place == BBI_I ? row : list->place == BBI_J ? e : e / (o->n ? o->n : 1);
     *j = list->place == BBI_I ? e : list->place == BBI_J ? row : e % (o->n ? o->n : 1);
@@ -245,8 +232,7 @@ static bb_status select_entries(const gathered *g, const bbi_node *r, int64_t k,
 static void log_sum_exp(const gathered *g, const bbi_node *r, bbi_output output, double *out) {
     double m = -INFINITY;
     int64_t width = g->dw ? g->dw : 1;
-    for (int64_t k = 0; k < g->count; k++)
-        m = g->f[k] > m ? g->f[k] : m;
+    for (int64_t k = 0; k < g->count; k++) m = g->f[k] > m ? g->f[k] : m;
     double shift = isfinite(m) ? m : 0;
     for (int64_t e = 0; e < width; e++) {
         long double weighted = 0, plain = 0;
@@ -355,25 +341,22 @@ static bb_status copy_root(oracle *o, const bbi_node *root, bbi_oracle_array *ou
     return BB_OK;
 }
 
-bb_status bbi_oracle(const bbi_node *const *roots, int64_t nroot, const bbi_oracle_array *variables,
-                     int64_t nvariable, int64_t m, int64_t n, bbi_oracle_array *outputs) {
+bb_status bbi_oracle(const bbi_node *const *roots, int64_t nroot, const bbi_oracle_array *variables, int64_t nvariable,
+                     int64_t m, int64_t n, bbi_oracle_array *outputs) {
     oracle o = {.m = m, .n = n, .variables = variables, .nvariable = nvariable};
-    for (int64_t k = 0; k < nroot; k++)
-        outputs[k] = (bbi_oracle_array){NULL, 0, 0};
+    for (int64_t k = 0; k < nroot; k++) outputs[k] = (bbi_oracle_array){NULL, 0, 0};
     bb_status status = bbi_topological(roots, nroot, &o.nodes, &o.count);
     if (status != BB_OK) return status;
     o.values = bbi_calloc((size_t)o.count, sizeof *o.values);
     o.needed = bbi_calloc((size_t)o.count, sizeof *o.needed);
     if (!o.values || !o.needed) status = bbi_fail(BB_OUT_OF_MEMORY, "oracle: out of memory");
     if (status == BB_OK) status = fill_tables(&o);
-    for (int64_t k = 0; status == BB_OK && k < nroot; k++)
-        status = copy_root(&o, roots[k], &outputs[k]);
+    for (int64_t k = 0; status == BB_OK && k < nroot; k++) status = copy_root(&o, roots[k], &outputs[k]);
     for (int64_t k = 0; status != BB_OK && k < nroot; k++) {
         bbi_free(outputs[k].data);
         outputs[k].data = NULL;
     }
-    for (int64_t k = 0; o.values && k < o.count; k++)
-        bbi_free(o.values[k]);
+    for (int64_t k = 0; o.values && k < o.count; k++) bbi_free(o.values[k]);
     bbi_free(o.values);
     bbi_free(o.needed);
     bbi_free(o.nodes);

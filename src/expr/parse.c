@@ -63,17 +63,13 @@ static bb_status parse(bbi_scope *scope, const bbi_node **outputs, int64_t max_o
     return status;
 }
 
-bb_status bbi_parse(bbi_context *c, const char *text, bbi_signature *signature,
-                    const bbi_parse_options *options, const bbi_node **outputs, int64_t max_outputs,
-                    int64_t *noutput) {
+bb_status bbi_parse(bbi_context *c, const char *text, bbi_signature *signature, const bbi_parse_options *options,
+                    const bbi_node **outputs, int64_t max_outputs, int64_t *noutput) {
     *noutput = 0;
     if (!text) return bbi_fail(BB_BAD_ARGUMENT, "the formula is NULL");
     bbi_signature none = {0};
-    bbi_scope scope = {.c = c,
-                       .text = text,
-                       .length = strlen(text),
-                       .signature = signature ? signature : &none,
-                       .options = options};
+    bbi_scope scope = {
+        .c = c, .text = text, .length = strlen(text), .signature = signature ? signature : &none, .options = options};
     snapshot before = {0};
     BBI_FORWARD(take(scope.signature, &before));
     bb_status status = parse(&scope, outputs, max_outputs, noutput);
@@ -81,8 +77,8 @@ bb_status bbi_parse(bbi_context *c, const char *text, bbi_signature *signature,
         restore(scope.signature, &before);
         *noutput = 0;
     } else if (!signature && none.count) {
-        status = bbi_fail(BB_BAD_ARGUMENT,
-                          "the formula declares variables, but the caller gave no signature to hold them");
+        status =
+            bbi_fail(BB_BAD_ARGUMENT, "the formula declares variables, but the caller gave no signature to hold them");
     }
     bbi_free(before.was_named);
     bbi_signature_free(&none);

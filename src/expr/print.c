@@ -31,13 +31,11 @@ static void print_decimal(bbi_text *text, const char *digits, int count, int exp
     if (point > 0 && point <= 17) {
         int whole = point < count ? point : count;
         bbi_text_append(text, digits, (size_t)whole);
-        for (int k = whole; k < point; k++)
-            bbi_text_append(text, "0", 1);
+        for (int k = whole; k < point; k++) bbi_text_append(text, "0", 1);
         bbi_text_add(text, ".%.*s", count > whole ? count - whole : 1, count > whole ? digits + whole : "0");
     } else if (point > -5 && point <= 0) {
         bbi_text_add(text, "0.");
-        for (int k = point; k < 0; k++)
-            bbi_text_append(text, "0", 1);
+        for (int k = point; k < 0; k++) bbi_text_append(text, "0", 1);
         bbi_text_append(text, digits, (size_t)count);
     } else {
         bbi_text_add(text, "%.1s", digits);
@@ -59,8 +57,7 @@ static void print_number(bbi_text *text, double x) {
         bbi_text_add(text, "%.0f", x);
         return;
     }
-    for (int precision = 0; precision <= 17;
-         precision++) { /* the locale's decimal point is skipped, whatever it is */
+    for (int precision = 0; precision <= 17; precision++) { /* the locale's decimal point is skipped, whatever it is */
         snprintf(buffer, sizeof buffer, "%.*e", precision, x);
         int count = 0;
         const char *c = buffer;
@@ -120,8 +117,7 @@ static const char *infix(int op) {
  * the reader: call form. */
 static int level_of(const bbi_node *node) {
     bool constant = true;
-    for (int k = 0; k < node->narg; k++)
-        constant = constant && node->arg[k] && node->arg[k]->op == BBI_OP_CONST;
+    for (int k = 0; k < node->narg; k++) constant = constant && node->arg[k] && node->arg[k]->op == BBI_OP_CONST;
     if (node->op == BBI_OP_CONST) return signbit(node->value) ? PREFIX_LEVEL : ATOM_LEVEL;
     if (constant) return ATOM_LEVEL;
     if (node->op == BBI_OP_neg) return PREFIX_LEVEL;
@@ -153,8 +149,7 @@ static void print_chain(printer *p, const bbi_node *node, int level) {
         p->text->failed = true;
         return;
     }
-    for (int64_t k = length; k > 0; node = node->arg[left_operand(node)])
-        spine[--k] = node;
+    for (int64_t k = length; k > 0; node = node->arg[left_operand(node)]) spine[--k] = node;
     print_node(p, leftmost, level + !chains);
     for (int64_t k = 0; k < length && p->text->length < p->limit; k++) {
         bbi_text_add(p->text, "%s", infix(spine[k]->op));
@@ -167,8 +162,7 @@ static void print_chain(printer *p, const bbi_node *node, int level) {
 
 static void print_list(bbi_text *text, const int64_t *items, int count) {
     bbi_text_add(text, ", [");
-    for (int k = 0; k < count; k++)
-        bbi_text_add(text, "%s%lld", k ? ", " : "", (long long)items[k]);
+    for (int k = 0; k < count; k++) bbi_text_add(text, "%s%lld", k ? ", " : "", (long long)items[k]);
     bbi_text_add(text, "]");
 }
 
@@ -283,15 +277,13 @@ static void print_line(bbi_text *text, const bbi_node *const *nodes, int64_t cou
     bbi_text_add(text, "  dim %lld %s\n", (long long)node->dim, places[node->place & 3]);
 }
 
-void bbi_print_dag(bbi_text *text, const bbi_node *const *roots, int64_t nroot,
-                   const bbi_signature *signature) {
+void bbi_print_dag(bbi_text *text, const bbi_node *const *roots, int64_t nroot, const bbi_signature *signature) {
     const bbi_node **nodes;
     int64_t count;
     if (bbi_topological(roots, nroot, &nodes, &count) != BB_OK) {
         text->failed = true;
         return;
     }
-    for (int64_t k = 0; k < count; k++)
-        print_line(text, nodes, count, k, signature);
+    for (int64_t k = 0; k < count; k++) print_line(text, nodes, count, k, signature);
     bbi_free(nodes);
 }

@@ -11,7 +11,8 @@
 
 enum { MAX_SWAPS = 6, MAX_OPERANDS = 3 };
 
-typedef struct parameter { /* an integer of an operation: letter, literal, or the dimension of a node */
+/* an integer of an operation: letter, literal, or the dimension of a node */
+typedef struct parameter {
     enum { LITERAL, LETTER, DIMENSION } kind;
     int64_t value; /* the literal; else which letter */
 } parameter;
@@ -95,9 +96,7 @@ static const tree *operation(reader *r, int op, const tree *a, const tree *b) {
     if (!a || (row && row->arity == 2 && !b)) r->bad = true;
     if (r->bad) return NULL;
     return new_tree(
-        r,
-        (tree){
-            .kind = OPERATION, .op = op, .swap = swaps ? r->swaps++ : -1, .narg = b ? 2 : 1, .arg = {a, b}});
+        r, (tree){.kind = OPERATION, .op = op, .swap = swaps ? r->swaps++ : -1, .narg = b ? 2 : 1, .arg = {a, b}});
 }
 
 static parameter read_parameter(reader *r) {
@@ -159,8 +158,7 @@ static const tree *read_atom(reader *r) {
     if (length > 1 && accept(r, '(')) return read_call(r, name, length);
     const char *node = length == 1 ? strchr(nodes, first) : NULL,
                *integer = length == 1 ? strchr(integers, first) : NULL;
-    if (node)
-        return new_tree(r, (tree){.kind = node - nodes < 3 ? NODE : CONSTANT, .letter = (int)(node - nodes)});
+    if (node) return new_tree(r, (tree){.kind = node - nodes < 3 ? NODE : CONSTANT, .letter = (int)(node - nodes)});
     if (integer) return new_tree(r, (tree){.kind = INTEGER, .letter = (int)(integer - integers)});
     r->bad = true;
     return NULL;
@@ -373,13 +371,9 @@ const bbi_node *bbi_simplify_rules(bbi_context *c, const bbi_node *n) {
 }
 
 /* ---- for tests ---- */
-int bbi_rule_count(void) {
-    return RULES;
-}
+int bbi_rule_count(void) { return RULES; }
 
-const char *bbi_rule_text(int k, bool right) {
-    return right ? texts[k].right : texts[k].left;
-}
+const char *bbi_rule_text(int k, bool right) { return right ? texts[k].right : texts[k].left; }
 
 int64_t bbi_rule_fired(bbi_context *c, int k) {
     const rule_set *set = rules_of(c);
@@ -401,7 +395,8 @@ bool bbi_rule_sides(bbi_context *c, int k, const bbi_node *const letters[BBI_NOD
 }
 
 /* ---- weights: see simplify.c ---- */
-typedef struct weight { /* linear in the weights of the letters: factor . letters + offset */
+/* linear in the weights of the letters: factor . letters + offset */
+typedef struct weight {
     double factor[BBI_NODE_LETTERS], offset;
     bool constant, multiple; /* multiple: a constant times something */
 } weight;

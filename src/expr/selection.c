@@ -1,9 +1,10 @@
-/* selection.c: derivative rules of the reductions. Sums are linear. A product and the log-sum-exp family differentiate into sums over the
- * same axis with a weight per pair. Selections (min, max, K smallest) differentiate into sums over a list of pairs, the indices that
- * they selected: exact to any order away from ties, because the list itself is locally constant.
+/* selection.c: derivative rules of the reductions. Sums are linear. A product and the log-sum-exp family differentiate
+ * into sums over the same axis with a weight per pair. Selections (min, max, K smallest) differentiate into sums over a
+ * list of pairs, the indices that they selected: exact to any order away from ties, because the list itself is locally
+ * constant.
  *
- * With L = argkmin(f) of K smallest vectors of dimension D, entry s = k D + d of a row's list feeds component s of the result and reads component
- * d of f at column L[s]. BBI_SLOT is s inside the listed sum. */
+ * With L = argkmin(f) of K smallest vectors of dimension D, entry s = k D + d of a row's list feeds component s of the
+ * result and reads component d of f at column L[s]. BBI_SLOT is s inside the listed sum. */
 #include "grad.h"
 
 static int64_t axis_of(const bbi_node *r) { return r->ints[1]; }
@@ -16,7 +17,8 @@ const bbi_node *bbi_missing_count(bbi_context *c, const bbi_node *r, const bbi_n
     return bbi_reduce(c, BBI_RED_sum, missing, 0, one, NULL, NULL);
 }
 
-/* d prod / d f_j = prod of the others: p / f_j without zeros, the product of the rest where f_j is the only zero, else 0. */
+/* d prod / d f_j = prod of the others: p / f_j without zeros, the product of the rest where f_j is the only zero, else
+ * 0. */
 static const bbi_node *product_of_others(bbi_context *c, const bbi_node *r) {
     const bbi_node *f = r->arg[0], *zero = bbi_const(c, 0), *one = bbi_const(c, 1);
     const bbi_node *is_zero = bbi_op2(c, BBI_OP_eq, f, zero);
@@ -35,42 +37,51 @@ bb_status bbi_reduction_weights(bbi_context *c, const bbi_node *r, bbi_pair_weig
     weights->f = weights->w = NULL;
     if (row->family == BBI_FAMILY_PROD) {
         weights->f = product_of_others(c, r);
-    } else if (row->output == BBI_OUT_LOGSUM) { /* r_e = log sum_j exp(f_j) w_je: dr_e = sum_j exp(f_j - r_e) (w_je df_j + dw_je) */
+    } else if (row->output ==
+               BBI_OUT_LOGSUM) { /* r_e = log sum_j exp(f_j) w_je: dr_e = sum_j exp(f_j - r_e) (w_je df_j + dw_je) */
         const bbi_node *p = bbi_op1(c, BBI_OP_exp, bbi_op2(c, BBI_OP_sub, f, r));
         weights->f = w ? bbi_op2(c, BBI_OP_mul, p, w) : p;
         weights->w = w ? p : NULL;
-    } else if (row->output == BBI_OUT_RATIO) { /* r_e = sum_j p_j w_je with p softmax of f: dr_e = sum_j p_j ((w_je - r_e) df_j + dw_je) */
-        const bbi_node *placed = bbi_place_as(c, f, (bbi_place)r->place); /* each row has a sum of its own, within ranges too */
+    } else if (row->output == BBI_OUT_RATIO) { /* r_e = sum_j p_j w_je with p softmax of f: dr_e = sum_j p_j ((w_je -
+                                                  r_e) df_j + dw_je) */
+        const bbi_node *placed =
+            bbi_place_as(c, f, (bbi_place)r->place); /* each row has a sum of its own, within ranges too */
         const bbi_node *l = bbi_reduce(c, BBI_RED_logsumexp, (bbi_place)axis_of(r), 0, placed, NULL, NULL);
         const bbi_node *p = bbi_op1(c, BBI_OP_exp, bbi_op2(c, BBI_OP_sub, f, l));
         weights->f = bbi_op2(c, BBI_OP_mul, p, bbi_op2(c, BBI_OP_sub, w, r));
         weights->w = p;
     } else {
-        return bbi_fail(BB_NOT_DIFFERENTIABLE,
-                        "%s has no derivative; differentiate logsumexp (with or without weight), which it is the raw form of", row->name);
+        return bbi_fail(
+            BB_NOT_DIFFERENTIABLE,
+            "%s has no derivative; differentiate logsumexp (with or without weight), which it is the raw form of",
+            row->name);
     }
     return weights->f ? BB_OK : BB_BAD_ARGUMENT;
 }
 
 const bbi_node *bbi_selection_list(bbi_context *c, const bbi_node *r) {
-    static const struct { int value, index; } pair[] = {
-        {BBI_RED_min, BBI_RED_argmin}, {BBI_RED_max, BBI_RED_argmax}, {BBI_RED_kmin, BBI_RED_argkmin}};
+    static const struct {
+        int value, index;
+    } pair[] = {{BBI_RED_min, BBI_RED_argmin}, {BBI_RED_max, BBI_RED_argmax}, {BBI_RED_kmin, BBI_RED_argkmin}};
     for (size_t n = 0; n < sizeof pair / sizeof *pair; n++)
         if (r->ints[0] == pair[n].value)
-            return bbi_reduce(c, (bbi_reduction)pair[n].index, (bbi_place)axis_of(r), r->ints[2], r->arg[0], NULL, NULL);
+            return bbi_reduce(c, (bbi_reduction)pair[n].index, (bbi_place)axis_of(r), r->ints[2], r->arg[0], NULL,
+                              NULL);
     return NULL;
 }
 
-/* One at the components of r that are read here. All pairs of the domain are listed entries: compare with the slot; f on the folded axis alone:
- * compare the element's number with the (one) list. */
+/* One at the components of r that are read here. All pairs of the domain are listed entries: compare with the slot; f
+ * on the folded axis alone: compare the element's number with the (one) list. */
 static const bbi_node *indicator(bbi_context *c, const bbi_node *r) {
     const bbi_node *f = r->arg[0];
-    if (f->place != BBI_IJ) return bbi_op2(c, BBI_OP_eq, bbi_selection_list(c, r), bbi_var(c, BBI_NUMBER, (bbi_place)axis_of(r), 1));
+    if (f->place != BBI_IJ)
+        return bbi_op2(c, BBI_OP_eq, bbi_selection_list(c, r), bbi_var(c, BBI_NUMBER, (bbi_place)axis_of(r), 1));
     if (r->dim == 1) return bbi_const(c, 1);
     return bbi_op2(c, BBI_OP_eq, bbi_iota(c, r->dim), bbi_var(c, BBI_SLOT, BBI_IJ, 1));
 }
 
-static const bbi_node *fold_slots(bbi_context *c, const bbi_node *v, int64_t d) { /* (K, D) components to D, summed over K */
+static const bbi_node *fold_slots(bbi_context *c, const bbi_node *v,
+                                  int64_t d) { /* (K, D) components to D, summed over K */
     if (v && d == 1) return bbi_op1(c, BBI_OP_sum, v);
     if (!v) return NULL;
     int64_t size[2] = {v->dim / d, d}, both[2] = {0, 1}, kept[1] = {1};
@@ -99,5 +110,6 @@ const bbi_node *bbi_selection_tangent(bbi_context *c, const bbi_node *r, const b
     if ((axis_of(r) & f->place) == 0) return tiled; /* every column is the same */
     const bbi_node *value = bbi_op2(c, BBI_OP_mul, tiled, indicator(c, r));
     const bbi_node *list = f->place == BBI_IJ ? bbi_selection_list(c, r) : NULL;
-    return bbi_reduce(c, BBI_RED_sum, (bbi_place)axis_of(r), 0, bbi_place_as(c, value, (bbi_place)f->place), NULL, list);
+    return bbi_reduce(c, BBI_RED_sum, (bbi_place)axis_of(r), 0, bbi_place_as(c, value, (bbi_place)f->place), NULL,
+                      list);
 }

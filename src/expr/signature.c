@@ -7,8 +7,7 @@
 static const char *const place_letters[] = {"p", "i", "j"};
 
 void bbi_signature_free(bbi_signature *signature) {
-    for (int64_t k = 0; k < signature->count; k++)
-        bbi_free(signature->variables[k].name);
+    for (int64_t k = 0; k < signature->count; k++) bbi_free(signature->variables[k].name);
     bbi_free(signature->variables);
     *signature = (bbi_signature){0};
 }
@@ -23,8 +22,8 @@ int64_t bbi_signature_find(const bbi_signature *signature, const char *name, siz
 
 static bb_status reserve(bbi_signature *signature, int64_t count) {
     if (count > BBI_MAX_POSITION) {
-        return bbi_fail(BB_BAD_ARGUMENT, "variable positions go from 0 to %d; found %lld",
-                        BBI_MAX_POSITION - 1, (long long)count - 1);
+        return bbi_fail(BB_BAD_ARGUMENT, "variable positions go from 0 to %d; found %lld", BBI_MAX_POSITION - 1,
+                        (long long)count - 1);
     }
     if (count > signature->capacity) {
         int64_t capacity = count < 8 ? 8 : 2 * count;
@@ -33,8 +32,7 @@ static bb_status reserve(bbi_signature *signature, int64_t count) {
         signature->variables = grown;
         signature->capacity = capacity;
     }
-    while (signature->count < count)
-        signature->variables[signature->count++] = (bbi_variable){0};
+    while (signature->count < count) signature->variables[signature->count++] = (bbi_variable){0};
     return BB_OK;
 }
 
@@ -48,13 +46,12 @@ static bb_status fail_conflict(const bbi_variable *known, int64_t position, int6
 /* First free position: of the variables that a text leaves unplaced. */
 static int64_t free_position(const bbi_signature *signature) {
     int64_t k = 0;
-    while (k < signature->count && signature->variables[k].dim)
-        k++;
+    while (k < signature->count && signature->variables[k].dim) k++;
     return k;
 }
 
-bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t length, int64_t dim,
-                              bbi_place place, int64_t wanted, int64_t *position) {
+bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t length, int64_t dim, bbi_place place,
+                              int64_t wanted, int64_t *position) {
     if (dim < 1 || dim > INT32_MAX) {
         return bbi_fail(BB_BAD_SHAPE, "the dimension of a variable is at least 1 and below 2^31; found %lld",
                         (long long)dim);
@@ -66,8 +63,8 @@ bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t
     }
     int64_t named = bbi_signature_find(signature, name, length);
     if (named >= 0 && wanted >= 0 && named != wanted) {
-        return bbi_fail(BB_BAD_ARGUMENT, "variable '%.*s' is declared at the positions %lld and %lld",
-                        (int)length, name, (long long)named, (long long)wanted);
+        return bbi_fail(BB_BAD_ARGUMENT, "variable '%.*s' is declared at the positions %lld and %lld", (int)length,
+                        name, (long long)named, (long long)wanted);
     }
     int64_t k = named >= 0 ? named : wanted >= 0 ? wanted : free_position(signature);
     if (k >= signature->count) BBI_FORWARD(reserve(signature, k + 1));
@@ -75,8 +72,8 @@ bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t
     if (variable->dim && (variable->dim != dim || variable->place != place))
         return fail_conflict(variable, k, dim, place);
     if (length > 0 && variable->name && variable->name[0] && named < 0) {
-        return bbi_fail(BB_BAD_ARGUMENT, "position %lld is declared twice: as '%s' and as '%.*s'",
-                        (long long)k, variable->name, (int)length, name);
+        return bbi_fail(BB_BAD_ARGUMENT, "position %lld is declared twice: as '%s' and as '%.*s'", (long long)k,
+                        variable->name, (int)length, name);
     }
     if (!variable->name || (length > 0 && named < 0)) {
         char *copy = bbi_calloc(length + 1, 1);
@@ -91,22 +88,21 @@ bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t
     return BB_OK;
 }
 
-bb_status bbi_signature_add(bbi_signature *signature, const char *name, size_t length, int64_t dim,
-                            bbi_place place, int64_t *position) {
+bb_status bbi_signature_add(bbi_signature *signature, const char *name, size_t length, int64_t dim, bbi_place place,
+                            int64_t *position) {
     return bbi_signature_place(signature, name, length, dim, place, -1, position);
 }
 
 static bb_status fail_alias(const char *text) {
-    return bbi_fail(
-        BB_BAD_SYNTAX,
-        "cannot read the declaration '%.200s': write 'x = Vi(3)', 'x = Vi(0,3)', 'x = Var(0,3,0)', 'Vi(3)' "
-        "(Vj and Pm alike) or 'x:i3'",
-        text);
+    return bbi_fail(BB_BAD_SYNTAX,
+                    "cannot read the declaration '%.200s': write 'x = Vi(3)', 'x = Vi(0,3)', 'x = Var(0,3,0)', 'Vi(3)' "
+                    "(Vj and Pm alike) or 'x:i3'",
+                    text);
 }
 
 /* Vi(3), Vi(0,3), Var(0,3,0) behind the name. */
-static bb_status declare_call(bbi_signature *signature, const char *text, const bbi_syntax *call,
-                              const char *name, size_t length) {
+static bb_status declare_call(bbi_signature *signature, const char *text, const bbi_syntax *call, const char *name,
+                              size_t length) {
     int64_t number[3] = {0};
     const bbi_syntax *child = call->child;
     if (call->kind != BBI_SYNTAX_CALL || call->callee != BBI_CALLEE_SPECIAL || call->which > BBI_SPECIAL_PM ||
@@ -114,14 +110,12 @@ static bb_status declare_call(bbi_signature *signature, const char *text, const 
         return fail_alias(text);
     }
     bool full = call->which == BBI_SPECIAL_VAR;
-    if (call->count > 3 || (full ? call->count != 3 : call->count < 1 || call->count > 2))
-        return fail_alias(text);
+    if (call->count > 3 || (full ? call->count != 3 : call->count < 1 || call->count > 2)) return fail_alias(text);
     for (int k = 0; k < call->count; k++, child = child->next) {
         if (child->kind != BBI_SYNTAX_INTEGER) return fail_alias(text);
         number[k] = child->integer;
     }
-    int64_t position, wanted = call->count > 1 ? number[0] : -1,
-                      dim = call->count > 1 ? number[1] : number[0];
+    int64_t position, wanted = call->count > 1 ? number[0] : -1, dim = call->count > 1 ? number[1] : number[0];
     bbi_place place = call->which == BBI_SPECIAL_VI ? BBI_I : call->which == BBI_SPECIAL_VJ ? BBI_J : BBI_P;
     if (full) {
         if (number[2] > 2) return fail_alias(text);
@@ -153,8 +147,7 @@ bb_status bbi_parse_alias(bbi_signature *signature, const char *text) {
     } else if (tree->next) {
         status = fail_alias(text);
     } else if (tree->kind == BBI_SYNTAX_DECLARATION && length == 0) {
-        status = bbi_signature_add(signature, tree->name, tree->size, tree->integer, (bbi_place)tree->axis,
-                                   &position);
+        status = bbi_signature_add(signature, tree->name, tree->size, tree->integer, (bbi_place)tree->axis, &position);
     } else {
         status = declare_call(signature, text, tree, name, length);
     }

@@ -39,8 +39,7 @@
 static const bbi_node *orient_difference(bbi_context *c, const bbi_node *n) {
     const bbi_node *d = n->arg[0];
     bool even = n->op == BBI_OP_square || n->op == BBI_OP_abs || n->op == BBI_OP_cos || n->op == BBI_OP_cosh;
-    if (!even || d->op != BBI_OP_sub || d->arg[0]->op == BBI_OP_CONST || d->arg[0]->id < d->arg[1]->id)
-        return NULL;
+    if (!even || d->op != BBI_OP_sub || d->arg[0]->op == BBI_OP_CONST || d->arg[0]->id < d->arg[1]->id) return NULL;
     return bbi_op1(c, n->op, bbi_op2(c, BBI_OP_sub, d->arg[1], d->arg[0]));
 }
 
@@ -49,8 +48,7 @@ static const bbi_node *orient_difference(bbi_context *c, const bbi_node *n) {
 static const bbi_node *divide_by_constant(bbi_context *c, const bbi_node *n) {
     int exponent;
     const bbi_node *p = n->arg[1];
-    if (p->op != BBI_OP_CONST || n->arg[0]->op == BBI_OP_CONST || p->value == 0 || !isfinite(p->value))
-        return NULL;
+    if (p->op != BBI_OP_CONST || n->arg[0]->op == BBI_OP_CONST || p->value == 0 || !isfinite(p->value)) return NULL;
     if (fabs(frexp(p->value, &exponent)) != 0.5 || exponent > 100 || exponent < -100) return NULL;
     return bbi_op2(c, BBI_OP_mul, bbi_const(c, 1 / p->value), n->arg[0]);
 }

@@ -7,7 +7,7 @@
 #include "expr.h"
 
 /* ---- components.c ---- */
-const bbi_node *bbi_simplify_map(bbi_context *c, const bbi_node *n); /* MAP over repeat, pad, slice, concat */
+const bbi_node *bbi_simplify_map(bbi_context *c, const bbi_node *n);   /* MAP over repeat, pad, slice, concat */
 const bbi_node *bbi_simplify_index(bbi_context *c, const bbi_node *n); /* INDEX over INDEX and MAP */
 
 /* ---- contract.c ---- */

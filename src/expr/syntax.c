@@ -22,16 +22,7 @@ typedef struct reader {
     int depth;
 } reader;
 
-enum {
-    OR_LEVEL = 1,
-    AND_LEVEL,
-    NOT_LEVEL,
-    COMPARISON_LEVEL,
-    DOT_LEVEL,
-    SUM_LEVEL,
-    PRODUCT_LEVEL,
-    PREFIX_LEVEL
-};
+enum { OR_LEVEL = 1, AND_LEVEL, NOT_LEVEL, COMPARISON_LEVEL, DOT_LEVEL, SUM_LEVEL, PRODUCT_LEVEL, PREFIX_LEVEL };
 
 static bbi_syntax *read_binary(reader *r, int level);
 
@@ -61,9 +52,7 @@ static bbi_syntax *fail(const reader *r, size_t place, const char *message) {
     return NULL;
 }
 
-static bool advance(reader *r) {
-    return bbi_lex(&r->lexer) == BB_OK;
-}
+static bool advance(reader *r) { return bbi_lex(&r->lexer) == BB_OK; }
 
 static bbi_syntax *new_tree(reader *r, bbi_syntax_kind kind, size_t place) {
     bbi_syntax *tree = bbi_arena_alloc(r->arena, sizeof *tree);
@@ -82,8 +71,8 @@ static bbi_syntax *fail_expected(const reader *r, const char *expected) {
     if (x->kind == BBI_TOKEN_END)
         bbi_fail_at(BB_BAD_SYNTAX, x->text, x->length, x->start, "expected %s, found the end", expected);
     else {
-        bbi_fail_at(BB_BAD_SYNTAX, x->text, x->length, x->start, "expected %s, found '%.*s'", expected,
-                    (int)x->size, x->text + x->start);
+        bbi_fail_at(BB_BAD_SYNTAX, x->text, x->length, x->start, "expected %s, found '%.*s'", expected, (int)x->size,
+                    x->text + x->start);
     }
     return NULL;
 }
@@ -190,8 +179,7 @@ static bbi_syntax *read_primary(reader *r) {
 }
 
 /* Links the operand behind an operator; a chain of the same precedence made just before is continued. */
-static bbi_syntax *join(reader *r, bbi_syntax *chain, bbi_syntax *left, bbi_syntax **last,
-                        bbi_syntax *right) {
+static bbi_syntax *join(reader *r, bbi_syntax *chain, bbi_syntax *left, bbi_syntax **last, bbi_syntax *right) {
     if (!chain) {
         chain = new_tree(r, BBI_SYNTAX_CHAIN, left->place);
         if (!chain) return NULL;
@@ -269,8 +257,7 @@ bb_status bbi_syntax_read(bbi_arena *arena, const char *text, size_t length, con
     reader r = {{.text = text, .length = length}, arena, 0};
     const bbi_syntax **link = formulas;
     *formulas = NULL;
-    if (length > BBI_MAX_TEXT)
-        return bbi_fail(BB_BAD_SYNTAX, "the formula is longer than %d bytes", BBI_MAX_TEXT);
+    if (length > BBI_MAX_TEXT) return bbi_fail(BB_BAD_SYNTAX, "the formula is longer than %d bytes", BBI_MAX_TEXT);
     BBI_FORWARD(bbi_lex(&r.lexer));
     do {
         bbi_syntax *formula = read_binary(&r, OR_LEVEL);

@@ -9,9 +9,9 @@
 /* ---- lex.c: text to tokens ---- */
 enum {
     BBI_MAX_TEXT = 1 << 20, /* bytes of one formula text */
-    BBI_MAX_NESTING = 300, /* parentheses, calls and prefix operators inside each other: bounds the C stack */
-    BBI_MAX_CALL = 12,     /* arguments of one call */
-    BBI_MAX_NAME = 128,    /* bytes of a name */
+    BBI_MAX_NESTING = 300,  /* parentheses, calls and prefix operators inside each other: bounds the C stack */
+    BBI_MAX_CALL = 12,      /* arguments of one call */
+    BBI_MAX_NAME = 128,     /* bytes of a name */
     BBI_MAX_POSITION = 4096 /* variables of one signature */
 };
 /* Punctuation is its own character; pairs of characters and the words that are operators follow them. */
@@ -98,7 +98,8 @@ struct bbi_syntax {
 bb_status bbi_syntax_read(bbi_arena *arena, const char *text, size_t length, const bbi_syntax **formulas);
 
 /* ---- callee.c: what the name of a call stands for ---- */
-typedef struct bbi_composite_row { /* rows of reduce_macro.def */
+/* rows of reduce_macro.def */
+typedef struct bbi_composite_row {
     const char *name, *alias;
     int parameters, formulas;
     const char *text, *doc;
@@ -115,7 +116,8 @@ bool bbi_find_internal_variable(const char *name, size_t length, int64_t *positi
 int bbi_edit_distance(const char *a, size_t na, const char *b, size_t nb);
 
 /* ---- elaborate.c: trees to nodes ---- */
-typedef struct bbi_scope { /* what names mean, and where errors are shown */
+/* what names mean, and where errors are shown */
+typedef struct bbi_scope {
     bbi_context *c;
     const char *text; /* a user's text: errors show the place; NULL for the tables' texts */
     size_t length;
@@ -132,8 +134,8 @@ bb_status bbi_elaborate(const bbi_scope *scope, const bbi_syntax *formulas, cons
 /* Position or -1. */
 int64_t bbi_signature_find(const bbi_signature *signature, const char *name, size_t length);
 /* As bbi_signature_add, at a given position (-1: that of the same name, else the next free one). */
-bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t length, int64_t dim,
-                              bbi_place place, int64_t wanted, int64_t *position);
+bb_status bbi_signature_place(bbi_signature *signature, const char *name, size_t length, int64_t dim, bbi_place place,
+                              int64_t wanted, int64_t *position);
 
 /* ---- macro.c: formulas of the tables ---- */
 /* The tree of a table's text, read once per context. NULL on error. */

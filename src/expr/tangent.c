@@ -1,5 +1,6 @@
-/* tangent.c: forward mode, and the operators of KeOps's text that are made of it. Elementwise rows are differentiated by the text of their
- * derivative column with the tangent in the place of the cotangent: a diagonal linear map is its own transpose. */
+/* tangent.c: forward mode, and the operators of KeOps's text that are made of it. Elementwise rows are differentiated
+ * by the text of their derivative column with the tangent in the place of the cotangent: a diagonal linear map is its
+ * own transpose. */
 #include <stdlib.h>
 
 #include "grad.h"
@@ -15,8 +16,10 @@ static int64_t position_of(const forward *f, const bbi_node *node) {
     while (low <= high) {
         int64_t middle = (low + high) / 2;
         if (f->nodes[middle] == node) return middle;
-        if (f->nodes[middle]->id < node->id) low = middle + 1;
-        else high = middle - 1;
+        if (f->nodes[middle]->id < node->id)
+            low = middle + 1;
+        else
+            high = middle - 1;
     }
     return -1;
 }
@@ -83,7 +86,8 @@ static const bbi_node *contract_tangent(forward *f, const bbi_node *n, bool *bad
 static const bbi_node *fold_axis(forward *f, const bbi_node *n, const bbi_node *body, bool *bad) {
     bbi_place axis = (bbi_place)n->ints[1], whole = (bbi_place)(n->place | (n->arg[0]->place & axis));
     const bbi_node *list = n->narg > 2 ? n->arg[2] : NULL;
-    const bbi_node *d = bbi_reduce(f->c, BBI_RED_sum, axis, 0, bbi_place_as(f->c, body, list ? BBI_IJ : whole), NULL, list);
+    const bbi_node *d =
+        bbi_reduce(f->c, BBI_RED_sum, axis, 0, bbi_place_as(f->c, body, list ? BBI_IJ : whole), NULL, list);
     *bad = *bad || !d;
     return d;
 }
@@ -136,8 +140,8 @@ static int by_id(const void *a, const void *b) {
     return (x->id > y->id) - (x->id < y->id);
 }
 
-const bbi_node *bbi_jvp(bbi_context *c, const bbi_node *output, const bbi_node *const *variables, const bbi_node *const *tangents,
-                        int64_t nvariable) {
+const bbi_node *bbi_jvp(bbi_context *c, const bbi_node *output, const bbi_node *const *variables,
+                        const bbi_node *const *tangents, int64_t nvariable) {
     forward f = {.c = c};
     if (!output || bbi_topological(&output, 1, &f.nodes, &f.count) != BB_OK) return NULL;
     qsort(f.nodes, (size_t)f.count, sizeof *f.nodes, by_id);
@@ -159,7 +163,7 @@ const bbi_node *bbi_jvp(bbi_context *c, const bbi_node *output, const bbi_node *
     return bad || result ? result : bbi_zero(c, output->dim);
 }
 
-/* ---- operators per pair ---------------------------------------------------------------------------------------------------------- */
+/* ---- operators per pair ---------------------------------------------------------------------- */
 static const bbi_node *basis(bbi_context *c, int64_t k, int64_t dim) {
     return dim == 1 ? bbi_const(c, 1) : bbi_pad(c, bbi_const(c, 1), k, dim, 1);
 }
@@ -184,7 +188,8 @@ const bbi_node *bbi_grad_matrix(bbi_context *c, const bbi_node *f, const bbi_nod
 const bbi_node *bbi_divergence(bbi_context *c, const bbi_node *f, const bbi_node *x) {
     if (!f || !is_variable(x, "Divergence")) return NULL;
     if (f->dim != x->dim) {
-        bbi_fail(BB_BAD_SHAPE, "Divergence: the field has dimension %lld, the variable %lld; they must be equal", (long long)f->dim, (long long)x->dim);
+        bbi_fail(BB_BAD_SHAPE, "Divergence: the field has dimension %lld, the variable %lld; they must be equal",
+                 (long long)f->dim, (long long)x->dim);
         return NULL;
     }
     const bbi_node *total = NULL;
@@ -208,7 +213,9 @@ const bbi_node *bbi_laplacian(bbi_context *c, const bbi_node *f, const bbi_node 
     return bbi_divergence(c, g, x);
 }
 
-const bbi_node *bbi_trace_operator(bbi_context *c, const bbi_node *f, const bbi_node *x) { return bbi_divergence(c, f, x); }
+const bbi_node *bbi_trace_operator(bbi_context *c, const bbi_node *f, const bbi_node *x) {
+    return bbi_divergence(c, f, x);
+}
 
 const bbi_node *bbi_adjoint_operator(bbi_context *c, const bbi_node *f, const bbi_node *x, const bbi_node *g) {
     const bbi_node *result;

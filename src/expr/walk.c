@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-typedef struct visited { /* bit set over ids, with the number of set bits before each word */
+/* bit set over ids, with the number of set bits before each word */
+typedef struct visited {
     uint64_t *bits;
     int32_t *before;
     int64_t words;
@@ -87,8 +88,7 @@ static bb_status sort_nodes(visited *v, const bbi_node *const *roots, int64_t nr
     return sorted ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "formula: out of memory");
 }
 
-bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi_node ***nodes,
-                          int64_t *count) {
+bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi_node ***nodes, int64_t *count) {
     visited v;
     bb_status status = sort_nodes(&v, roots, nroot, nodes, count);
     if (status == BB_OK) free_visited(&v);
@@ -98,28 +98,28 @@ bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi
 /* ---- substitution ---- */
 static const bbi_node *rebuild(bbi_context *c, const bbi_node *n, const bbi_node *const *args) {
     if (n->op != BBI_OP_REDUCE) return bbi_node_make(c, n->op, args, n->narg, n->ints, n->nint);
-    return bbi_reduce(c, (bbi_reduction)n->ints[0], (bbi_place)n->ints[1], n->ints[2], args[0], args[1],
-                      args[2]);
+    return bbi_reduce(c, (bbi_reduction)n->ints[0], (bbi_place)n->ints[1], n->ints[2], args[0], args[1], args[2]);
 }
 
 static const bbi_node *replace_variable(const bbi_node *n, const bbi_node *const *image, int64_t nimage) {
     int64_t position = n->ints[0];
     if (position < 0 || position >= nimage || !image[position]) return n;
     if (image[position]->dim == n->dim) return image[position];
-    bbi_fail(BB_BAD_SHAPE, "substitution: variable %lld has dimension %lld, what replaces it %lld",
-             (long long)position, (long long)n->dim, (long long)image[position]->dim);
+    bbi_fail(BB_BAD_SHAPE, "substitution: variable %lld has dimension %lld, what replaces it %lld", (long long)position,
+             (long long)n->dim, (long long)image[position]->dim);
     return NULL;
 }
 
-typedef struct replacement { /* of variables by position, and of any nodes by others */
+/* of variables by position, and of any nodes by others */
+typedef struct replacement {
     const bbi_node *const *image;
     int64_t nimage;
     const bbi_node *const *from, *const *to;
     int64_t count;
 } replacement;
 
-static const bbi_node *replaced(bbi_context *c, const visited *v, const bbi_node *const *node,
-                                const bbi_node *n, const replacement *r) {
+static const bbi_node *replaced(bbi_context *c, const visited *v, const bbi_node *const *node, const bbi_node *n,
+                                const replacement *r) {
     for (int64_t k = 0; k < r->count; k++)
         if (n == r->from[k]) return r->to[k];
     if (n->op == BBI_OP_VAR) return replace_variable(n, r->image, r->nimage);
@@ -138,8 +138,7 @@ static const bbi_node *replace_below(bbi_context *c, const bbi_node *root, const
     const bbi_node **node, *result = NULL;
     int64_t count;
     if (!root || sort_nodes(&v, &root, 1, &node, &count) != BB_OK) return NULL;
-    for (int64_t k = 0; k < count;
-         k++) { /* node[k] is overwritten by what stands for it: later nodes look only back */
+    for (int64_t k = 0; k < count; k++) { /* node[k] is overwritten by what stands for it: later nodes look only back */
         result = replaced(c, &v, node, node[k], r);
         node[k] = result;
         if (!result) break;
@@ -149,8 +148,7 @@ static const bbi_node *replace_below(bbi_context *c, const bbi_node *root, const
     return result;
 }
 
-const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image,
-                               int64_t nimage) {
+const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image, int64_t nimage) {
     replacement r = {.image = image, .nimage = nimage};
     return replace_below(c, root, &r);
 }

@@ -1,5 +1,6 @@
-/* builder.c: one code under construction as a tree of scopes, one per loop. An instruction goes to the scope of the innermost counter that it
- * mentions; a loop is spliced into its parent when it closes, so what the parent received meanwhile stands before it. */
+/* builder.c: one code under construction as a tree of scopes, one per loop. An instruction goes to the scope of the
+ * innermost counter that it mentions; a loop is spliced into its parent when it closes, so what the parent received
+ * meanwhile stands before it. */
 #include "lower.h"
 
 enum { MAX_INSTRUCTIONS = 1 << 16, MAX_INDICES = 1 << 14, MAX_DEPTH = 1000 };
@@ -33,8 +34,10 @@ void bbi_builder_free(bbi_builder_state *b) {
 bb_status bbi_emit(bbi_builder_state *b, int32_t scope, const bbi_instruction *instruction) {
     if (scope < 0) return BB_OUT_OF_MEMORY;
     if (++b->instruction_count > MAX_INSTRUCTIONS)
-        return bbi_fail(BB_BAD_SHAPE, "the formula needs more than %d instructions per pair: write it with shorter vectors or fewer operations",
-                        (int)MAX_INSTRUCTIONS);
+        return bbi_fail(
+            BB_BAD_SHAPE,
+            "the formula needs more than %d instructions per pair: write it with shorter vectors or fewer operations",
+            (int)MAX_INSTRUCTIONS);
     bbi_scope *s = &b->scope[scope];
     bbi_instruction *list = bbi_grow(s->list, s->count, &s->capacity, sizeof *list);
     if (!list) return no_memory();
@@ -46,10 +49,13 @@ bb_status bbi_emit(bbi_builder_state *b, int32_t scope, const bbi_instruction *i
 /* Components on demand may be demanded very often: a scan of scans asks for each many times. */
 bb_status bbi_builder_check(const bbi_builder_state *b) {
     if (b->stage->stage->nsize > BBI_SIZE_SLOTS || b->code->index_count > MAX_INDICES)
-        return bbi_fail(BB_BAD_SHAPE, "the formula needs more than %d run-time sizes or %d indices: write it with fewer long vectors or fewer constants",
+        return bbi_fail(BB_BAD_SHAPE,
+                        "the formula needs more than %d run-time sizes or %d indices: write it with fewer long vectors "
+                        "or fewer constants",
                         (int)BBI_SIZE_SLOTS, (int)MAX_INDICES);
     if (b->depth > MAX_DEPTH)
-        return bbi_fail(BB_BAD_SHAPE, "the formula is nested more than %d deep: write it with fewer operations", (int)MAX_DEPTH);
+        return bbi_fail(BB_BAD_SHAPE, "the formula is nested more than %d deep: write it with fewer operations",
+                        (int)MAX_DEPTH);
     return BB_OK;
 }
 
@@ -57,13 +63,15 @@ int32_t bbi_scope_open(bbi_builder_state *b, int32_t parent, int32_t trip) {
     bbi_scope *grown = bbi_grow(b->scope, b->scope_count, &b->scope_capacity, sizeof *grown);
     if (!grown) return -1;
     b->scope = grown;
-    b->scope[b->scope_count] = (bbi_scope){.parent = parent, .counter = b->code->counter_count++, .trip = trip, .open = true};
+    b->scope[b->scope_count] =
+        (bbi_scope){.parent = parent, .counter = b->code->counter_count++, .trip = trip, .open = true};
     return b->scope_count++;
 }
 
 bb_status bbi_scope_close(bbi_builder_state *b, int32_t scope) {
     int32_t parent = b->scope[scope].parent;
-    bbi_instruction loop = {.kind = BBI_STEP_LOOP, .index = b->scope[scope].trip, .counter = b->scope[scope].counter, .result = -1};
+    bbi_instruction loop = {
+        .kind = BBI_STEP_LOOP, .index = b->scope[scope].trip, .counter = b->scope[scope].counter, .result = -1};
     BBI_FORWARD(bbi_emit(b, parent, &loop));
     for (int32_t n = 0; n < b->scope[scope].count; n++) BBI_FORWARD(bbi_emit(b, parent, &b->scope[scope].list[n]));
     loop.kind = BBI_STEP_END;

@@ -1,6 +1,6 @@
-/* chain.c: long chains of additions, as Laplacians of long vectors have them. bbi_lower descends from a node to its operands and would descend
- * as deep as such a chain is long, beyond any stack; here its links are lowered in the order of their ids, operands first, so that each finds the
- * one before it done. */
+/* chain.c: long chains of additions, as Laplacians of long vectors have them. bbi_lower descends from a node to its
+ * operands and would descend as deep as such a chain is long, beyond any stack; here its links are lowered in the order
+ * of their ids, operands first, so that each finds the one before it done. */
 #include "lower.h"
 
 #include <stdlib.h>
@@ -13,7 +13,9 @@ typedef struct chain {
 
 static bb_status add_link(const bbi_builder_state *b, chain *c, const bbi_node *node, int32_t index) {
     if (node->op != BBI_OP_add && node->op != BBI_OP_sub) return BB_OK;
-    if (!bbi_computed_here(b, node) || bbi_table_get(&c->seen, node->id, 0) >= 0 || bbi_table_get(&b->memo, node->id, index) >= 0) return BB_OK;
+    if (!bbi_computed_here(b, node) || bbi_table_get(&c->seen, node->id, 0) >= 0 ||
+        bbi_table_get(&b->memo, node->id, index) >= 0)
+        return BB_OK;
     const bbi_node **grown = bbi_grow(c->link, c->count, &c->capacity, sizeof *grown);
     if (!grown) return BB_OUT_OF_MEMORY;
     c->link = grown;

@@ -9,8 +9,7 @@
 #include <string.h>
 
 /* ---- index expressions ---- */
-static int64_t apply_index(bbi_index_op op, int64_t a, int64_t b)
-{
+static int64_t apply_index(bbi_index_op op, int64_t a, int64_t b) {
     switch (op) {
     case BBI_IX_ADD: return a + b;
     case BBI_IX_SUB: return a - b;
@@ -30,21 +29,16 @@ static int64_t apply_index(bbi_index_op op, int64_t a, int64_t b)
     return 0;
 }
 
-static bool is_leaf(bbi_index_op op)
-{
-    return op == BBI_IX_CONST || op == BBI_IX_SIZE || op == BBI_IX_COUNTER;
-}
+static bool is_leaf(bbi_index_op op) { return op == BBI_IX_CONST || op == BBI_IX_SIZE || op == BBI_IX_COUNTER; }
 
-static bool commutes(bbi_index_op op)
-{
+static bool commutes(bbi_index_op op) {
     return op == BBI_IX_ADD || op == BBI_IX_MUL || op == BBI_IX_MIN || op == BBI_IX_MAX || op == BBI_IX_EQ ||
            op == BBI_IX_AND;
 }
 
 static bool is_const(const bbi_code *code, int32_t n) { return code->index[n].op == BBI_IX_CONST; }
 
-static int32_t intern_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t b, int64_t value)
-{
+static int32_t intern_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t b, int64_t value) {
     for (int32_t n = code->index_count; n-- > 0;) {
         const bbi_index *x = &code->index[n];
         if (x->op == op && x->a == a && x->b == b && x->value == value) return n;
@@ -60,14 +54,10 @@ static int32_t intern_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t 
     return code->index_count++;
 }
 
-static int32_t index_const(bbi_code *code, int64_t value)
-{
-    return intern_index(code, BBI_IX_CONST, 0, 0, value);
-}
+static int32_t index_const(bbi_code *code, int64_t value) { return intern_index(code, BBI_IX_CONST, 0, 0, value); }
 
 /* x op k for a constant k: the answer, or -1 where none of the identities holds. */
-static int32_t fold_right_constant(bbi_code *code, bbi_index_op op, int32_t a, int64_t k)
-{
+static int32_t fold_right_constant(bbi_code *code, bbi_index_op op, int32_t a, int64_t k) {
     switch (op) {
     case BBI_IX_ADD:
     case BBI_IX_SUB: return k == 0 ? a : -1;
@@ -83,8 +73,7 @@ static int32_t fold_right_constant(bbi_code *code, bbi_index_op op, int32_t a, i
     }
 }
 
-static int32_t fold_same(bbi_code *code, bbi_index_op op, int32_t a)
-{
+static int32_t fold_same(bbi_code *code, bbi_index_op op, int32_t a) {
     switch (op) {
     case BBI_IX_SUB:
     case BBI_IX_LT: return index_const(code, 0);
@@ -96,8 +85,7 @@ static int32_t fold_same(bbi_code *code, bbi_index_op op, int32_t a)
     }
 }
 
-int32_t bbi_code_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t b, int64_t value)
-{
+int32_t bbi_code_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t b, int64_t value) {
     if (is_leaf(op)) return intern_index(code, op, 0, 0, value);
     if (a < 0 || b < 0) return -1;
     if (is_const(code, a) && is_const(code, b)) {
@@ -127,8 +115,7 @@ int32_t bbi_code_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t b, in
     return intern_index(code, op, a, b, 0);
 }
 
-int64_t bbi_index_value(const bbi_code *code, int32_t index, const int64_t *size, const int64_t *counter)
-{
+int64_t bbi_index_value(const bbi_code *code, int32_t index, const int64_t *size, const int64_t *counter) {
     const bbi_index *x = &code->index[index];
     switch (x->op) {
     case BBI_IX_CONST: return x->value;
@@ -141,8 +128,7 @@ int64_t bbi_index_value(const bbi_code *code, int32_t index, const int64_t *size
 }
 
 /* ---- building ---- */
-bb_status bbi_code_add(bbi_code *code, const bbi_instruction *instruction)
-{
+bb_status bbi_code_add(bbi_code *code, const bbi_instruction *instruction) {
     if (code->count == code->capacity) {
         int32_t capacity = code->capacity ? 2 * code->capacity : 32;
         bbi_instruction *grown = bbi_realloc(code->instruction, (size_t)capacity * sizeof *grown);
@@ -156,8 +142,7 @@ bb_status bbi_code_add(bbi_code *code, const bbi_instruction *instruction)
     return BB_OK;
 }
 
-void bbi_code_free(bbi_code *code)
-{
+void bbi_code_free(bbi_code *code) {
     bbi_free(code->instruction);
     bbi_free(code->index);
     memset(code, 0, sizeof *code);
@@ -175,25 +160,21 @@ typedef struct bbi_checker {
     int32_t at;
 } bbi_checker;
 
-static bb_status wrong(const bbi_checker *k, const char *what, int32_t number)
-{
+static bb_status wrong(const bbi_checker *k, const char *what, int32_t number) {
     return bbi_fail(BB_INTERNAL, "code, step %d: %s %d", (int)k->at, what, (int)number);
 }
 
-static bb_status check_index(const bbi_checker *k, int32_t n)
-{
+static bb_status check_index(const bbi_checker *k, int32_t n) {
     const bbi_code *code = k->code;
     if (n < 0 || n >= code->index_count) return wrong(k, "no such index expression", n);
     const bbi_index *x = &code->index[n];
     if (x->op == BBI_IX_CONST) return BB_OK;
     if (x->op == BBI_IX_SIZE) {
-        return x->value >= 0 && x->value < BBI_SIZE_SLOTS ? BB_OK
-                                                          : wrong(k, "size slot out of range in index", n);
+        return x->value >= 0 && x->value < BBI_SIZE_SLOTS ? BB_OK : wrong(k, "size slot out of range in index", n);
     }
     if (x->op == BBI_IX_COUNTER) {
         bool inside = x->value >= 0 && x->value < code->counter_count && k->open[x->value];
-        return inside ? BB_OK
-                      : wrong(k, "index uses a counter outside of its loop: counter", (int32_t)x->value);
+        return inside ? BB_OK : wrong(k, "index uses a counter outside of its loop: counter", (int32_t)x->value);
     }
     if (x->op > BBI_IX_AND || x->a >= n || x->b >= n) return wrong(k, "malformed index expression", n);
     if ((x->op == BBI_IX_DIV || x->op == BBI_IX_MOD) && code->index[x->b].op != BBI_IX_SIZE &&
@@ -205,21 +186,18 @@ static bb_status check_index(const bbi_checker *k, int32_t n)
 }
 
 /* Is the loop (-1: the top) open at this point? */
-static bool is_around(const bbi_checker *k, int32_t loop)
-{
+static bool is_around(const bbi_checker *k, int32_t loop) {
     for (int32_t l = k->loop; l >= 0; l = k->outer[l]) {
         if (l == loop) return true;
     }
     return loop < 0;
 }
 
-static bool is_live(const bbi_checker *k, int32_t value)
-{
+static bool is_live(const bbi_checker *k, int32_t value) {
     return k->state[value] != UNDEFINED && is_around(k, k->value_loop[value]);
 }
 
-static bb_status check_operands(const bbi_checker *k, const bbi_instruction *s, int narg_low, int narg_high)
-{
+static bb_status check_operands(const bbi_checker *k, const bbi_instruction *s, int narg_low, int narg_high) {
     if (s->narg < narg_low || s->narg > narg_high) return wrong(k, "wrong number of operands:", s->narg);
     for (int n = 0; n < s->narg; n++) {
         const bbi_operand *o = &s->arg[n];
@@ -236,8 +214,7 @@ static bb_status check_operands(const bbi_checker *k, const bbi_instruction *s, 
     return BB_OK;
 }
 
-static bb_status check_result(bbi_checker *k, const bbi_instruction *s)
-{
+static bb_status check_result(bbi_checker *k, const bbi_instruction *s) {
     int32_t v = s->result;
     if (v < 0 || v >= k->code->value_count) return wrong(k, "no such value", v);
     if (is_live(k, v)) return k->state[v] == ACCUMULATOR ? BB_OK : wrong(k, "value assigned twice:", v);
@@ -247,11 +224,9 @@ static bb_status check_result(bbi_checker *k, const bbi_instruction *s)
     return BB_OK;
 }
 
-static bb_status check_loop(bbi_checker *k, const bbi_instruction *s)
-{
+static bb_status check_loop(bbi_checker *k, const bbi_instruction *s) {
     BBI_FORWARD(check_index(k, s->index));
-    if (s->counter < 0 || s->counter >= k->code->counter_count)
-        return wrong(k, "no such counter", s->counter);
+    if (s->counter < 0 || s->counter >= k->code->counter_count) return wrong(k, "no such counter", s->counter);
     for (int32_t n = 0; n < k->at; n++) {
         const bbi_instruction *other = &k->code->instruction[n];
         bool same = other->kind == BBI_STEP_LOOP && other->counter == s->counter;
@@ -263,8 +238,7 @@ static bb_status check_loop(bbi_checker *k, const bbi_instruction *s)
     return BB_OK;
 }
 
-static bool index_depends(const bbi_code *code, int32_t n, int32_t counter)
-{
+static bool index_depends(const bbi_code *code, int32_t n, int32_t counter) {
     const bbi_index *x = &code->index[n];
     if (x->op == BBI_IX_COUNTER) return x->value == counter;
     if (x->op == BBI_IX_CONST || x->op == BBI_IX_SIZE) return false;
@@ -273,15 +247,13 @@ static bool index_depends(const bbi_code *code, int32_t n, int32_t counter)
 
 /* Interpreter and compiled code add to a component cast by cast. That leaves one order only where a pair adds
  * to it once: one step per component, whose index names every loop around it. */
-static bb_status check_sum(const bbi_checker *k, const bbi_instruction *s)
-{
+static bb_status check_sum(const bbi_checker *k, const bbi_instruction *s) {
     const bbi_code *code = k->code;
     if (!code->has_sum) return wrong(k, "a sum in code that is marked to have none", 0);
     BBI_FORWARD(check_index(k, s->index));
     for (int32_t l = k->loop; l >= 0; l = k->outer[l]) {
         int32_t counter = code->instruction[l].counter;
-        if (!index_depends(code, s->index, counter))
-            return wrong(k, "a sum of a loop without its counter", counter);
+        if (!index_depends(code, s->index, counter)) return wrong(k, "a sum of a loop without its counter", counter);
     }
     for (int32_t n = 0; n < k->at; n++) {
         const bbi_instruction *other = &code->instruction[n];
@@ -291,8 +263,7 @@ static bb_status check_sum(const bbi_checker *k, const bbi_instruction *s)
     return check_operands(k, s, 1, 2);
 }
 
-static bb_status check_step(bbi_checker *k, const bbi_instruction *s)
-{
+static bb_status check_step(bbi_checker *k, const bbi_instruction *s) {
     switch (s->kind) {
     case BBI_STEP_MAP: {
         const bbi_op_row *row = s->op < BBI_OP_COUNT ? bbi_op_info(s->op) : NULL;
@@ -320,8 +291,7 @@ static bb_status check_step(bbi_checker *k, const bbi_instruction *s)
     }
 }
 
-bb_status bbi_code_check(const bbi_code *code)
-{
+bb_status bbi_code_check(const bbi_code *code) {
     bbi_checker k = {.code = code, .loop = -1};
     size_t values = (size_t)code->value_count + 1, counters = (size_t)code->counter_count + 1;
     k.state = bbi_calloc(values, sizeof *k.state);

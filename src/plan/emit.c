@@ -17,13 +17,11 @@
 /* ---- the shape of the code ---- */
 static bool is_sink(const bbi_instruction *s) { return s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_OUT; }
 
-static bool has_result(const bbi_instruction *s)
-{
+static bool has_result(const bbi_instruction *s) {
     return s->kind == BBI_STEP_MAP || s->kind == BBI_STEP_SET || s->kind == BBI_STEP_CHOOSE;
 }
 
-static void find_loops(bbi_emitter *e)
-{
+static void find_loops(bbi_emitter *e) {
     const bbi_code *code = e->code;
     for (int32_t n = 0; n < code->count; n++) {
         if (code->instruction[n].kind != BBI_STEP_LOOP) continue;
@@ -44,8 +42,7 @@ static void find_loops(bbi_emitter *e)
 /* The end of the segment that begins at `first`; `first` itself where a loop that sums or writes stands. A
  * loop that carries an accumulator is worth a block of casts, which would be a waste of text for the steps
  * around it: the segment of such a loop begins with the SETs before it and ends with it. */
-static int32_t segment_end(const bbi_emitter *e, int32_t first, int32_t last)
-{
+static int32_t segment_end(const bbi_emitter *e, int32_t first, int32_t last) {
     int32_t n = first, sets = first; /* where the SETs begin that end at n */
     while (n < last) {
         const bbi_instruction *s = &e->code->instruction[n];
@@ -60,8 +57,7 @@ static int32_t segment_end(const bbi_emitter *e, int32_t first, int32_t last)
     return n;
 }
 
-static void number_segments(bbi_emitter *e, int32_t first, int32_t last, int32_t *count)
-{
+static void number_segments(bbi_emitter *e, int32_t first, int32_t last, int32_t *count) {
     for (int32_t n = first; n < last;) {
         int32_t stop = segment_end(e, n, last);
         if (stop == n) {
@@ -76,8 +72,7 @@ static void number_segments(bbi_emitter *e, int32_t first, int32_t last, int32_t
     }
 }
 
-static void find_buffers(bbi_emitter *e)
-{
+static void find_buffers(bbi_emitter *e) {
     const bbi_code *code = e->code;
     for (int32_t v = 0; v < code->value_count; v++) {
         e->home[v] = -1;
@@ -100,8 +95,7 @@ static void find_buffers(bbi_emitter *e)
 
 /* ---- blocks ---- */
 /* Long code keeps the execution units busy by itself, and the compiler's time grows with the text. */
-static int group_vectors(const bbi_emitter *e)
-{
+static int group_vectors(const bbi_emitter *e) {
     double work = 0;
     for (int32_t n = 0; n < e->code->count; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
@@ -113,8 +107,7 @@ static int group_vectors(const bbi_emitter *e)
 
 /* How many casts, or iterations of the loop around a segment, stand side by side: as many as accumulators fit
  * into the registers beside the loaded operands. */
-static int block_size(const bbi_emitter *e, int32_t first, int32_t last)
-{
+static int block_size(const bbi_emitter *e, int32_t first, int32_t last) {
     int carried = 0, sums = 0, depth = 0;
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
@@ -130,8 +123,7 @@ static int block_size(const bbi_emitter *e, int32_t first, int32_t last)
     return most < 1 ? 1 : most > 5 ? 5 : most;
 }
 
-static int load_budget(const bbi_emitter *e, int32_t first, int32_t last)
-{
+static int load_budget(const bbi_emitter *e, int32_t first, int32_t last) {
     int sums = 0;
     for (int32_t n = first; n < last; n++) {
         sums += e->code->instruction[n].kind == BBI_STEP_SUM;
@@ -141,8 +133,7 @@ static int load_budget(const bbi_emitter *e, int32_t first, int32_t last)
     return left < 0 ? 0 : left;
 }
 
-static void emit_block(bbi_emitter *e, int32_t first, int32_t last, int block)
-{
+static void emit_block(bbi_emitter *e, int32_t first, int32_t last, int block) {
     e->block = block;
     e->budget = load_budget(e, first, last);
     bbi_emit_segment(e, first, last);
@@ -152,8 +143,7 @@ static void emit_block(bbi_emitter *e, int32_t first, int32_t last, int block)
 static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last);
 
 /* Iterations may stand side by side when they are one segment and hand nothing on but the sums. */
-static bool can_block(const bbi_emitter *e, int32_t first, int32_t last)
-{
+static bool can_block(const bbi_emitter *e, int32_t first, int32_t last) {
     if (segment_end(e, first, last) != last) return false;
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
@@ -162,8 +152,7 @@ static bool can_block(const bbi_emitter *e, int32_t first, int32_t last)
     return true;
 }
 
-static void open_loop(bbi_emitter *e, const bbi_instruction *loop, int step)
-{
+static void open_loop(bbi_emitter *e, const bbi_instruction *loop, int step) {
     bbi_text_add(e->text, "%*sfor (; c%d%s", 4 * e->indent, "", (int)loop->counter, step > 1 ? " + " : "");
     if (step > 1) bbi_text_add(e->text, "%d <= ", step);
     if (step == 1) bbi_text_add(e->text, " < ");
@@ -172,14 +161,12 @@ static void open_loop(bbi_emitter *e, const bbi_instruction *loop, int step)
     e->indent++;
 }
 
-static void close_brace(bbi_emitter *e)
-{
+static void close_brace(bbi_emitter *e) {
     e->indent--;
     bbi_emit_line(e, "}");
 }
 
-static void emit_sink_loop(bbi_emitter *e, int32_t first)
-{
+static void emit_sink_loop(bbi_emitter *e, int32_t first) {
     const bbi_instruction *loop = &e->code->instruction[first];
     int32_t last = e->end[first];
     bbi_emit_line(e, "{");
@@ -203,8 +190,7 @@ static void emit_sink_loop(bbi_emitter *e, int32_t first)
     close_brace(e);
 }
 
-static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last)
-{
+static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last) {
     for (int32_t n = first; n < last;) {
         int32_t stop = segment_end(e, n, last);
         if (stop == n) {
@@ -218,8 +204,7 @@ static void emit_sequence(bbi_emitter *e, int32_t first, int32_t last)
 }
 
 /* ---- the function of a group of vectors ---- */
-static bool names_size(const bbi_code *code, int64_t slot)
-{
+static bool names_size(const bbi_code *code, int64_t slot) {
     for (int32_t n = 0; n < code->index_count; n++) {
         if (code->index[n].op == BBI_IX_SIZE && code->index[n].value == slot) return true;
     }
@@ -227,8 +212,7 @@ static bool names_size(const bbi_code *code, int64_t slot)
 }
 
 /* The number of sums is part of the text only where the code names each of them. */
-static void emit_sum_count(bbi_emitter *e)
-{
+static void emit_sum_count(bbi_emitter *e) {
     const bbi_code *code = e->code;
     for (int32_t n = 0; n < code->count; n++) {
         const bbi_instruction *s = &code->instruction[n];
@@ -239,23 +223,20 @@ static void emit_sum_count(bbi_emitter *e)
     bbi_emit_line(e, "const I64 sum_count = %" PRId64 ";", e->stage->sum_count);
 }
 
-static int tile_size(const bbi_emitter *e)
-{
+static int tile_size(const bbi_emitter *e) {
     int bytes = (16 << e->options->level) * e->vectors * (e->nbuffered ? e->nbuffered : 1);
     int tile = 16384 / bytes;
     return tile > 64 ? 64 : tile < 8 ? 8 : tile - tile % 8;
 }
 
-static void emit_group(bbi_emitter *e, bool tiled)
-{
+static void emit_group(bbi_emitter *e, bool tiled) {
     e->counter = -1;
-    bbi_emit_line(
-        e,
-        "static void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
-        "    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R "
-        "*restrict out,\n"
-        "    I64 out_stride)\n{",
-        e->vectors);
+    bbi_emit_line(e,
+                  "static void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
+                  "    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R "
+                  "*restrict out,\n"
+                  "    I64 out_stride)\n{",
+                  e->vectors);
     e->indent++;
     for (int32_t slot = 0; slot < e->stage->nsize; slot++) {
         if (names_size(e->code, slot)) bbi_emit_line(e, "const I64 n%d = size[%d];", (int)slot, (int)slot);
@@ -277,11 +258,9 @@ static void emit_group(bbi_emitter *e, bool tiled)
     close_brace(e);
 }
 
-static void emit_kernel(bbi_emitter *e)
-{
-    static const char arguments[] =
-        "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
-        "                (R *)sum + e, (R *)out + e, out_stride);";
+static void emit_kernel(bbi_emitter *e) {
+    static const char arguments[] = "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
+                                    "                (R *)sum + e, (R *)out + e, out_stride);";
     int vectors = group_vectors(e);
     bool tiled = segment_end(e, 0, e->code->count) != e->code->count;
     bbi_text_add(e->text, "\ntypedef long long I64;\n#define BB_L (I64)(%d / sizeof(R))\n", BBI_LANE_BYTES);
@@ -290,21 +269,18 @@ static void emit_kernel(bbi_emitter *e)
     e->vectors = vectors;
     if (vectors > 1) emit_group(e, tiled);
     bbi_text_add(e->text,
-                 "void " BBI_KERNEL_SYMBOL
-                 "(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,\n"
+                 "void " BBI_KERNEL_SYMBOL "(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,\n"
                  "    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 "
                  "out_stride)\n{\n    I64 e = 0;\n");
     if (vectors > 1) {
-        bbi_text_add(e->text,
-                     "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s\n    }\n",
+        bbi_text_add(e->text, "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s\n    }\n",
                      vectors / 2, vectors, vectors, arguments);
     }
     bbi_text_add(e->text, "    for (; e < lanes; e += BB_W) {\n        group_1%s\n    }\n}\n", arguments);
 }
 
 /* ---- entry ---- */
-static bool new_emitter(bbi_emitter *e)
-{
+static bool new_emitter(bbi_emitter *e) {
     size_t steps = (size_t)e->code->count + 1, values = (size_t)e->code->value_count + 1;
     e->end = bbi_calloc(steps, sizeof *e->end);
     e->sinks = bbi_calloc(steps, sizeof *e->sinks);
@@ -315,12 +291,11 @@ static bool new_emitter(bbi_emitter *e)
     e->declared = bbi_calloc(values, sizeof *e->declared);
     e->assigned = bbi_calloc(values, sizeof *e->assigned);
     e->loaded = bbi_calloc(3 * (size_t)e->code->index_count + 1, sizeof *e->loaded);
-    return e->end && e->sinks && e->carries && e->segment && e->home && e->buffered && e->declared &&
-           e->assigned && e->loaded;
+    return e->end && e->sinks && e->carries && e->segment && e->home && e->buffered && e->declared && e->assigned &&
+           e->loaded;
 }
 
-static void free_emitter(bbi_emitter *e)
-{
+static void free_emitter(bbi_emitter *e) {
     bbi_free(e->end);
     bbi_free(e->sinks);
     bbi_free(e->carries);
@@ -332,16 +307,14 @@ static void free_emitter(bbi_emitter *e)
     bbi_free(e->loaded);
 }
 
-static bb_status emit_text(bbi_emitter *e)
-{
+static bb_status emit_text(bbi_emitter *e) {
     int32_t segments = 0;
     find_loops(e);
     number_segments(e, 0, e->code->count, &segments);
     find_buffers(e);
     bbi_text_add(e->text, "/* Pair kernel in %s: %s. Every pair (x, y) does\n\n",
                  e->options->is_double ? "double" : "float",
-                 e->options->transposed ? "columns y in lanes, rows x cast"
-                                        : "rows x in lanes, columns y cast");
+                 e->options->transposed ? "columns y in lanes, rows x cast" : "rows x in lanes, columns y cast");
     bbi_code_print(e->text, e->code);
     bbi_text_add(e->text, "\n */\n");
     BBI_FORWARD(bbi_emit_prelude(e->text, e->code, e->options));
@@ -349,13 +322,10 @@ static bb_status emit_text(bbi_emitter *e)
     return e->text->failed ? bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel") : BB_OK;
 }
 
-bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options)
-{
+bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options) {
     BBI_FORWARD(bbi_code_check(&stage->pair_code));
-    bbi_emitter e = {
-        .text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1};
-    bb_status status =
-        new_emitter(&e) ? emit_text(&e) : bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
+    bbi_emitter e = {.text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1};
+    bb_status status = new_emitter(&e) ? emit_text(&e) : bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
     free_emitter(&e);
     return status;
 }

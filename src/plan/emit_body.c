@@ -12,8 +12,7 @@
 #include <math.h>
 
 /* ---- text ---- */
-void bbi_emit_line(const bbi_emitter *e, const char *format, ...)
-{
+void bbi_emit_line(const bbi_emitter *e, const char *format, ...) {
     va_list arguments;
     bbi_text_add(e->text, "%*s", 4 * e->indent, "");
     va_start(arguments, format);
@@ -25,8 +24,7 @@ void bbi_emit_line(const bbi_emitter *e, const char *format, ...)
 static void begin_line(const bbi_emitter *e) { bbi_text_add(e->text, "%*s", 4 * e->indent, ""); }
 
 /* Exact, and the same in every locale: the significand as an integer. */
-static void print_literal(bbi_text *t, double value)
-{
+static void print_literal(bbi_text *t, double value) {
     if (isnan(value)) {
         bbi_text_add(t, "K(BB_NAN)");
     } else if (isinf(value)) {
@@ -45,12 +43,10 @@ static void print_literal(bbi_text *t, double value)
     }
 }
 
-void bbi_emit_index(const bbi_emitter *e, int32_t index, int at)
-{
-    static const char *const infix[] = {
-        [BBI_IX_ADD] = "+", [BBI_IX_SUB] = "-", [BBI_IX_MUL] = "*", [BBI_IX_DIV] = "/",
-        [BBI_IX_MOD] = "%", [BBI_IX_MIN] = "<", [BBI_IX_MAX] = ">", [BBI_IX_LT] = "<",
-        [BBI_IX_GE] = ">=", [BBI_IX_EQ] = "==", [BBI_IX_AND] = "&&"};
+void bbi_emit_index(const bbi_emitter *e, int32_t index, int at) {
+    static const char *const infix[] = {[BBI_IX_ADD] = "+", [BBI_IX_SUB] = "-", [BBI_IX_MUL] = "*", [BBI_IX_DIV] = "/",
+                                        [BBI_IX_MOD] = "%", [BBI_IX_MIN] = "<", [BBI_IX_MAX] = ">", [BBI_IX_LT] = "<",
+                                        [BBI_IX_GE] = ">=", [BBI_IX_EQ] = "==", [BBI_IX_AND] = "&&"};
     const bbi_index *x = &e->code->index[index];
     switch (x->op) {
     case BBI_IX_CONST: bbi_text_add(e->text, "%" PRId64, x->value); return;
@@ -77,8 +73,7 @@ void bbi_emit_index(const bbi_emitter *e, int32_t index, int at)
     bbi_text_add(e->text, ")");
 }
 
-bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter)
-{
+bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter) {
     const bbi_index *x = &code->index[index];
     if (x->op == BBI_IX_COUNTER) return x->value == counter;
     if (x->op == BBI_IX_CONST || x->op == BBI_IX_SIZE) return false;
@@ -86,35 +81,29 @@ bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter)
 }
 
 /* ---- operands ---- */
-static bool is_memory(const bbi_operand *o)
-{
+static bool is_memory(const bbi_operand *o) {
     return o->space == BBI_UNIFORM || o->space == BBI_ROW || o->space == BBI_COLUMN;
 }
 
-static bool is_lane(const bbi_emitter *e, int space)
-{
+static bool is_lane(const bbi_emitter *e, int space) {
     return space == (e->options->transposed ? BBI_COLUMN : BBI_ROW);
 }
 
-static bool is_cast(const bbi_emitter *e, int space)
-{
+static bool is_cast(const bbi_emitter *e, int space) {
     return space == (e->options->transposed ? BBI_ROW : BBI_COLUMN);
 }
 
-static uint8_t *loaded_at(const bbi_emitter *e, const bbi_operand *o)
-{
+static uint8_t *loaded_at(const bbi_emitter *e, const bbi_operand *o) {
     return &e->loaded[(o->space - BBI_UNIFORM) * e->code->index_count + o->number];
 }
 
 /* How many copies of an operand there are along the block. */
-static int copies(const bbi_emitter *e, const bbi_operand *o)
-{
+static int copies(const bbi_emitter *e, const bbi_operand *o) {
     bool varies = e->counter < 0 ? is_cast(e, o->space) : bbi_index_depends(e->code, o->number, e->counter);
     return varies ? e->block : 1;
 }
 
-static void print_name(const bbi_emitter *e, const bbi_operand *o, int v, int u)
-{
+static void print_name(const bbi_emitter *e, const bbi_operand *o, int v, int u) {
     static const char letters[] = {[BBI_UNIFORM] = 'p', [BBI_ROW] = 'x', [BBI_COLUMN] = 'y'};
     const bbi_index *x = &e->code->index[o->number];
     if (x->op == BBI_IX_CONST) {
@@ -127,8 +116,7 @@ static void print_name(const bbi_emitter *e, const bbi_operand *o, int v, int u)
 }
 
 /* Multiples of the stride: "xs" for component 1, nothing for component 0. */
-static void print_offset(const bbi_emitter *e, int32_t index, const char *stride, int at)
-{
+static void print_offset(const bbi_emitter *e, int32_t index, const char *stride, int at) {
     const bbi_index *x = &e->code->index[index];
     if (x->op == BBI_IX_CONST && x->value == 0) return;
     bbi_text_add(e->text, " + ");
@@ -136,8 +124,7 @@ static void print_offset(const bbi_emitter *e, int32_t index, const char *stride
     bbi_text_add(e->text, " * %s", stride);
 }
 
-static void print_load(const bbi_emitter *e, const bbi_operand *o, int v, int u)
-{
+static void print_load(const bbi_emitter *e, const bbi_operand *o, int v, int u) {
     if (o->space == BBI_UNIFORM) {
         bbi_text_add(e->text, "v_splat(uniform[");
         bbi_emit_index(e, o->number, u);
@@ -156,8 +143,7 @@ static void print_load(const bbi_emitter *e, const bbi_operand *o, int v, int u)
 }
 
 /* Marks an operand as loaded from here to the end of the loop; false where it already was. */
-static bool mark_loaded(const bbi_emitter *e, const bbi_operand *o)
-{
+static bool mark_loaded(const bbi_emitter *e, const bbi_operand *o) {
     uint8_t *loaded = loaded_at(e, o);
     if (*loaded) return false;
     *loaded = (uint8_t)(e->depth + 1);
@@ -165,8 +151,7 @@ static bool mark_loaded(const bbi_emitter *e, const bbi_operand *o)
 }
 
 /* Copy u of an operand, for all vectors where it varies with the lanes. */
-static void load_copy(const bbi_emitter *e, const bbi_operand *o, int u)
-{
+static void load_copy(const bbi_emitter *e, const bbi_operand *o, int u) {
     for (int v = 0; v < (is_lane(e, o->space) ? e->vectors : 1); v++) {
         begin_line(e);
         bbi_text_add(e->text, "const V ");
@@ -179,18 +164,15 @@ static void load_copy(const bbi_emitter *e, const bbi_operand *o, int u)
 
 /* A value that another segment left in a buffer is the same for all iterations of the loop that is blocked.
  */
-static bool is_shared(const bbi_emitter *e, int32_t value)
-{
+static bool is_shared(const bbi_emitter *e, int32_t value) {
     return e->counter >= 0 && e->buffered[value] && !e->assigned[value];
 }
 
-static void print_value(const bbi_emitter *e, int32_t value, int v, int u)
-{
+static void print_value(const bbi_emitter *e, int32_t value, int v, int u) {
     bbi_text_add(e->text, "a%d_%d_%d", (int)value, v, is_shared(e, value) ? 0 : u);
 }
 
-static void print_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u, bool in_place)
-{
+static void print_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u, bool in_place) {
     switch (o->space) {
     case BBI_VALUE: print_value(e, o->number, v, u); return;
     case BBI_LITERAL: print_literal(e->text, o->literal); return;
@@ -209,15 +191,13 @@ static void print_operand(const bbi_emitter *e, const bbi_operand *o, int v, int
 }
 
 /* ---- steps ---- */
-static void print_sum_name(const bbi_emitter *e, const bbi_instruction *s, int v, int u)
-{
+static void print_sum_name(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     bbi_text_add(e->text, "s%d_%d", (int)s->index, v);
     if (e->counter >= 0) bbi_text_add(e->text, "_%d", u);
 }
 
 /* Where component `index` of the sums of vector v stands. */
-static void print_sum_place(const bbi_emitter *e, const bbi_instruction *s, int v, int u)
-{
+static void print_sum_place(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     bbi_text_add(e->text, "sum + ");
     if (e->options->transposed) {
         int cast = e->counter < 0 ? u : 0;
@@ -230,8 +210,7 @@ static void print_sum_place(const bbi_emitter *e, const bbi_instruction *s, int 
     bbi_text_add(e->text, v ? " * BB_L + %d * BB_W" : " * BB_L", v);
 }
 
-static void print_added(const bbi_emitter *e, const bbi_instruction *s, int v, int u)
-{
+static void print_added(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     bbi_text_add(e->text, s->narg == 2 ? "op_fma(" : "");
     print_operand(e, &s->arg[0], v, u, false);
     if (s->narg == 2) {
@@ -241,8 +220,7 @@ static void print_added(const bbi_emitter *e, const bbi_instruction *s, int v, i
     bbi_text_add(e->text, s->narg == 2 ? ", " : " + ");
 }
 
-static void print_sum(const bbi_emitter *e, const bbi_instruction *s, int v, int u)
-{
+static void print_sum(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     if (e->options->transposed) {
         bbi_text_add(e->text, "v_storeu(");
         print_sum_place(e, s, v, u);
@@ -260,8 +238,7 @@ static void print_sum(const bbi_emitter *e, const bbi_instruction *s, int v, int
     }
 }
 
-static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int u)
-{
+static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     bbi_text_add(e->text, "v_storeu(out + (q");
     print_offset(e, s->index, "out_stride", u);
     if (u && e->counter < 0) bbi_text_add(e->text, " + %d", u);
@@ -270,8 +247,7 @@ static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int
     bbi_text_add(e->text, ");\n");
 }
 
-static void print_result(const bbi_emitter *e, const bbi_instruction *s, int v, int u)
-{
+static void print_result(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     bbi_text_add(e->text, e->declared[s->result] ? "" : "V ");
     print_value(e, s->result, v, u);
     bbi_text_add(e->text, " = ");
@@ -297,8 +273,7 @@ static void print_result(const bbi_emitter *e, const bbi_instruction *s, int v, 
 
 /* A copy is loaded where it is first needed, not all copies at once: the registers hold the accumulators of
  * the block. */
-static void print_step(bbi_emitter *e, const bbi_instruction *s)
-{
+static void print_step(bbi_emitter *e, const bbi_instruction *s) {
     bool fresh[3] = {false};
     for (int n = 0; n < s->narg && s->kind != BBI_STEP_CHOOSE; n++) {
         fresh[n] = is_memory(&s->arg[n]) && mark_loaded(e, &s->arg[n]);
@@ -321,8 +296,7 @@ static void print_step(bbi_emitter *e, const bbi_instruction *s)
     if (s->kind != BBI_STEP_SUM && s->kind != BBI_STEP_OUT) e->declared[s->result] = true;
 }
 
-static void leave_loop(bbi_emitter *e)
-{
+static void leave_loop(bbi_emitter *e) {
     e->indent--;
     e->depth--;
     bbi_emit_line(e, "}");
@@ -331,8 +305,7 @@ static void leave_loop(bbi_emitter *e)
     }
 }
 
-static void print_steps(bbi_emitter *e, int32_t first, int32_t last)
-{
+static void print_steps(bbi_emitter *e, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
         if (s->kind == BBI_STEP_LOOP) {
@@ -351,8 +324,7 @@ static void print_steps(bbi_emitter *e, int32_t first, int32_t last)
 }
 
 /* ---- buffers ---- */
-static void move_buffer(bbi_emitter *e, int32_t value, bool store)
-{
+static void move_buffer(bbi_emitter *e, int32_t value, bool store) {
     for (int u = 0; u < (is_shared(e, value) ? 1 : e->block); u++) {
         for (int v = 0; v < e->vectors; v++) {
             begin_line(e);
@@ -372,8 +344,7 @@ static void move_buffer(bbi_emitter *e, int32_t value, bool store)
 }
 
 /* Values that earlier segments defined and that this one reads, or assigns again. */
-static void load_buffers(bbi_emitter *e, int32_t first, int32_t last)
-{
+static void load_buffers(bbi_emitter *e, int32_t first, int32_t last) {
     const bbi_code *code = e->code;
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &code->instruction[n];
@@ -388,8 +359,7 @@ static void load_buffers(bbi_emitter *e, int32_t first, int32_t last)
     }
 }
 
-static void print_casts(bbi_emitter *e, int32_t first, int32_t last)
-{
+static void print_casts(bbi_emitter *e, int32_t first, int32_t last) {
     const bbi_code *code = e->code;
     int step = e->counter < 0 ? e->block : 1;
     if (step > 1) {
@@ -412,8 +382,7 @@ static void print_casts(bbi_emitter *e, int32_t first, int32_t last)
 
 /* ---- what stands around the loop over casts ---- */
 /* Is the index the same for every step of the segment, whatever loops it contains? */
-static bool is_fixed(const bbi_emitter *e, int32_t index, int32_t first, int32_t last)
-{
+static bool is_fixed(const bbi_emitter *e, int32_t index, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
         if (s->kind == BBI_STEP_LOOP && bbi_index_depends(e->code, index, s->counter)) return false;
@@ -421,8 +390,7 @@ static bool is_fixed(const bbi_emitter *e, int32_t index, int32_t first, int32_t
     return true;
 }
 
-static void hoist_loads(bbi_emitter *e, int32_t first, int32_t last)
-{
+static void hoist_loads(bbi_emitter *e, int32_t first, int32_t last) {
     int uniforms = 8;
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
@@ -441,8 +409,7 @@ static void hoist_loads(bbi_emitter *e, int32_t first, int32_t last)
     }
 }
 
-static void move_sums(bbi_emitter *e, int32_t first, int32_t last, bool store)
-{
+static void move_sums(bbi_emitter *e, int32_t first, int32_t last, bool store) {
     if (e->options->transposed) return;
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
@@ -466,8 +433,7 @@ static void move_sums(bbi_emitter *e, int32_t first, int32_t last, bool store)
     }
 }
 
-void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last)
-{
+void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last) {
     const bbi_code *code = e->code;
     for (int32_t v = 0; v < code->value_count; v++) {
         e->assigned[v] = false;

@@ -15,14 +15,12 @@ typedef struct bbi_block {
     bool used;
 } bbi_block;
 
-static bool is_word(char c)
-{
+static bool is_word(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
 /* The next word of the text at *at and before limit; its length, 0 at the end. */
-static size_t next_word(const char **at, const char *limit, const char **word)
-{
+static size_t next_word(const char **at, const char *limit, const char **word) {
     const char *p = *at;
     while (p < limit && !is_word(*p)) p++;
     *word = p;
@@ -31,8 +29,7 @@ static size_t next_word(const char **at, const char *limit, const char **word)
     return (size_t)(p - *word);
 }
 
-static int split_blocks(const char *text, bbi_block *blocks)
-{
+static int split_blocks(const char *text, bbi_block *blocks) {
     static const char mark[] = "/*@";
     int count = 0;
     for (const char *p = strstr(text, mark); p && count < MAX_BLOCKS;) {
@@ -49,8 +46,7 @@ static int split_blocks(const char *text, bbi_block *blocks)
     return count;
 }
 
-static void use_block(bbi_block *blocks, int count, const char *word, size_t length)
-{
+static void use_block(bbi_block *blocks, int count, const char *word, size_t length) {
     for (int n = 0; n < count; n++) {
         const char *at = blocks[n].names, *name;
         for (size_t size; (size = next_word(&at, blocks[n].needs, &name)) != 0;) {
@@ -64,14 +60,12 @@ static void use_block(bbi_block *blocks, int count, const char *word, size_t len
     }
 }
 
-static void print_operation(bbi_text *t, const bbi_op_row *row)
-{
+static void print_operation(bbi_text *t, const bbi_op_row *row) {
     static const char *const operands[] = {"void", "V a", "V a, V b", "V a, V b, V c"};
     bbi_text_add(t, "BB_INLINE V op_%s(%s) { return %s; }\n", row->name, operands[row->arity], row->value);
 }
 
-bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_options *options)
-{
+bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_options *options) {
     bbi_block blocks[MAX_BLOCKS];
     int count = split_blocks(bbi_prelude_math, blocks);
     if (count < 0) return bbi_fail(BB_INTERNAL, "the prelude's blocks cannot be told apart");
@@ -88,8 +82,8 @@ bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_
             use_block(blocks, count, word, size);
         }
     }
-    bbi_text_add(text, "#define BB_DOUBLE %d\n#ifndef BB_ISA\n#define BB_ISA %d\n#endif\n",
-                 (int)options->is_double, options->level);
+    bbi_text_add(text, "#define BB_DOUBLE %d\n#ifndef BB_ISA\n#define BB_ISA %d\n#endif\n", (int)options->is_double,
+                 options->level);
     bbi_text_append(text, bbi_prelude_cpu, strlen(bbi_prelude_cpu));
     for (int n = 0; n < count; n++) {
         if (blocks[n].used) bbi_text_append(text, blocks[n].text, blocks[n].length);

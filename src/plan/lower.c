@@ -1,22 +1,31 @@
-/* lower.c: nodes to operands, a component at a time and on demand, so that a vector per pair is never stored: a MAP node yields its component
- * from its operands' components, an INDEX node only computes where to look, a fold of a long vector is a loop around its body.
+/* lower.c: nodes to operands, a component at a time and on demand, so that a vector per pair is never stored: a MAP
+ * node yields its component from its operands' components, an INDEX node only computes where to look, a fold of a long
+ * vector is a loop around its body.
  *
- * Products that feed a sum become fma here, for both tiers alike; exponentials per pair become powers of two whose scale is folded into
- * the factors that do not depend on the pair; a division per pair by what does not depend on it becomes a product. Each of these adds at most
- * one rounding of its operand. */
+ * Products that feed a sum become fma here, for both tiers alike; exponentials per pair become powers of two whose
+ * scale is folded into the factors that do not depend on the pair; a division per pair by what does not depend on it
+ * becomes a product. Each of these adds at most one rounding of its operand. */
 #include "lower.h"
 
 #include <math.h>
 
-static bb_status add_map(bbi_builder_state *b, int32_t scope, int op, const bbi_operand *args, int narg, bbi_operand *result) {
-    bbi_instruction in = {.kind = BBI_STEP_MAP, .op = (uint16_t)op, .narg = (uint8_t)narg, .result = bbi_new_value(b), .index = -1, .counter = -1};
+static bb_status add_map(bbi_builder_state *b, int32_t scope, int op, const bbi_operand *args, int narg,
+                         bbi_operand *result) {
+    bbi_instruction in = {.kind = BBI_STEP_MAP,
+                          .op = (uint16_t)op,
+                          .narg = (uint8_t)narg,
+                          .result = bbi_new_value(b),
+                          .index = -1,
+                          .counter = -1};
     for (int k = 0; k < narg; k++) in.arg[k] = args[k];
     *result = (bbi_operand){.space = BBI_VALUE, .number = in.result};
     return bbi_emit(b, scope, &in);
 }
 
-static bb_status add_assignment(bbi_builder_state *b, int32_t scope, bbi_step kind, int op, int32_t result, const bbi_operand *args, int narg) {
-    bbi_instruction in = {.kind = (uint8_t)kind, .op = (uint16_t)op, .narg = (uint8_t)narg, .result = result, .index = -1, .counter = -1};
+static bb_status add_assignment(bbi_builder_state *b, int32_t scope, bbi_step kind, int op, int32_t result,
+                                const bbi_operand *args, int narg) {
+    bbi_instruction in = {
+        .kind = (uint8_t)kind, .op = (uint16_t)op, .narg = (uint8_t)narg, .result = result, .index = -1, .counter = -1};
     for (int k = 0; k < narg; k++) in.arg[k] = args[k];
     return bbi_emit(b, scope, &in);
 }
@@ -27,7 +36,7 @@ static int32_t component(const bbi_builder_state *b, const bbi_node *operand, in
     return operand->dim == 1 ? bbi_code_index(b->code, BBI_IX_CONST, 0, 0, 0) : index;
 }
 
-/* ---- leaves and values computed elsewhere ---------------------------------------------------------------------------------------------- */
+/* ---- leaves and values computed elsewhere ---------------------------------------------------- */
 static bb_status lower_constant(bbi_builder_state *b, double value, bbi_operand *result) {
     if (bbi_is_literal(value)) {
         *result = literal(value);
@@ -46,12 +55,13 @@ static bb_status lower_located(bbi_builder_state *b, const bbi_node *node, int32
     else
         BBI_FORWARD(bbi_locate(b->stage, node, &place));
     /* place.first is an index of the stage's own numbering: a literal (>= 0) or the complement of a run-time size */
-    int32_t first = place.first >= 0 ? bbi_ix_const(b, place.first) : bbi_code_index(b->code, BBI_IX_SIZE, 0, 0, ~place.first);
+    int32_t first =
+        place.first >= 0 ? bbi_ix_const(b, place.first) : bbi_code_index(b->code, BBI_IX_SIZE, 0, 0, ~place.first);
     *result = (bbi_operand){.space = place.space, .number = bbi_ix(b, BBI_IX_ADD, first, index)};
     return result->number < 0 ? BB_OUT_OF_MEMORY : BB_OK;
 }
 
-/* ---- the scaled exponential ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the scaled exponential ------------------------------------------------------------------ */
 /* f = scale * rest with every factor that is the same for all pairs in scale (NULL: none). */
 static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_node **scale, const bbi_node **rest) {
     bbi_context *c = b->stage->plan->c;
@@ -75,7 +85,8 @@ static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_
     }
 }
 
-static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, int32_t scope, int32_t index, bbi_operand *result) {
+static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, int32_t scope, int32_t index,
+                                   bbi_operand *result) {
     bbi_context *c = b->stage->plan->c;
     const bbi_node *scale, *rest, *log2e = bbi_const(c, 1.4426950408889634074);
     BBI_FORWARD(split_scale(b, node->arg[0], &scale, &rest));
@@ -88,7 +99,7 @@ static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, i
     return add_map(b, scope, BBI_OP_expk, &exponent, 1, result);
 }
 
-/* ---- elementwise --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- elementwise ----------------------------------------------------------------------------- */
 /* The factors of a product per pair: x = f * g; g NULL where x is no product worth taking apart. */
 static void factors(const bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g) {
     *f = x, *g = NULL;
@@ -123,7 +134,8 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
             return add_map(b, scope, BBI_OP_fnma, args, 3, result);
         }
     }
-    if (node->op == BBI_OP_div && b->native == BBI_VALUE && bbi_space_of(b->stage, node->arg[1]) != BBI_VALUE) { /* divide once, in front of the pairs */
+    if (node->op == BBI_OP_div && b->native == BBI_VALUE &&
+        bbi_space_of(b->stage, node->arg[1]) != BBI_VALUE) { /* divide once, in front of the pairs */
         const bbi_node *inverse = bbi_op1(b->stage->plan->c, BBI_OP_inv, node->arg[1]);
         if (!inverse) return bbi_fail_append("%s", "");
         BBI_FORWARD(bbi_lower(b, node->arg[0], component(b, node->arg[0], index), &args[0]));
@@ -135,12 +147,14 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
         args[1] = args[0];
         return add_map(b, scope, BBI_OP_mul, args, 2, result);
     }
-    for (int k = 0; k < node->narg; k++) BBI_FORWARD(bbi_lower(b, node->arg[k], component(b, node->arg[k], index), &args[k]));
+    for (int k = 0; k < node->narg; k++)
+        BBI_FORWARD(bbi_lower(b, node->arg[k], component(b, node->arg[k], index), &args[k]));
     return add_map(b, scope, node->op, args, node->narg, result);
 }
 
-/* ---- folds over components ------------------------------------------------------------------------------------------------------------------------- */
-static bb_status sum_term(bbi_builder_state *b, const bbi_node *body, int32_t index, int32_t scope, const bbi_operand *total, int32_t target) {
+/* ---- folds over components ------------------------------------------------------------------- */
+static bb_status sum_term(bbi_builder_state *b, const bbi_node *body, int32_t index, int32_t scope,
+                          const bbi_operand *total, int32_t target) {
     const bbi_node *f, *g;
     bbi_operand args[3];
     factors(b, body, &f, &g);
@@ -176,7 +190,8 @@ static bb_status lower_sum(bbi_builder_state *b, const bbi_node *node, bbi_opera
 }
 
 /* One step of max, min (best <- better of best and x) and of argmax, argmin (best and its place). */
-static bb_status selection_step(bbi_builder_state *b, int op, int32_t scope, int32_t index, const bbi_node *body, bbi_operand best, bbi_operand place) {
+static bb_status selection_step(bbi_builder_state *b, int op, int32_t scope, int32_t index, const bbi_node *body,
+                                bbi_operand best, bbi_operand place) {
     bool largest = op == BBI_OP_max || op == BBI_OP_argmax;
     bbi_operand x, better, args[3];
     BBI_FORWARD(bbi_lower(b, body, index, &x));
@@ -193,7 +208,8 @@ static bb_status selection_step(bbi_builder_state *b, int op, int32_t scope, int
 
 static bb_status lower_selection(bbi_builder_state *b, const bbi_node *node, bbi_operand *result) {
     const bbi_node *body = node->arg[0];
-    bool largest = node->op == BBI_OP_max || node->op == BBI_OP_argmax, wants_place = node->op == BBI_OP_argmax || node->op == BBI_OP_argmin;
+    bool largest = node->op == BBI_OP_max || node->op == BBI_OP_argmax,
+         wants_place = node->op == BBI_OP_argmax || node->op == BBI_OP_argmin;
     bbi_operand start = literal(largest ? -INFINITY : INFINITY), zero = literal(0), place = literal(0);
     bbi_operand best = {.space = BBI_VALUE, .number = bbi_new_value(b)};
     BBI_FORWARD(add_assignment(b, 0, BBI_STEP_SET, 0, best.number, &start, 1));
@@ -202,7 +218,8 @@ static bb_status lower_selection(bbi_builder_state *b, const bbi_node *node, bbi
         BBI_FORWARD(add_assignment(b, 0, BBI_STEP_SET, 0, place.number, &zero, 1));
     }
     if (body->dim <= BBI_SMALL) {
-        for (int64_t k = 0; k < body->dim; k++) BBI_FORWARD(selection_step(b, node->op, 0, bbi_ix_const(b, k), body, best, place));
+        for (int64_t k = 0; k < body->dim; k++)
+            BBI_FORWARD(selection_step(b, node->op, 0, bbi_ix_const(b, k), body, best, place));
     } else {
         int32_t scope = bbi_scope_open(b, 0, bbi_ix_size(b, body->dim));
         if (scope < 0) return BB_OUT_OF_MEMORY;
@@ -214,11 +231,12 @@ static bb_status lower_selection(bbi_builder_state *b, const bbi_node *node, bbi
     return BB_OK;
 }
 
-/* ---- contractions -------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- contractions ---------------------------------------------------------------------------- */
 enum { MAX_LABELS = 32, UNROLLED_PRODUCTS = 64 };
 
 /* Row-major position of the labels in an operand whose label values are known. */
-static int32_t flat_index(bbi_builder_state *b, const bbi_contraction *s, const int64_t *labels, int count, const int32_t *value) {
+static int32_t flat_index(bbi_builder_state *b, const bbi_contraction *s, const int64_t *labels, int count,
+                          const int32_t *value) {
     int32_t flat = bbi_ix_const(b, 0);
     for (int k = 0; k < count; k++) {
         int32_t size = bbi_ix_size(b, s->size[labels[k]]);
@@ -238,8 +256,9 @@ static void split_index(bbi_builder_state *b, const bbi_contraction *s, int32_t 
     }
 }
 
-static bb_status contract_term(bbi_builder_state *b, const bbi_node *node, const bbi_contraction *s, const int32_t *value, int32_t scope,
-                               const bbi_operand *total, int32_t target, bbi_operand *first) {
+static bb_status contract_term(bbi_builder_state *b, const bbi_node *node, const bbi_contraction *s,
+                               const int32_t *value, int32_t scope, const bbi_operand *total, int32_t target,
+                               bbi_operand *first) {
     bbi_operand args[3];
     int narg = 1;
     BBI_FORWARD(bbi_lower(b, node->arg[0], flat_index(b, s, s->la, s->na, value), &args[0]));
@@ -256,8 +275,9 @@ static bb_status contract_term(bbi_builder_state *b, const bbi_node *node, const
     return add_assignment(b, scope, BBI_STEP_MAP, narg == 2 ? BBI_OP_fma : BBI_OP_add, target, args, narg + 1);
 }
 
-static bb_status unrolled_contraction(bbi_builder_state *b, const bbi_node *node, const bbi_contraction *s, const int *summed, int nsummed,
-                                      int64_t products, int32_t *value, int32_t scope, bbi_operand *result) {
+static bb_status unrolled_contraction(bbi_builder_state *b, const bbi_node *node, const bbi_contraction *s,
+                                      const int *summed, int nsummed, int64_t products, int32_t *value, int32_t scope,
+                                      bbi_operand *result) {
     for (int64_t p = 0; p < products; p++) {
         int64_t rest = p;
         for (int k = nsummed - 1; k >= 0; k--) {
@@ -303,9 +323,14 @@ static bb_status lower_contraction(bbi_builder_state *b, const bbi_node *node, i
     return BB_OK;
 }
 
-/* ---- components elsewhere ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- components elsewhere -------------------------------------------------------------------- */
 static bb_status choose(bbi_builder_state *b, int32_t condition, const bbi_operand *args, bbi_operand *result) {
-    bbi_instruction in = {.kind = BBI_STEP_CHOOSE, .narg = 2, .result = bbi_new_value(b), .index = condition, .counter = -1, .arg = {args[0], args[1]}};
+    bbi_instruction in = {.kind = BBI_STEP_CHOOSE,
+                          .narg = 2,
+                          .result = bbi_new_value(b),
+                          .index = condition,
+                          .counter = -1,
+                          .arg = {args[0], args[1]}};
     *result = (bbi_operand){.space = BBI_VALUE, .number = in.result};
     return bbi_emit(b, bbi_scope_of_index(b, condition), &in);
 }
@@ -313,7 +338,8 @@ static bb_status choose(bbi_builder_state *b, int32_t condition, const bbi_opera
 static bb_status lower_concat(bbi_builder_state *b, const bbi_node *node, int32_t index, bbi_operand *result) {
     const bbi_node *x = node->arg[0], *y = node->arg[1];
     int64_t k;
-    if (bbi_ix_is_const(b, index, &k)) return bbi_lower(b, k < x->dim ? x : y, bbi_ix_const(b, k < x->dim ? k : k - x->dim), result);
+    if (bbi_ix_is_const(b, index, &k))
+        return bbi_lower(b, k < x->dim ? x : y, bbi_ix_const(b, k < x->dim ? k : k - x->dim), result);
     int32_t n = bbi_ix_size(b, x->dim), last = bbi_ix(b, BBI_IX_SUB, n, bbi_ix_const(b, 1));
     bbi_operand args[2];
     BBI_FORWARD(bbi_lower(b, x, component(b, x, bbi_ix(b, BBI_IX_MIN, index, last)), &args[0]));
@@ -332,8 +358,10 @@ static bb_status lower_pad(bbi_builder_state *b, const bbi_node *node, int32_t i
     }
     int32_t first = bbi_ix_size(b, start), stride = bbi_ix_size(b, step), n = bbi_ix_size(b, x->dim);
     int32_t offset = bbi_ix(b, BBI_IX_SUB, bbi_ix(b, BBI_IX_MAX, index, first), first);
-    int32_t at = bbi_ix(b, BBI_IX_DIV, offset, stride), whole = bbi_ix(b, BBI_IX_EQ, bbi_ix(b, BBI_IX_MOD, offset, stride), bbi_ix_const(b, 0));
-    int32_t inside = bbi_ix(b, BBI_IX_AND, bbi_ix(b, BBI_IX_GE, index, first), bbi_ix(b, BBI_IX_AND, whole, bbi_ix(b, BBI_IX_LT, at, n)));
+    int32_t at = bbi_ix(b, BBI_IX_DIV, offset, stride),
+            whole = bbi_ix(b, BBI_IX_EQ, bbi_ix(b, BBI_IX_MOD, offset, stride), bbi_ix_const(b, 0));
+    int32_t inside = bbi_ix(b, BBI_IX_AND, bbi_ix(b, BBI_IX_GE, index, first),
+                            bbi_ix(b, BBI_IX_AND, whole, bbi_ix(b, BBI_IX_LT, at, n)));
     bbi_operand args[2] = {{0}, literal(0)};
     int32_t safe = bbi_ix(b, BBI_IX_MIN, at, bbi_ix(b, BBI_IX_SUB, n, bbi_ix_const(b, 1)));
     BBI_FORWARD(bbi_lower(b, x, component(b, x, safe), &args[0]));
@@ -349,7 +377,7 @@ static bb_status lower_index(bbi_builder_state *b, const bbi_node *node, int32_t
     return bbi_lower(b, x, component(b, x, bbi_ix(b, BBI_IX_ADD, bbi_ix_size(b, node->ints[0]), scaled)), result);
 }
 
-/* ---- dispatch --------------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 bool bbi_computed_here(const bbi_builder_state *b, const bbi_node *node) {
     if (bbi_op_info(node->op)->kind == BBI_LEAF) return false;
     uint8_t space = bbi_space_of(b->stage, node);
@@ -380,7 +408,8 @@ bb_status bbi_lower(bbi_builder_state *b, const bbi_node *node, int32_t index, b
     }
     if (node->op == BBI_OP_IOTA) {
         int64_t k;
-        *result = bbi_ix_is_const(b, index, &k) ? literal((double)k) : (bbi_operand){.space = BBI_COUNT, .number = index};
+        *result =
+            bbi_ix_is_const(b, index, &k) ? literal((double)k) : (bbi_operand){.space = BBI_COUNT, .number = index};
         return BB_OK;
     }
     if (bbi_op_info(node->op)->kind == BBI_INDEX) return lower_index(b, node, index, result);
@@ -391,7 +420,8 @@ bb_status bbi_lower(bbi_builder_state *b, const bbi_node *node, int32_t index, b
         return BB_OK;
     }
     BBI_FORWARD(bbi_builder_check(b));
-    if (b->depth >= DEPTH_OF_CHAINS && (node->op == BBI_OP_add || node->op == BBI_OP_sub)) BBI_FORWARD(bbi_lower_chain(b, node, index));
+    if (b->depth >= DEPTH_OF_CHAINS && (node->op == BBI_OP_add || node->op == BBI_OP_sub))
+        BBI_FORWARD(bbi_lower_chain(b, node, index));
     b->depth++;
     bb_status status = lower_computed(b, node, index, result);
     b->depth--;
@@ -404,8 +434,9 @@ bb_status bbi_lower(bbi_builder_state *b, const bbi_node *node, int32_t index, b
     return bbi_table_put(&b->memo, node->id, index, b->operand_count++);
 }
 
-/* ---- sinks ------------------------------------------------------------------------------------------------------------------------------------------------------------ */
-static bb_status sink_component(bbi_builder_state *b, const bbi_node *node, bbi_step kind, int32_t scope, int32_t index, int32_t target) {
+/* ---- sinks ----------------------------------------------------------------------------------- */
+static bb_status sink_component(bbi_builder_state *b, const bbi_node *node, bbi_step kind, int32_t scope, int32_t index,
+                                int32_t target) {
     bbi_instruction in = {.kind = (uint8_t)kind, .narg = 1, .result = -1, .counter = -1, .index = target};
     const bbi_node *f = node, *g = NULL;
     if (kind == BBI_STEP_SUM) factors(b, node, &f, &g);
@@ -418,8 +449,10 @@ static bb_status sink_component(bbi_builder_state *b, const bbi_node *node, bbi_
 }
 
 bb_status bbi_lower_sink(bbi_builder_state *b, const bbi_node *node, bbi_step kind, int32_t first) {
-    if (kind == BBI_STEP_SUM) b->code->has_sum = true;
-    else b->code->has_out = true;
+    if (kind == BBI_STEP_SUM)
+        b->code->has_sum = true;
+    else
+        b->code->has_out = true;
     if (node->dim <= BBI_SMALL) {
         for (int64_t k = 0; k < node->dim; k++) {
             int32_t at = bbi_ix_const(b, k);

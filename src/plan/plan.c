@@ -1,9 +1,10 @@
 /* plan.c: a program as a list of stages.
  *
- * Requires: outputs placed at P, I or J. A reduction's level is one more than that of the reductions inside its operands. Reductions of one
- * level that keep and fold the same axes (over the same list) share a stage, hence one pass over the pairs. A value over reductions
- * is computed in the epilogue of the last of their stages where that stage keeps the value's axis and the others are complete by
- * then, else in a map stage at the end. A reduction that anybody else reads is written to a temporary. */
+ * Requires: outputs placed at P, I or J. A reduction's level is one more than that of the reductions inside its
+ * operands. Reductions of one level that keep and fold the same axes (over the same list) share a stage, hence one pass
+ * over the pairs. A value over reductions is computed in the epilogue of the last of their stages where that stage
+ * keeps the value's axis and the others are complete by then, else in a map stage at the end. A reduction that anybody
+ * else reads is written to a temporary. */
 #include "lower.h"
 
 typedef struct stage_key {
@@ -16,8 +17,8 @@ typedef struct planner {
     bbi_plan_builder b;
     const bbi_node *const *outputs;
     int32_t noutput;
-    stage_key *key;      /* of each stage */
-    int32_t *home;       /* stage whose epilogue computes an output */
+    stage_key *key; /* of each stage */
+    int32_t *home;  /* stage whose epilogue computes an output */
     int64_t max_level;
 } planner;
 
@@ -26,13 +27,18 @@ static int64_t stage_of(const planner *p, const bbi_node *node) { return bbi_tab
 
 static bb_status no_memory(void) { return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory"); }
 
-static bbi_place wanted_place(const planner *p, int32_t k) { return p->b.options->places ? p->b.options->places[k] : (bbi_place)p->outputs[k]->place; }
+static bbi_place wanted_place(const planner *p, int32_t k) {
+    return p->b.options->places ? p->b.options->places[k] : (bbi_place)p->outputs[k]->place;
+}
 
 static bb_status check_outputs(const planner *p) {
     for (int32_t k = 0; k < p->noutput; k++) {
         if (!p->outputs[k]) return bbi_fail(BB_BAD_ARGUMENT, "plan: output %d is missing", k);
         if (p->outputs[k]->place == BBI_IJ)
-            return bbi_fail(BB_BAD_SHAPE, "output %d depends on both i and j, so it is a matrix that is never stored: reduce it, for instance sum_j(...)", k);
+            return bbi_fail(BB_BAD_SHAPE,
+                            "output %d depends on both i and j, so it is a matrix that is never stored: reduce it, for "
+                            "instance sum_j(...)",
+                            k);
     }
     return BB_OK;
 }
@@ -46,7 +52,8 @@ static bb_status find_levels(planner *p) {
         if (node->op == BBI_OP_REDUCE) level++;
         if (level > p->max_level) p->max_level = level;
         BBI_FORWARD(bbi_table_put(&p->b.level, node->id, 0, level));
-        if (node->op == BBI_OP_exp || node->op == BBI_OP_div) p->b.constant_reserve += 2; /* scales and inverses made while lowering */
+        if (node->op == BBI_OP_exp || node->op == BBI_OP_div)
+            p->b.constant_reserve += 2; /* scales and inverses made while lowering */
         if (node->op == BBI_OP_CONST && !bbi_is_literal(node->value)) p->b.constant_reserve++;
     }
     return BB_OK;
@@ -61,7 +68,8 @@ static stage_key key_of(const planner *p, const bbi_node *r) {
 static int32_t find_stage(const planner *p, const stage_key *key) {
     for (int32_t s = 0; s < p->b.stage_count; s++) {
         const stage_key *k = &p->key[s];
-        if (k->level == key->level && k->kept == key->kept && k->folded == key->folded && k->list == key->list) return s;
+        if (k->level == key->level && k->kept == key->kept && k->folded == key->folded && k->list == key->list)
+            return s;
     }
     return -1;
 }
@@ -82,7 +90,8 @@ static bb_status find_stages(planner *p) {
             if (r->op != BBI_OP_REDUCE || level_of(p, r) != level) continue;
             stage_key key = key_of(p, r);
             if (key.folded == BBI_IJ)
-                return bbi_fail(BB_BAD_ARGUMENT, "%s over both axes is not defined here: reduce over j, then over i", bbi_reduction_info((int)r->ints[0])->name);
+                return bbi_fail(BB_BAD_ARGUMENT, "%s over both axes is not defined here: reduce over j, then over i",
+                                bbi_reduction_info((int)r->ints[0])->name);
             int32_t s = find_stage(p, &key);
             if (s < 0) s = add_stage(p, &key);
             if (s < 0) return BB_OUT_OF_MEMORY;
@@ -112,8 +121,10 @@ static bb_status visit(planner *p, bbi_table *seen, const bbi_node *root, visito
             if (status == BB_OK && root->op == BBI_OP_REDUCE) status = f(p, root, data);
             for (int k = root->op == BBI_OP_REDUCE ? 0 : root->narg; k-- > 0 && status == BB_OK;) {
                 const bbi_node **grown = root->arg[k] ? bbi_grow(waiting, count, &capacity, sizeof *grown) : waiting;
-                if (root->arg[k] && !grown) status = BB_OUT_OF_MEMORY;
-                else if (root->arg[k]) waiting = grown, waiting[count++] = root->arg[k];
+                if (root->arg[k] && !grown)
+                    status = BB_OUT_OF_MEMORY;
+                else if (root->arg[k])
+                    waiting = grown, waiting[count++] = root->arg[k];
             }
         }
         root = count ? waiting[--count] : NULL;
@@ -129,7 +140,8 @@ static bb_status need_temporary(planner *p, const bbi_node *r, void *data) {
     bbi_temporary *grown = bbi_realloc(plan->temporary, (size_t)(plan->ntemporary + 1) * sizeof *grown);
     if (!grown) return no_memory();
     plan->temporary = grown;
-    plan->temporary[plan->ntemporary] = (bbi_temporary){.place = (bbi_place)r->place, .dim = r->dim, .index = bbi_node_is_index(r)};
+    plan->temporary[plan->ntemporary] =
+        (bbi_temporary){.place = (bbi_place)r->place, .dim = r->dim, .index = bbi_node_is_index(r)};
     return bbi_table_put(&p->b.temporary_of, r->id, 0, plan->ntemporary++);
 }
 
@@ -168,7 +180,8 @@ static bb_status find_homes(planner *p) {
     int32_t nowhere = -1;
     for (int64_t n = 0; n < p->b.node_count; n++) {
         const bbi_node *r = p->b.nodes[n];
-        for (int k = 0; r->op == BBI_OP_REDUCE && k < r->narg; k++) BBI_FORWARD(visit_once(p, r->arg[k], need_temporary, &nowhere));
+        for (int k = 0; r->op == BBI_OP_REDUCE && k < r->narg; k++)
+            BBI_FORWARD(visit_once(p, r->arg[k], need_temporary, &nowhere));
     }
     return BB_OK;
 }
@@ -193,8 +206,9 @@ static bb_status fill_stage(planner *p, int32_t number) {
         s->stage->list = key->list;
         s->stage->list_dim = key->list->dim;
         s->stage->list_transposed = (bbi_place)key->list->place != key->kept;
-        s->stage->list_array = key->list->op == BBI_OP_REDUCE ? p->b.plan->ninput + (int32_t)bbi_table_get(&p->b.temporary_of, key->list->id, 0)
-                                                              : (int32_t)key->list->ints[0];
+        s->stage->list_array = key->list->op == BBI_OP_REDUCE
+                                   ? p->b.plan->ninput + (int32_t)bbi_table_get(&p->b.temporary_of, key->list->id, 0)
+                                   : (int32_t)key->list->ints[0];
     }
     for (int64_t n = 0; n < p->b.node_count; n++) {
         const bbi_node *r = p->b.nodes[n];
@@ -202,7 +216,8 @@ static bb_status fill_stage(planner *p, int32_t number) {
     }
     for (int64_t n = 0; n < p->b.node_count; n++) {
         const bbi_node *r = p->b.nodes[n];
-        int64_t temporary = r->op == BBI_OP_REDUCE && stage_of(p, r) == number ? bbi_table_get(&p->b.temporary_of, r->id, 0) : -1;
+        int64_t temporary =
+            r->op == BBI_OP_REDUCE && stage_of(p, r) == number ? bbi_table_get(&p->b.temporary_of, r->id, 0) : -1;
         if (temporary >= 0) BBI_FORWARD(bbi_stage_result(s, r, p->noutput + (int32_t)temporary));
     }
     for (int32_t k = 0; k < p->noutput; k++)
@@ -227,8 +242,8 @@ static bb_status build(planner *p) {
     return BB_OK;
 }
 
-bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput, const bbi_plan_options *options,
-                        bbi_plan **result) {
+bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput,
+                        const bbi_plan_options *options, bbi_plan **result) {
     static const bbi_plan_options defaults = {false, NULL};
     planner p = {.outputs = outputs, .noutput = noutput};
     *result = NULL;
@@ -248,8 +263,10 @@ bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t 
     bbi_table_free(&p.b.level);
     bbi_table_free(&p.b.stage_of);
     bbi_table_free(&p.b.temporary_of);
-    if (status == BB_OK) *result = p.b.plan;
-    else bbi_plan_free(p.b.plan);
+    if (status == BB_OK)
+        *result = p.b.plan;
+    else
+        bbi_plan_free(p.b.plan);
     return status;
 }
 

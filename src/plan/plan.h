@@ -1,14 +1,17 @@
-/* plan.h: what will run, as plain data. A program (outputs over shared stages) is lowered to a plan: a list of stages; each stage folds one
- * axis, keeps another, and consists of straight "code" with loops over features, which the interpreter executes tile by tile and the
- * emitters print. Interpreter and emitters read the same code, so both tiers perform the same operations in the same order.
+/* plan.h: what will run, as plain data. A program (outputs over shared stages) is lowered to a plan: a list of stages;
+ * each stage folds one axis, keeps another, and consists of straight "code" with loops over features, which the
+ * interpreter executes tile by tile and the emitters print. Interpreter and emitters read the same code, so both tiers
+ * perform the same operations in the same order.
  *
- * Words: a *row* is an element of the kept axis, a *column* one of the folded axis (so for a reduction over i the columns are the i's).
- * A *lane* is a slot of the vector dimension, a *cast* an element that is broadcast against the lanes. The direct schedule has rows
- * in lanes and columns cast; the transposed schedule (few rows) has columns in lanes and rows cast.
+ * Words: a *row* is an element of the kept axis, a *column* one of the folded axis (so for a reduction over i the
+ * columns are the i's). A *lane* is a slot of the vector dimension, a *cast* an element that is broadcast against the
+ * lanes. The direct schedule has rows in lanes and columns cast; the transposed schedule (few rows) has columns in
+ * lanes and rows cast.
  *
  * Arrays inside a stage are structures of arrays of the computing type R (float or double):
  *   uniform[component], row[component * row_stride + r], column[component * column_stride + c].
- * Components at the front are packed from the stage's sources, the following ones are computed by the map codes below. */
+ * Components at the front are packed from the stage's sources, the following ones are computed by the map codes below.
+ */
 #ifndef BBI_PLAN_H
 #define BBI_PLAN_H
 
@@ -21,7 +24,7 @@ enum {
     BBI_SIZE_SLOTS = 512    /* at most so many run-time sizes in a stage */
 };
 
-/* ---- code ---------------------------------------------------------------------------------------------------------------- */
+/* ---- code ------------------------------------------------------------------------------------ */
 typedef enum bbi_space {
     BBI_VALUE,   /* number: value number */
     BBI_LITERAL, /* literal */
@@ -41,8 +44,17 @@ typedef enum bbi_index_op {
     BBI_IX_CONST,   /* value */
     BBI_IX_SIZE,    /* size[value] */
     BBI_IX_COUNTER, /* counter of loop number value */
-    BBI_IX_ADD, BBI_IX_SUB, BBI_IX_MUL, BBI_IX_DIV, BBI_IX_MOD, BBI_IX_MIN, BBI_IX_MAX, /* of a and b */
-    BBI_IX_LT, BBI_IX_GE, BBI_IX_EQ, BBI_IX_AND                                          /* 0 or 1 */
+    BBI_IX_ADD,
+    BBI_IX_SUB,
+    BBI_IX_MUL,
+    BBI_IX_DIV,
+    BBI_IX_MOD,
+    BBI_IX_MIN,
+    BBI_IX_MAX, /* of a and b */
+    BBI_IX_LT,
+    BBI_IX_GE,
+    BBI_IX_EQ,
+    BBI_IX_AND /* 0 or 1 */
 } bbi_index_op;
 typedef struct bbi_index {
     uint8_t op;
@@ -56,8 +68,9 @@ typedef enum bbi_step {
     BBI_STEP_CHOOSE, /* result = index[index] != 0 ? args[0] : args[1]; the condition is the same for all lanes */
     BBI_STEP_LOOP,   /* for counter = 0 .. index[index] - 1 */
     BBI_STEP_END,
-    BBI_STEP_SUM,    /* pair code: sum[index] += args[0], or fma(args[0], args[1], sum[index]) with two arguments */
-    BBI_STEP_OUT     /* pair code: out[index] = args[0] (a value for a fold kernel); map codes: component index of their array = args[0] */
+    BBI_STEP_SUM, /* pair code: sum[index] += args[0], or fma(args[0], args[1], sum[index]) with two arguments */
+    BBI_STEP_OUT  /* pair code: out[index] = args[0] (a value for a fold kernel); map codes: component index of their
+                     array = args[0] */
 } bbi_step;
 typedef struct bbi_instruction {
     uint8_t kind; /* bbi_step */
@@ -78,57 +91,73 @@ typedef struct bbi_code {
     bool has_sum, has_out; /* pair code */
 } bbi_code;
 
-/* ---- stages ---------------------------------------------------------------------------------------------------------------- */
-typedef struct bbi_source { /* an array that the stage packs: components first .. first + dim - 1 of its space */
-    int32_t array;  /* 0 .. ninput - 1: an input of the program; ninput + t: temporary t; BBI_NUMBER: the element number; BBI_SLOT: the entry number in its list */
-    uint8_t space;  /* BBI_UNIFORM, BBI_ROW, BBI_COLUMN */
+/* ---- stages ---------------------------------------------------------------------------------- */
+/* an array that the stage packs: components first .. first + dim - 1 of its space */
+typedef struct bbi_source {
+    int32_t array; /* 0 .. ninput - 1: an input of the program; ninput + t: temporary t; BBI_NUMBER: the element number;
+                      BBI_SLOT: the entry number in its list */
+    uint8_t space; /* BBI_UNIFORM, BBI_ROW, BBI_COLUMN */
     int64_t dim, first;
 } bbi_source;
 
-typedef struct bbi_fold { /* one running reduction of a stage */
+/* one running reduction of a stage */
+typedef struct bbi_fold {
     bbi_family family;
-    int64_t dim;         /* components of f */
-    int64_t weight_dim;  /* LSE: components of the weight, 0 without; the state keeps 1 + weight_dim sums then (s_1 first) */
-    int64_t k;           /* KMIN */
-    int64_t sum_first;   /* SUM accumulated by the pair code: first component in the sum area, else -1 */
-    int64_t out_first;   /* first component of f in the out area, else -1; the weight's follow f's */
-    bool want_index;     /* MIN, MAX, KMIN: some result reads the indices */
-    int32_t user;        /* FAMILY_USER: number in the plan's list of custom reductions */
+    int64_t dim; /* components of f */
+    int64_t
+        weight_dim; /* LSE: components of the weight, 0 without; the state keeps 1 + weight_dim sums then (s_1 first) */
+    int64_t k;      /* KMIN */
+    int64_t sum_first; /* SUM accumulated by the pair code: first component in the sum area, else -1 */
+    int64_t out_first; /* first component of f in the out area, else -1; the weight's follow f's */
+    bool want_index;   /* MIN, MAX, KMIN: some result reads the indices */
+    int32_t user;      /* FAMILY_USER: number in the plan's list of custom reductions */
 } bbi_fold;
 
-typedef struct bbi_read { /* after the folds: how a result enters the epilogue, as components of the row array */
+/* after the folds: how a result enters the epilogue, as components of the row array */
+typedef struct bbi_read {
     int32_t fold;
     bbi_output output;
-    int64_t first, dim;  /* row components first .. first + dim - 1 (indices converted to R) */
+    int64_t first, dim; /* row components first .. first + dim - 1 (indices converted to R) */
 } bbi_read;
 
-typedef struct bbi_result { /* what the stage writes */
-    int32_t array;  /* 0 .. noutput - 1: an output of the program; noutput + t: temporary t */
-    int32_t fold;   /* -1: row components first .. first + dim - 1 after the epilogue; else the int64 indices of that fold */
+/* what the stage writes */
+typedef struct bbi_result {
+    int32_t array; /* 0 .. noutput - 1: an output of the program; noutput + t: temporary t */
+    int32_t
+        fold; /* -1: row components first .. first + dim - 1 after the epilogue; else the int64 indices of that fold */
     int64_t first, dim;
 } bbi_result;
 
 typedef struct bbi_stage {
-    bbi_place kept;    /* BBI_I, BBI_J or BBI_P (one row) */
-    bbi_place folded;  /* BBI_J, BBI_I; BBI_P: nothing is folded (a map stage): sources, row code, epilogue, results only */
-    const bbi_node *list; /* pair-list stage: sum over listed pairs only; the list is array `list_array` (int64 indices, rows x list_dim) */
+    bbi_place kept; /* BBI_I, BBI_J or BBI_P (one row) */
+    bbi_place
+        folded; /* BBI_J, BBI_I; BBI_P: nothing is folded (a map stage): sources, row code, epilogue, results only */
+    const bbi_node *list; /* pair-list stage: sum over listed pairs only; the list is array `list_array` (int64 indices,
+                             rows x list_dim) */
     int32_t list_array;
     int64_t list_dim;
     bool list_transposed; /* rows are the listed elements: contributions arrive by index */
-    bbi_source *source; int32_t nsource;
-    bbi_fold *fold;     int32_t nfold;
-    bbi_read *read;     int32_t nread;
-    bbi_result *result; int32_t nresult;
-    bbi_code uniform_code; /* map code over one element; reads and writes the uniform array (its components are addressed as BBI_UNIFORM) */
+    bbi_source *source;
+    int32_t nsource;
+    bbi_fold *fold;
+    int32_t nfold;
+    bbi_read *read;
+    int32_t nread;
+    bbi_result *result;
+    int32_t nresult;
+    bbi_code uniform_code; /* map code over one element; reads and writes the uniform array (its components are
+                              addressed as BBI_UNIFORM) */
     bbi_code row_code;     /* map code over rows: reads uniform and row, writes row */
     bbi_code column_code;  /* map code over columns: reads uniform and column, writes column */
     bbi_code pair_code;    /* reads all; SUM and OUT */
     bbi_code epilogue;     /* map code over rows after the folds: reads uniform and row, writes row */
     int64_t uniform_count, row_count, column_count; /* components in total */
     int64_t sum_count, out_count;                   /* components of the sum and out areas */
-    double *constant; int32_t nconstant; /* literals, the first components of the uniform array */
-    int64_t *size; int32_t nsize;        /* run-time sizes that index expressions name; size[0] = sum_count, size[1] = out_count */
-    double cost;                         /* operations per pair */
+    double *constant;
+    int32_t nconstant; /* literals, the first components of the uniform array */
+    int64_t *size;
+    int32_t nsize; /* run-time sizes that index expressions name; size[0] = sum_count, size[1] = out_count */
+    double cost;   /* operations per pair */
 } bbi_stage;
 
 typedef struct bbi_temporary {
@@ -137,8 +166,8 @@ typedef struct bbi_temporary {
     bool index; /* int64 */
 } bbi_temporary;
 
-/* A reduction of the caller's own: one small plan for each formula, a single map stage over rows; its inputs are the state (array 0), the value of the formula (1)
- * and another state (2), its output the result. */
+/* A reduction of the caller's own: one small plan for each formula, a single map stage over rows; its inputs are the
+ * state (array 0), the value of the formula (1) and another state (2), its output the result. */
 typedef struct bbi_custom {
     int64_t definition; /* number in the context */
     int64_t state_dim, dim, result_dim;
@@ -148,44 +177,51 @@ typedef struct bbi_custom {
 typedef struct bbi_plan {
     bbi_arena arena; /* owns everything below but the codes' growing arrays */
     int32_t ninput, noutput;
-    bbi_stage *stage;          int32_t nstage;
-    bbi_temporary *temporary;  int32_t ntemporary;
-    bbi_custom *custom;        int32_t ncustom;
+    bbi_stage *stage;
+    int32_t nstage;
+    bbi_temporary *temporary;
+    int32_t ntemporary;
+    bbi_custom *custom;
+    int32_t ncustom;
 } bbi_plan;
 
-/* ---- code.c: building, checking and printing code --------------------------------------------------------------------------- */
-int32_t bbi_code_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t b, int64_t value); /* interned, folded; -1 out of memory */
+/* ---- code.c: building, checking and printing code -------------------------------------------- */
+int32_t bbi_code_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t b,
+                       int64_t value); /* interned, folded; -1 out of memory */
 bb_status bbi_code_add(bbi_code *code, const bbi_instruction *instruction);
 void bbi_code_free(bbi_code *code);
-bb_status bbi_code_check(const bbi_code *code); /* the verifier: every operand defined before use, loops nest, indices in range */
+bb_status bbi_code_check(
+    const bbi_code *code); /* the verifier: every operand defined before use, loops nest, indices in range */
 void bbi_code_print(bbi_text *text, const bbi_code *code);
 int64_t bbi_index_value(const bbi_code *code, int32_t index, const int64_t *size, const int64_t *counter);
 
-/* ---- plan.c, lower.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- plan.c, lower.c ------------------------------------------------------------------------- */
 typedef struct bbi_plan_options {
-    bool separate_sums; /* sums go through out and fold kernels (direct summation in double of float terms) */
+    bool separate_sums;      /* sums go through out and fold kernels (direct summation in double of float terms) */
     const bbi_place *places; /* where each output is wanted: at least its own placement; NULL: just there */
 } bbi_plan_options;
-/* outputs: placed values (I, J or P) over reductions. The context is locked by the caller; the plan keeps no pointer into it but stage->list. */
-bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput, const bbi_plan_options *options,
-                        bbi_plan **plan);
+/* outputs: placed values (I, J or P) over reductions. The context is locked by the caller; the plan keeps no pointer
+ * into it but stage->list. */
+bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput,
+                        const bbi_plan_options *options, bbi_plan **plan);
 void bbi_plan_free(bbi_plan *plan);
 void bbi_plan_print(bbi_text *text, const bbi_plan *plan);
 
-/* ---- emit.c: text of a pair kernel: a pure function of (stage, real type, level, schedule) -------------------------------------- */
+/* ---- emit.c: text of a pair kernel: a pure function of (stage, real type, level, schedule) ---- */
 typedef struct bbi_emit_options {
     bool is_double;
-    int level;       /* bbi_cpu_level: decides vectors per step, nothing else */
+    int level; /* bbi_cpu_level: decides vectors per step, nothing else */
     bool transposed;
 } bbi_emit_options;
 #define BBI_KERNEL_SYMBOL "benben_kernel"
-/* lanes: lanes of the block that are in use, 1 .. BBI_LANE_BYTES / sizeof(R); lane arrays are readable and sum/out writable up to the next
- * multiple of the whole block. casts: number of cast elements.
- * lane, cast: the row and column arrays (direct schedule) or column and row arrays (transposed).
- * sum: direct: sum[component * L + lane], L = BBI_LANE_BYTES / sizeof(R), accumulated onto; transposed: sum[(cast * sum_count + component) * L + lane].
- * out: out[(component * out_stride + cast) * L + lane]. */
-typedef void bbi_pair_kernel(const int64_t *size, const void *uniform, const void *lane, int64_t lane_stride, const void *cast,
-                             int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out, int64_t out_stride);
+/* lanes: lanes of the block that are in use, 1 .. BBI_LANE_BYTES / sizeof(R); lane arrays are readable and sum/out
+ * writable up to the next multiple of the whole block. casts: number of cast elements. lane, cast: the row and column
+ * arrays (direct schedule) or column and row arrays (transposed). sum: direct: sum[component * L + lane], L =
+ * BBI_LANE_BYTES / sizeof(R), accumulated onto; transposed: sum[(cast * sum_count + component) * L + lane]. out:
+ * out[(component * out_stride + cast) * L + lane]. */
+typedef void bbi_pair_kernel(const int64_t *size, const void *uniform, const void *lane, int64_t lane_stride,
+                             const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out,
+                             int64_t out_stride);
 bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options);
 
 #endif

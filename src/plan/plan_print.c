@@ -6,8 +6,7 @@
 #include <stdio.h>
 
 /* ---- index expressions and code ---- */
-static void print_index(bbi_text *t, const bbi_code *code, int32_t n, bool inner)
-{
+static void print_index(bbi_text *t, const bbi_code *code, int32_t n, bool inner) {
     static const char *const infix[] = {
         [BBI_IX_ADD] = "+", [BBI_IX_SUB] = "-", [BBI_IX_MUL] = "*", [BBI_IX_DIV] = "/",  [BBI_IX_MOD] = "%",
         [BBI_IX_LT] = "<",  [BBI_IX_GE] = ">=", [BBI_IX_EQ] = "==", [BBI_IX_AND] = "and"};
@@ -34,8 +33,7 @@ static void print_index(bbi_text *t, const bbi_code *code, int32_t n, bool inner
 }
 
 /* "2.5" in every locale. */
-static void print_real(bbi_text *t, double value)
-{
+static void print_real(bbi_text *t, double value) {
     char buffer[40];
     snprintf(buffer, sizeof buffer, "%.17g", value);
     for (char *p = buffer; *p; p++) {
@@ -45,8 +43,7 @@ static void print_real(bbi_text *t, double value)
     bbi_text_add(t, "%s", buffer);
 }
 
-static void print_operand(bbi_text *t, const bbi_code *code, const bbi_operand *o)
-{
+static void print_operand(bbi_text *t, const bbi_code *code, const bbi_operand *o) {
     switch (o->space) {
     case BBI_VALUE: bbi_text_add(t, "%%%d", (int)o->number); return;
     case BBI_LITERAL: print_real(t, o->literal); return;
@@ -58,16 +55,14 @@ static void print_operand(bbi_text *t, const bbi_code *code, const bbi_operand *
     bbi_text_add(t, "]");
 }
 
-static void print_operands(bbi_text *t, const bbi_code *code, const bbi_instruction *s, const char *separator)
-{
+static void print_operands(bbi_text *t, const bbi_code *code, const bbi_instruction *s, const char *separator) {
     for (int n = 0; n < s->narg; n++) {
         if (n) bbi_text_add(t, "%s", separator);
         print_operand(t, code, &s->arg[n]);
     }
 }
 
-static void print_step(bbi_text *t, const bbi_code *code, const bbi_instruction *s)
-{
+static void print_step(bbi_text *t, const bbi_code *code, const bbi_instruction *s) {
     switch (s->kind) {
     case BBI_STEP_MAP:
         bbi_text_add(t, "%%%d = %s(", (int)s->result, bbi_op_info(s->op)->name);
@@ -101,8 +96,7 @@ static void print_step(bbi_text *t, const bbi_code *code, const bbi_instruction 
     }
 }
 
-void bbi_code_print(bbi_text *text, const bbi_code *code)
-{
+void bbi_code_print(bbi_text *text, const bbi_code *code) {
     int depth = 1;
     for (int32_t n = 0; n < code->count; n++) {
         const bbi_instruction *s = &code->instruction[n];
@@ -114,14 +108,12 @@ void bbi_code_print(bbi_text *text, const bbi_code *code)
 }
 
 /* ---- plans ---- */
-static const char *place_name(bbi_place place)
-{
+static const char *place_name(bbi_place place) {
     static const char *const names[] = {[BBI_P] = "p", [BBI_I] = "i", [BBI_J] = "j", [BBI_IJ] = "ij"};
     return names[place];
 }
 
-static void print_array(bbi_text *t, int32_t array, int32_t known, const char *kind)
-{
+static void print_array(bbi_text *t, int32_t array, int32_t known, const char *kind) {
     if (array < 0) {
         bbi_text_add(t, array == BBI_SLOT ? "number of the entry" : "number of the element");
     } else if (array < known) {
@@ -131,26 +123,22 @@ static void print_array(bbi_text *t, int32_t array, int32_t known, const char *k
     }
 }
 
-static void print_range(bbi_text *t, const char *space, int64_t first, int64_t dim)
-{
+static void print_range(bbi_text *t, const char *space, int64_t first, int64_t dim) {
     bbi_text_add(t, "%s[%" PRId64, space, first);
     if (dim > 1) bbi_text_add(t, "..%" PRId64, first + dim - 1);
     bbi_text_add(t, "]");
 }
 
-static void print_code_part(bbi_text *t, const char *title, const bbi_code *code)
-{
+static void print_code_part(bbi_text *t, const char *title, const bbi_code *code) {
     if (code->count == 0) return;
     bbi_text_add(t, " %s:\n", title);
     bbi_code_print(t, code);
 }
 
-static void print_fold(bbi_text *t, const bbi_fold *f, int32_t number)
-{
+static void print_fold(bbi_text *t, const bbi_fold *f, int32_t number) {
     static const char *const names[] = {
-        [BBI_FAMILY_SUM] = "sum",  [BBI_FAMILY_PROD] = "prod", [BBI_FAMILY_MIN] = "min",
-        [BBI_FAMILY_MAX] = "max",  [BBI_FAMILY_KMIN] = "kmin", [BBI_FAMILY_LSE] = "lse",
-        [BBI_FAMILY_USER] = "user"};
+        [BBI_FAMILY_SUM] = "sum",   [BBI_FAMILY_PROD] = "prod", [BBI_FAMILY_MIN] = "min",  [BBI_FAMILY_MAX] = "max",
+        [BBI_FAMILY_KMIN] = "kmin", [BBI_FAMILY_LSE] = "lse",   [BBI_FAMILY_USER] = "user"};
     bbi_text_add(t, " fold %d: %s, dimension %" PRId64, (int)number, names[f->family], f->dim);
     if (f->weight_dim) bbi_text_add(t, ", weight of dimension %" PRId64, f->weight_dim);
     if (f->k) bbi_text_add(t, ", k %" PRId64, f->k);
@@ -160,8 +148,7 @@ static void print_fold(bbi_text *t, const bbi_fold *f, int32_t number)
     bbi_text_add(t, f->want_index ? ", with indices\n" : "\n");
 }
 
-static void print_stage(bbi_text *t, const bbi_plan *plan, const bbi_stage *s)
-{
+static void print_stage(bbi_text *t, const bbi_plan *plan, const bbi_stage *s) {
     static const char *const spaces[] = {[BBI_UNIFORM] = "p", [BBI_ROW] = "x", [BBI_COLUMN] = "y"};
     static const char *const outputs[] = {[BBI_OUT_VALUE] = "value",
                                           [BBI_OUT_INDEX] = "index",
@@ -211,12 +198,11 @@ static void print_stage(bbi_text *t, const bbi_plan *plan, const bbi_stage *s)
     }
 }
 
-void bbi_plan_print(bbi_text *text, const bbi_plan *plan)
-{
+void bbi_plan_print(bbi_text *text, const bbi_plan *plan) {
     for (int32_t n = 0; n < plan->ntemporary; n++) {
         const bbi_temporary *t = &plan->temporary[n];
-        bbi_text_add(text, "temporary %d: %s, dimension %" PRId64 "%s\n", (int)n, place_name(t->place),
-                     t->dim, t->index ? ", indices" : "");
+        bbi_text_add(text, "temporary %d: %s, dimension %" PRId64 "%s\n", (int)n, place_name(t->place), t->dim,
+                     t->index ? ", indices" : "");
     }
     for (int32_t n = 0; n < plan->nstage; n++) {
         const bbi_stage *s = &plan->stage[n];
@@ -225,8 +211,7 @@ void bbi_plan_print(bbi_text *text, const bbi_plan *plan)
         if (s->list) {
             bbi_text_add(text, ", over pairs listed by ");
             print_array(text, s->list_array, plan->ninput, "input");
-            bbi_text_add(text, " (%" PRId64 " each%s)", s->list_dim,
-                         s->list_transposed ? ", transposed" : "");
+            bbi_text_add(text, " (%" PRId64 " each%s)", s->list_dim, s->list_transposed ? ", transposed" : "");
         }
         bbi_text_add(text, ", cost %.6g per pair\n", s->cost);
         print_stage(text, plan, s);

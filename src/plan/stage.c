@@ -1,10 +1,11 @@
-/* stage.c: what one stage packs, computes in front of the pairs, folds and writes. Values that do not depend on the pair are given components of
- * the uniform, row or column array: sources are packed there, the others computed by that array's map code. */
+/* stage.c: what one stage packs, computes in front of the pairs, folds and writes. Values that do not depend on the
+ * pair are given components of the uniform, row or column array: sources are packed there, the others computed by that
+ * array's map code. */
 #include "lower.h"
 
 #include <math.h>
 
-/* ---- spaces and components ------------------------------------------------------------------------------------------------------ */
+/* ---- spaces and components ------------------------------------------------------------------- */
 bool bbi_is_literal(double value) {
     static const double literals[] = {0, 1, -1, 2, -2, 0.5, -0.5};
     for (size_t n = 0; n < sizeof literals / sizeof *literals; n++)
@@ -28,8 +29,10 @@ int32_t bbi_stage_constant(bbi_stage_builder *s, double value) {
     return s->constants_used++;
 }
 
-/* dim components at the end of an area; large: index of its flag. Returns the first as a number, and as a place (see bbi_place_in_stage). */
-static bb_status allocate(bbi_stage_builder *s, int64_t *count, int large, int64_t dim, int64_t *number, int32_t *first) {
+/* dim components at the end of an area; large: index of its flag. Returns the first as a number, and as a place (see
+ * bbi_place_in_stage). */
+static bb_status allocate(bbi_stage_builder *s, int64_t *count, int large, int64_t dim, int64_t *number,
+                          int32_t *first) {
     *number = *count;
     *first = (int32_t)*count;
     if (s->large[large]) {
@@ -61,7 +64,7 @@ static bb_status remember(bbi_stage_builder *s, const bbi_node *node, int64_t wh
     return bbi_table_put(&s->located, node->id, what, s->place_count++);
 }
 
-/* ---- values in front of the pairs --------------------------------------------------------------------------------------------------- */
+/* ---- values in front of the pairs ------------------------------------------------------------ */
 static bb_status add_source(bbi_stage_builder *s, int32_t array, uint8_t space, int64_t dim, int64_t first) {
     bbi_source *grown = bbi_grow(s->stage->source, s->stage->nsource, &s->source_capacity, sizeof *grown);
     if (!grown) return BB_OUT_OF_MEMORY;
@@ -78,7 +81,8 @@ bb_status bbi_locate(bbi_stage_builder *s, const bbi_node *node, bbi_place_in_st
     }
     place->space = bbi_space_of(s, node);
     if (node->op == BBI_OP_VAR && node->ints[0] == BBI_SLOT) place->space = BBI_ROW;
-    if (place->space == BBI_VALUE) return bbi_fail(BB_INTERNAL, "plan: %s is not computed per pair here", bbi_op_info(node->op)->name);
+    if (place->space == BBI_VALUE)
+        return bbi_fail(BB_INTERNAL, "plan: %s is not computed per pair here", bbi_op_info(node->op)->name);
     BBI_FORWARD(allocate(s, count_of(s->stage, place->space), place->space, node->dim, &number, &place->first));
     BBI_FORWARD(remember(s, node, 0, *place));
     if (node->op == BBI_OP_VAR) return add_source(s, (int32_t)node->ints[0], place->space, node->dim, number);
@@ -91,12 +95,13 @@ bb_status bbi_locate(bbi_stage_builder *s, const bbi_node *node, bbi_place_in_st
     return bbi_lower_sink(b, node, BBI_STEP_OUT, index_of(b, place->first));
 }
 
-/* ---- folds ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- folds ----------------------------------------------------------------------------------- */
 static bb_status sink_fold(bbi_stage_builder *s, const bbi_node *r, bbi_fold *fold) {
     bool fused = fold->family == BBI_FAMILY_SUM && !s->plan->options->separate_sums && !s->stage->list;
     int64_t *first_of_fold = fused ? &fold->sum_first : &fold->out_first, number;
     int32_t first;
-    BBI_FORWARD(allocate(s, fused ? &s->stage->sum_count : &s->stage->out_count, fused ? 6 : 7, fold->dim, first_of_fold, &first));
+    BBI_FORWARD(allocate(s, fused ? &s->stage->sum_count : &s->stage->out_count, fused ? 6 : 7, fold->dim,
+                         first_of_fold, &first));
     BBI_FORWARD(bbi_lower_sink(&s->pair, r->arg[0], fused ? BBI_STEP_SUM : BBI_STEP_OUT, index_of(&s->pair, first)));
     if (!fold->weight_dim) return BB_OK;
     BBI_FORWARD(allocate(s, &s->stage->out_count, 7, fold->weight_dim, &number, &first));
@@ -115,7 +120,12 @@ bb_status bbi_stage_fold(bbi_stage_builder *s, const bbi_node *r) {
         if (!grown) return BB_OUT_OF_MEMORY;
         s->stage->fold = grown;
         known = s->stage->nfold++;
-        bbi_fold fold = {.family = row->family, .dim = f->dim, .weight_dim = w ? w->dim : 0, .k = r->ints[2], .sum_first = -1, .out_first = -1,
+        bbi_fold fold = {.family = row->family,
+                         .dim = f->dim,
+                         .weight_dim = w ? w->dim : 0,
+                         .k = r->ints[2],
+                         .sum_first = -1,
+                         .out_first = -1,
                          .user = user};
         BBI_FORWARD(sink_fold(s, r, &fold));
         s->stage->fold[known] = fold;
@@ -137,7 +147,9 @@ bb_status bbi_stage_read(bbi_stage_builder *s, const bbi_node *r, bbi_place_in_s
     if (!grown) return BB_OUT_OF_MEMORY;
     s->stage->read = grown;
     s->stage->read[s->stage->nread++] = (bbi_read){.fold = (int32_t)bbi_table_get(&s->fold_of, r->id, 0),
-                                                   .output = bbi_reduction_info((int)r->ints[0])->output, .first = number, .dim = r->dim};
+                                                   .output = bbi_reduction_info((int)r->ints[0])->output,
+                                                   .first = number,
+                                                   .dim = r->dim};
     return remember(s, r, 1, *place);
 }
 
@@ -162,7 +174,7 @@ bb_status bbi_stage_result(bbi_stage_builder *s, const bbi_node *node, int32_t a
     return BB_OK;
 }
 
-/* ---- opening and closing -------------------------------------------------------------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 bb_status bbi_stage_open(bbi_stage_builder *s, bbi_plan_builder *plan, bbi_place kept, bbi_place folded) {
     bbi_stage *stage = s->stage;
     s->plan = plan;
@@ -207,8 +219,10 @@ bb_status bbi_stage_close(bbi_stage_builder *s) {
     bbi_stage *stage = s->stage;
     bbi_builder_state *const builders[] = {&s->uniform, &s->row, &s->column, &s->pair, &s->epilogue};
     if (stage->nsize > BBI_SIZE_SLOTS)
-        return bbi_fail(BB_BAD_SHAPE, "the formula needs %d run-time sizes; at most %d are supported: write it with fewer long vectors", stage->nsize,
-                        (int)BBI_SIZE_SLOTS);
+        return bbi_fail(
+            BB_BAD_SHAPE,
+            "the formula needs %d run-time sizes; at most %d are supported: write it with fewer long vectors",
+            stage->nsize, (int)BBI_SIZE_SLOTS);
     stage->size[0] = stage->sum_count;
     stage->size[1] = stage->out_count;
     for (size_t n = 0; n < sizeof builders / sizeof *builders; n++) {

@@ -1,5 +1,5 @@
-/* api.c: the checked shell of the public header around contexts, expressions, tables, cache and machine. Programs and kernels have files of
- * their own. */
+/* api.c: the checked shell of the public header around contexts, expressions, tables, cache and machine. Programs and
+ * kernels have files of their own. */
 #include "api_text.h"
 #include "cache.h"
 #include "compiler.h"
@@ -12,16 +12,21 @@
 const char *bb_version(void) { return "0.1.0"; }
 void bb_free(void *pointer) { bbi_free(pointer); }
 
-/* ---- arrays ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 bb_array bb_array_of(void *data, bb_dtype dtype, int ndim, const int64_t *shape) {
-    static const struct { uint8_t code, bits; } kind[] = {[BB_FLOAT32] = {2, 32}, [BB_FLOAT64] = {2, 64}, [BB_FLOAT16] = {2, 16},
-                                                          [BB_BFLOAT16] = {4, 16}, [BB_INT64] = {0, 64}};
+    static const struct {
+        uint8_t code, bits;
+    } kind[] = {[BB_FLOAT32] = {2, 32},
+                [BB_FLOAT64] = {2, 64},
+                [BB_FLOAT16] = {2, 16},
+                [BB_BFLOAT16] = {4, 16},
+                [BB_INT64] = {0, 64}};
     bb_array a = {.data = data, .device_type = 1, .ndim = ndim, .shape = shape, .dtype_lanes = 1};
     if ((unsigned)dtype < sizeof kind / sizeof *kind) a.dtype_code = kind[dtype].code, a.dtype_bits = kind[dtype].bits;
     return a;
 }
 
-/* ---- contexts and expressions ----------------------------------------------------------------------------------------------------------- */
+/* ---- contexts and expressions ---------------------------------------------------------------- */
 bb_status bb_context_new(bb_context **context) {
     if (!context) return bbi_fail(BB_BAD_ARGUMENT, "bb_context_new: context must not be NULL");
     *context = bbi_context_new();
@@ -41,8 +46,10 @@ static bool usable(const bb_context *context, const char *function) {
 bb_expr bb_variable(bb_context *context, int position, bb_axis place, int64_t dim) {
     if (!usable(context, "bb_variable")) return NULL;
     if (position < 0 || dim < 1 || (place != BB_NONE && place != BB_I && place != BB_J)) {
-        bbi_fail(BB_BAD_ARGUMENT, "bb_variable: position %d, place %d, dimension %lld; position >= 0, place BB_I, BB_J or BB_NONE, dimension >= 1", position,
-                 (int)place, (long long)dim);
+        bbi_fail(BB_BAD_ARGUMENT,
+                 "bb_variable: position %d, place %d, dimension %lld; position >= 0, place BB_I, BB_J or BB_NONE, "
+                 "dimension >= 1",
+                 position, (int)place, (long long)dim);
         return NULL;
     }
     bbi_context_lock(context);
@@ -69,15 +76,19 @@ static bool all_owned(const bb_context *context, const bb_expr *operands, int co
     return true;
 }
 
-bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers, int integer_count) {
+bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers,
+                 int integer_count) {
     if (!usable(context, "bb_apply")) return NULL;
     int op = name ? bbi_op_find(name, strlen(name)) : -1;
     if (op < 0 || (bbi_op_info(op)->flags & BBI_HIDDEN)) {
-        bbi_fail(BB_UNKNOWN_NAME, "bb_apply: there is no operation '%s'; `benben ops` lists them", name ? name : "(null)");
+        bbi_fail(BB_UNKNOWN_NAME, "bb_apply: there is no operation '%s'; `benben ops` lists them",
+                 name ? name : "(null)");
         return NULL;
     }
-    if (count < 0 || count > BBI_MAX_ARGS || integer_count < 0 || integer_count > BBI_MAX_INTS || (count && !operands) || (integer_count && !integers)) {
-        bbi_fail(BB_BAD_ARGUMENT, "bb_apply: %s takes %d operands; %d given with %d integers", name, bbi_op_info(op)->arity, count, integer_count);
+    if (count < 0 || count > BBI_MAX_ARGS || integer_count < 0 || integer_count > BBI_MAX_INTS ||
+        (count && !operands) || (integer_count && !integers)) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_apply: %s takes %d operands; %d given with %d integers", name,
+                 bbi_op_info(op)->arity, count, integer_count);
         return NULL;
     }
     for (int k = 0; k < count; k++)
@@ -93,8 +104,10 @@ bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr f
     if (!usable(context, "bb_reduce") || !formula) return NULL;
     int reduction = name ? bbi_reduction_find(name, strlen(name)) : -1;
     if (reduction < 0 || axis < BB_I || axis > BB_IJ) {
-        bbi_fail(reduction < 0 ? BB_UNKNOWN_NAME : BB_BAD_ARGUMENT, "bb_reduce: reduction '%s' over axis %d; the axis is BB_I, BB_J or BB_IJ, `benben ops` lists the names",
-                 name ? name : "(null)", (int)axis);
+        bbi_fail(
+            reduction < 0 ? BB_UNKNOWN_NAME : BB_BAD_ARGUMENT,
+            "bb_reduce: reduction '%s' over axis %d; the axis is BB_I, BB_J or BB_IJ, `benben ops` lists the names",
+            name ? name : "(null)", (int)axis);
         return NULL;
     }
     bbi_context_lock(context);
@@ -112,19 +125,28 @@ bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_
     }
     bbi_context_lock(context);
     bool owned = all_owned(context, (const bb_expr[]){formula, list}, 2, "bb_reduce_listed");
-    bb_expr e = owned ? bbi_reduce(context, BBI_RED_sum, (bbi_place)axis, 0, bbi_place_as(context, formula, BBI_IJ), NULL, list) : NULL;
+    bb_expr e =
+        owned ? bbi_reduce(context, BBI_RED_sum, (bbi_place)axis, 0, bbi_place_as(context, formula, BBI_IJ), NULL, list)
+              : NULL;
     bbi_context_unlock(context);
     return e;
 }
 
-bb_expr bb_reduce_custom(bb_context *context, const bb_reduction_definition *definition, bb_axis axis, bb_expr formula) {
+bb_expr bb_reduce_custom(bb_context *context, const bb_reduction_definition *definition, bb_axis axis,
+                         bb_expr formula) {
     if (!usable(context, "bb_reduce_custom") || !formula) return NULL;
-    if (!definition || !bbi_options_fit(definition->size, sizeof *definition, "bb_reduce_custom definition") || axis < BB_I || axis > BB_IJ) {
-        bbi_fail(BB_BAD_ARGUMENT, "bb_reduce_custom: the definition must not be NULL, its size sizeof the structure, the axis BB_I, BB_J or BB_IJ");
+    if (!definition || !bbi_options_fit(definition->size, sizeof *definition, "bb_reduce_custom definition") ||
+        axis < BB_I || axis > BB_IJ) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_reduce_custom: the definition must not be NULL, its size sizeof the structure, "
+                                  "the axis BB_I, BB_J or BB_IJ");
         return NULL;
     }
-    bbi_definition d = {.state_dim = definition->state_dim, .dim = formula->dim, .init = definition->init, .step = definition->step,
-                        .merge = definition->merge, .finish = definition->finish};
+    bbi_definition d = {.state_dim = definition->state_dim,
+                        .dim = formula->dim,
+                        .init = definition->init,
+                        .step = definition->step,
+                        .merge = definition->merge,
+                        .finish = definition->finish};
     if (!d.init || !d.step || !d.merge) return NULL;
     bbi_context_lock(context);
     int64_t number = bbi_define(context, &d);
@@ -136,7 +158,7 @@ bb_expr bb_reduce_custom(bb_context *context, const bb_reduction_definition *def
 int64_t bb_expr_dim(bb_expr expression) { return expression ? expression->dim : 0; }
 bb_axis bb_expr_place(bb_expr expression) { return expression ? (bb_axis)expression->place : BB_NONE; }
 
-/* ---- tables ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- tables ---------------------------------------------------------------------------------- */
 static int nth_public_op(int number) { /* leaves and hidden rows are not counted */
     for (int op = BBI_OP_REDUCE + 1; op < BBI_OP_COUNT; op++)
         if (!(bbi_op_info(op)->flags & BBI_HIDDEN) && number-- == 0) return op;
@@ -154,22 +176,33 @@ bb_status bb_op(int number, bb_op_info *info) {
     int op = number < 0 ? -1 : nth_public_op(number);
     if (op < 0 || !info) return bbi_fail(BB_BAD_ARGUMENT, "bb_op: there is no operation number %d", number);
     const bbi_op_row *row = bbi_op_info(op);
-    *info = (bb_op_info){.name = row->name, .alias = row->alias, .kind = kind[row->kind], .doc = row->doc, .arity = row->arity, .integers = row->int_count,
-                         .cost = row->cost, .differentiable = !(row->flags & BBI_NODIFF)};
+    *info = (bb_op_info){.name = row->name,
+                         .alias = row->alias,
+                         .kind = kind[row->kind],
+                         .doc = row->doc,
+                         .arity = row->arity,
+                         .integers = row->int_count,
+                         .cost = row->cost,
+                         .differentiable = !(row->flags & BBI_NODIFF)};
     return BB_OK;
 }
 
 int bb_reduction_count(void) { return BBI_RED_COUNT; }
 
 bb_status bb_reduction(int number, bb_reduction_info *info) {
-    if (number < 0 || number >= BBI_RED_COUNT || !info) return bbi_fail(BB_BAD_ARGUMENT, "bb_reduction: there is no reduction number %d", number);
+    if (number < 0 || number >= BBI_RED_COUNT || !info)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_reduction: there is no reduction number %d", number);
     const bbi_reduction_row *row = bbi_reduction_info(number);
-    *info = (bb_reduction_info){.name = row->name, .alias = row->alias, .doc = row->doc, .takes_k = row->parameters, .formulas = row->formulas,
+    *info = (bb_reduction_info){.name = row->name,
+                                .alias = row->alias,
+                                .doc = row->doc,
+                                .takes_k = row->parameters,
+                                .formulas = row->formulas,
                                 .is_index = row->output == BBI_OUT_INDEX};
     return BB_OK;
 }
 
-/* ---- showing -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- showing --------------------------------------------------------------------------------- */
 static bb_status show_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dtype) {
     bbi_emit_options options = {.is_double = dtype == BB_FLOAT64, .level = bbi_cpu_level()};
     for (int32_t s = 0; s < plan->nstage; s++) {
@@ -196,33 +229,44 @@ static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_
     bbi_plan *plan;
     BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, &plan));
     bb_status status = BB_OK;
-    if (what[0] == 'p') bbi_plan_print(text, plan);
-    else status = show_sources(text, plan, dtype);
+    if (what[0] == 'p')
+        bbi_plan_print(text, plan);
+    else
+        status = show_sources(text, plan, dtype);
     bbi_plan_free(plan);
     return status;
 }
 
 static bb_status give_text(bb_status status, bbi_text *text, char **out) {
-    if (status == BB_OK && (text->failed || !text->data)) status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the text");
-    if (status == BB_OK) *out = text->data;
-    else bbi_text_free(text);
+    if (status == BB_OK && (text->failed || !text->data))
+        status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the text");
+    if (status == BB_OK)
+        *out = text->data;
+    else
+        bbi_text_free(text);
     return status;
 }
 
 bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **out) {
-    if (!program || !what || !out) return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: program, what and text must not be NULL");
+    if (!program || !what || !out)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: program, what and text must not be NULL");
     bbi_text text = {0};
     *out = NULL;
     return give_text(show(&text, program, what, dtype), &text, out);
 }
 
-/* ---- machine, compiler, cache ---------------------------------------------------------------------------------------------------------------- */
+/* ---- machine, compiler, cache ---------------------------------------------------------------- */
 bb_status bb_get_statistics(bb_statistics *statistics) {
     int64_t counters[BBI_JIT_COUNTERS];
-    if (!statistics || !bbi_options_fit(statistics->size, sizeof *statistics, "bb_get_statistics")) return BB_BAD_ARGUMENT;
+    if (!statistics || !bbi_options_fit(statistics->size, sizeof *statistics, "bb_get_statistics"))
+        return BB_BAD_ARGUMENT;
     bbi_jit_counters(counters);
-    bb_statistics all = {.size = statistics->size, .compiles = counters[BBI_JIT_COMPILES], .disk_hits = counters[BBI_JIT_DISK_HITS],
-                         .memory_hits = counters[BBI_JIT_MEMORY_HITS], .failures = counters[BBI_JIT_FAILURES], .peak_memory = bbi_peak_memory()};
+    bb_statistics all = {.size = statistics->size,
+                         .compiles = counters[BBI_JIT_COMPILES],
+                         .disk_hits = counters[BBI_JIT_DISK_HITS],
+                         .memory_hits = counters[BBI_JIT_MEMORY_HITS],
+                         .failures = counters[BBI_JIT_FAILURES],
+                         .peak_memory = bbi_peak_memory()};
     memcpy(statistics, &all, statistics->size < sizeof all ? statistics->size : sizeof all);
     return BB_OK;
 }

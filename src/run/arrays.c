@@ -35,7 +35,8 @@ static int64_t dtype_bytes(int dtype) {
 static const char *input_name(char *text, int position, const bbi_variable *variable) {
     if (variable->name && variable->name[0])
         snprintf(text, NAME_SIZE, "input %d '%.60s'", position, variable->name);
-    else snprintf(text, NAME_SIZE, "input %d", position);
+    else
+        snprintf(text, NAME_SIZE, "input %d", position);
     return text;
 }
 
@@ -52,13 +53,11 @@ static const char *expected_shape(bbi_place place) {
     return place == BBI_I ? "(..., M, %lld)" : place == BBI_J ? "(..., N, %lld)" : "(..., %lld)";
 }
 
-static bb_status bad_input_shape(int position, const bbi_variable *variable, const bb_array *array,
-                                 const char *why) {
+static bb_status bad_input_shape(int position, const bbi_variable *variable, const bb_array *array, const char *why) {
     char name[NAME_SIZE], found[SHAPE_SIZE], expected[64];
     snprintf(expected, sizeof expected, expected_shape(variable->place), (long long)variable->dim);
-    return bbi_fail(BB_BAD_SHAPE, "%s has the shape %s, expected %s: %s",
-                    input_name(name, position, variable), shape_text(found, array->shape, array->ndim),
-                    expected, why);
+    return bbi_fail(BB_BAD_SHAPE, "%s has the shape %s, expected %s: %s", input_name(name, position, variable),
+                    shape_text(found, array->shape, array->ndim), expected, why);
 }
 
 /* ---- dtypes ---- */
@@ -70,8 +69,7 @@ static bb_status refuse_input_dtype(int position, const bbi_variable *variable, 
                         "%s has the type int64, which is for lists of indices only: convert it to "
                         "float32 or float64",
                         input_name(name, position, variable));
-    return bbi_fail(BB_BAD_DTYPE,
-                    "%s has a type that is not supported: use float16, bfloat16, float32 or float64",
+    return bbi_fail(BB_BAD_DTYPE, "%s has a type that is not supported: use float16, bfloat16, float32 or float64",
                     input_name(name, position, variable));
 }
 
@@ -95,16 +93,15 @@ static unsigned use_of(const bbi_plan *plan, int position) {
     return use;
 }
 
-bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput,
-                               const bbi_variable *signature, bool *is_double) {
+bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput, const bbi_variable *signature,
+                               bool *is_double) {
     int wide = -1, narrow = -1, unread_wide = -1, unread_narrow = -1;
     for (int k = 0; k < ninput; k++) {
         int dtype = bbi_array_dtype(&inputs[k]);
         bool floating = dtype >= 0 && dtype != BBI_I64;
         unsigned use = use_of(plan, k);
         if (floating && use & USED_AS_LIST) return refuse_list_dtype(k, &signature[k], dtype);
-        if (!floating && (dtype < 0 || use & USED_AS_SOURCE))
-            return refuse_input_dtype(k, &signature[k], dtype);
+        if (!floating && (dtype < 0 || use & USED_AS_SOURCE)) return refuse_input_dtype(k, &signature[k], dtype);
         if (!floating) continue;
         bool read = use != 0;
         int *first = dtype == BBI_F64 ? (read ? &wide : &unread_wide) : (read ? &narrow : &unread_narrow);
@@ -119,8 +116,7 @@ bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int
         return bbi_fail(BB_BAD_DTYPE,
                         "%s has the type %s but %s has the type float64: convert one of them, "
                         "single and double precision do not mix",
-                        input_name(a, narrow, &signature[narrow]),
-                        bbi_dtype_name(bbi_array_dtype(&inputs[narrow])),
+                        input_name(a, narrow, &signature[narrow]), bbi_dtype_name(bbi_array_dtype(&inputs[narrow])),
                         input_name(b, wide, &signature[wide]));
     }
     *is_double = wide >= 0;
@@ -137,7 +133,8 @@ bb_status bbi_run_options_of(const bb_run_options *options, bb_run_options *all)
     }
     all->size = sizeof *all;
     if (all->threads < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: %d threads", all->threads);
-    if (all->ranges_count < 0) return bbi_fail(BB_BAD_RANGES, "run options: %lld structures of ranges", (long long)all->ranges_count);
+    if (all->ranges_count < 0)
+        return bbi_fail(BB_BAD_RANGES, "run options: %lld structures of ranges", (long long)all->ranges_count);
     if (all->rows_i < 0 || all->rows_j < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: a negative number of rows");
     if (all->device_type != 0 && all->device_type != DEVICE_CPU)
         return bbi_fail(BB_DEVICE, "run options: device type %d, but this kernel runs on the CPU (1)",
@@ -153,14 +150,13 @@ int64_t bbi_array_count(const bb_array *array) {
 
 static bb_status check_memory(const bb_array *array, const char *name) {
     if (array->device_type != DEVICE_CPU)
-        return bbi_fail(BB_DEVICE,
-                        "%s lies on a device of type %d, but this kernel runs on the CPU (1): copy it there",
+        return bbi_fail(BB_DEVICE, "%s lies on a device of type %d, but this kernel runs on the CPU (1): copy it there",
                         name, (int)array->device_type);
     if (array->ndim < 0 || (array->ndim > 0 && !array->shape))
         return bbi_fail(BB_BAD_ARGUMENT, "%s has no shape", name);
     if (array->ndim > BBI_MAX_BATCH_DIMS + 2)
-        return bbi_fail(BB_BAD_SHAPE, "%s has %d dimensions, at most %d are supported", name,
-                        (int)array->ndim, BBI_MAX_BATCH_DIMS + 2);
+        return bbi_fail(BB_BAD_SHAPE, "%s has %d dimensions, at most %d are supported", name, (int)array->ndim,
+                        BBI_MAX_BATCH_DIMS + 2);
     int64_t count = 1;
     for (int k = 0; k < array->ndim; k++) {
         if (array->shape[k] < 0) return bbi_fail(BB_BAD_SHAPE, "%s has a negative extent", name);
@@ -178,11 +174,9 @@ static bb_status check_input(int position, const bbi_variable *variable, const b
         !array->data || !array->shape || array->shape[array->ndim - 1] != variable->dim) {
         char name[NAME_SIZE];
         BBI_FORWARD(check_memory(array, input_name(name, position, variable)));
-        if (array->ndim < trailing)
-            return bad_input_shape(position, variable, array, "dimensions are missing");
+        if (array->ndim < trailing) return bad_input_shape(position, variable, array, "dimensions are missing");
         if (array->shape[array->ndim - 1] != variable->dim)
-            return bad_input_shape(position, variable, array,
-                                   "the last one must be the variable's dimension");
+            return bad_input_shape(position, variable, array, "the last one must be the variable's dimension");
         return BB_OK;
     }
     int64_t count = 1;
@@ -197,8 +191,8 @@ static bb_status check_input(int position, const bbi_variable *variable, const b
     return BB_OK;
 }
 
-static bb_status agree_on_rows(const bb_array *inputs, int position, const bbi_variable *signature,
-                               int *first, int64_t asked, int64_t *rows) {
+static bb_status agree_on_rows(const bb_array *inputs, int position, const bbi_variable *signature, int *first,
+                               int64_t asked, int64_t *rows) {
     const bb_array *array = &inputs[position];
     const bbi_variable *variable = &signature[position];
     int64_t found = array->shape[array->ndim - 2];
@@ -208,20 +202,18 @@ static bb_status agree_on_rows(const bb_array *inputs, int position, const bbi_v
         *first = position;
         *rows = found;
         if (!asked || asked == found) return BB_OK;
-        return bbi_fail(BB_BAD_SHAPE,
-                        "%s has %lld rows, but the run options say rows_%s = %lld: leave that 0",
+        return bbi_fail(BB_BAD_SHAPE, "%s has %lld rows, but the run options say rows_%s = %lld: leave that 0",
                         input_name(a, position, variable), (long long)found, axis, (long long)asked);
     }
     if (*rows == found) return BB_OK;
     return bbi_fail(BB_BAD_SHAPE,
                     "%s has %lld rows but %s has %lld: all variables indexed by %s must have the same "
                     "number",
-                    input_name(a, position, variable), (long long)found,
-                    input_name(b, *first, &signature[*first]), (long long)*rows, axis);
+                    input_name(a, position, variable), (long long)found, input_name(b, *first, &signature[*first]),
+                    (long long)*rows, axis);
 }
 
-static bb_status broadcast(const bb_array *array, int position, const bbi_variable *variable,
-                           bbi_extent *extent) {
+static bb_status broadcast(const bb_array *array, int position, const bbi_variable *variable, bbi_extent *extent) {
     int own = array->ndim - (variable->place == BBI_P ? 1 : 2);
     for (int k = 0; k < own; k++) {
         int64_t *common = &extent->batch[extent->nbatch - own + k], found = array->shape[k];
@@ -295,9 +287,8 @@ static bb_status check_output(int position, const bb_array *array, const bb_outp
     }
     if (array->ndim != ndim || (ndim && memcmp(array->shape, shape, (size_t)ndim * sizeof *shape) != 0)) {
         char found[SHAPE_SIZE], expected[SHAPE_SIZE];
-        return bbi_fail(BB_BAD_SHAPE, "output %d has the shape %s, expected %s: bb_output_shape tells it",
-                        position, shape_text(found, array->shape, array->ndim),
-                        shape_text(expected, shape, ndim));
+        return bbi_fail(BB_BAD_SHAPE, "output %d has the shape %s, expected %s: bb_output_shape tells it", position,
+                        shape_text(found, array->shape, array->ndim), shape_text(expected, shape, ndim));
     }
     if (info->is_index ? dtype != BBI_I64 : dtype < 0 || dtype == BBI_I64)
         return bbi_fail(BB_BAD_DTYPE, "output %d has %s, expected %s", position,
@@ -307,8 +298,8 @@ static bb_status check_output(int position, const bb_array *array, const bb_outp
     for (int k = 0; k < ndim; k++) empty = empty || shape[k] == 0;
     for (int k = 0; !empty && array->strides && k < ndim; k++)
         if (array->strides[k] == 0 && shape[k] > 1)
-            return bbi_fail(BB_BAD_ARGUMENT,
-                            "output %d has stride 0 in dimension %d: its elements share memory", position, k);
+            return bbi_fail(BB_BAD_ARGUMENT, "output %d has stride 0 in dimension %d: its elements share memory",
+                            position, k);
     return BB_OK;
 }
 
@@ -376,8 +367,10 @@ static void byte_range(const bb_array *array, intptr_t *low, intptr_t *high) {
     *high = *low + (intptr_t)size;
     for (int k = 0; k < array->ndim; k++) {
         int64_t reach = (array->shape[k] - 1) * step_of(array, k) * size;
-        if (reach < 0) *low += (intptr_t)reach;
-        else *high += (intptr_t)reach;
+        if (reach < 0)
+            *low += (intptr_t)reach;
+        else
+            *high += (intptr_t)reach;
     }
 }
 

@@ -65,9 +65,7 @@ const char *bbi_compiled_reason(const bbi_compiled *compiled) {
 /* ---- under the monitor ---- */
 
 /* True when that was the last reference: the caller destroys it after unlocking. */
-static bool drop(bbi_compiled *compiled) {
-    return --compiled->references == 0;
-}
+static bool drop(bbi_compiled *compiled) { return --compiled->references == 0; }
 
 static void set_state(bbi_compiled *compiled, bbi_compile_state state) {
     atomic_store(&compiled->process, bbi_process_id());
@@ -129,13 +127,14 @@ static void publish(bbi_compiled *compiled, bbi_jit_module *module, void *symbol
 static bb_status compile(bbi_compiled *compiled, const char *source) {
     bbi_jit_module *module = NULL;
     void *symbol = NULL;
-    bb_status status =
-        bbi_jit_load(source, BBI_KERNEL_SYMBOL, compiled->options.level, &module, &symbol, NULL);
+    bb_status status = bbi_jit_load(source, BBI_KERNEL_SYMBOL, compiled->options.level, &module, &symbol, NULL);
     char *reason = status == BB_OK ? NULL : bbi_strdup(bb_last_error());
     bbi_global_lock(BBI_GLOBAL_POOL);
     compiled->status = status;
-    if (status == BB_OK) publish(compiled, module, symbol);
-    else if (status == BB_OUT_OF_MEMORY) set_state(compiled, BBI_COMPILE_NONE);
+    if (status == BB_OK)
+        publish(compiled, module, symbol);
+    else if (status == BB_OUT_OF_MEMORY)
+        set_state(compiled, BBI_COMPILE_NONE);
     else {
         compiled->reason = reason;
         reason = NULL;
@@ -192,8 +191,7 @@ static void abandon_queue(void) {
     lock_queue();
     for (bbi_compiled *item = queue.first; item; item = item->next) {
         set_state(item, BBI_COMPILE_NONE);
-        drop(
-            item); /* never the last reference: an executable that goes takes its requests out of the queue */
+        drop(item); /* never the last reference: an executable that goes takes its requests out of the queue */
     }
     queue.first = NULL;
     queue.thread = false;
@@ -223,8 +221,10 @@ void bbi_compiled_start(bbi_compiled *compiled) {
     bbi_free(source);
     if (!start) return;
     bbi_thread *thread = bbi_thread_start(background, NULL);
-    if (thread) bbi_thread_detach(thread);
-    else abandon_queue();
+    if (thread)
+        bbi_thread_detach(thread);
+    else
+        abandon_queue();
 }
 
 bb_status bbi_compiled_wait(bbi_compiled *compiled) {
@@ -254,7 +254,8 @@ bb_status bbi_compiled_wait(bbi_compiled *compiled) {
             return status;
         }
     }
-    if (here) status = compile(compiled, source);
+    if (here)
+        status = compile(compiled, source);
     else if (state == BBI_COMPILE_FAILED)
         status = bbi_fail(compiled->status, "%s", bbi_compiled_reason(compiled));
     bbi_free(source);

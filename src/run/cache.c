@@ -18,8 +18,7 @@
 
 enum {
     VERSION = 1,
-    HEADER_SIZE =
-        8 + 4 + 4 + 8 + 32 + 32, /* magic, version, zero, payload length, key, SHA-256 of the payload */
+    HEADER_SIZE = 8 + 4 + 4 + 8 + 32 + 32, /* magic, version, zero, payload length, key, SHA-256 of the payload */
     ENTRY_LIMIT = 64 << 20,
     STALE_SECONDS = 3600,
     FRESH_SECONDS = 60,
@@ -45,8 +44,7 @@ static bool set_folder(char *folder, const char *base, const char *rest) {
         folder[0] = '\0';
         return false;
     }
-    while (length > 1 && folder[length - 1] == '/')
-        folder[--length] = '\0'; /* "link/" would follow the link */
+    while (length > 1 && folder[length - 1] == '/') folder[--length] = '\0'; /* "link/" would follow the link */
     return true;
 }
 
@@ -92,7 +90,8 @@ static bool usable_folder(char *folder, char *refusal, bool create) {
             snprintf(refusal, 256,
                      "the folder must belong to you, be no symbolic link and be writable by nobody else "
                      "(chmod go-w, or another BENBEN_CACHE_DIR)");
-        else snprintf(refusal, 256, "%s", reason);
+        else
+            snprintf(refusal, 256, "%s", reason);
     }
     bbi_log('k', "cache folder '%s' not used: %s", folder, refusal);
     return false;
@@ -131,8 +130,7 @@ static void put_integer(uint8_t *bytes, uint64_t value, int count) {
     for (int k = 0; k < count; k++) bytes[k] = (uint8_t)(value >> 8 * k);
 }
 
-static void make_header(uint8_t header[HEADER_SIZE], const uint8_t key[32], const void *payload,
-                        size_t length) {
+static void make_header(uint8_t header[HEADER_SIZE], const uint8_t key[32], const void *payload, size_t length) {
     bbi_sha256 hash;
     memcpy(header, magic, 8);
     put_integer(header + 8, VERSION, 4);
@@ -286,9 +284,8 @@ bb_status bbi_cache_look(bbi_cache_state *state) {
         state->refusal[0] = '\0'; /* not there yet: made with the first entry */
     }
     bbi_free(list.entries);
-    return failed == ENOMEM
-               ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", state->folder)
-               : BB_OK;
+    return failed == ENOMEM ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", state->folder)
+                            : BB_OK;
 }
 
 bb_status bbi_cache_clear(int64_t *removed) {
@@ -303,6 +300,5 @@ bb_status bbi_cache_clear(int64_t *removed) {
     for (int64_t k = 0; k < list.count; k++) remove_named(folder, list.entries[k].name);
     if (removed) *removed = list.count;
     bbi_free(list.entries);
-    return failed == ENOMEM ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", folder)
-                            : BB_OK;
+    return failed == ENOMEM ? bbi_fail(BB_OUT_OF_MEMORY, "no memory to list the cache folder %s", folder) : BB_OK;
 }

@@ -8,9 +8,8 @@
 
 enum { OBJECT_LIMIT = 32 << 20 };
 
-static const char remedy[] =
-    "install gcc or clang, or set BENBEN_CC to a C compiler; until then formulas run "
-    "interpreted, at about a quarter of the speed";
+static const char remedy[] = "install gcc or clang, or set BENBEN_CC to a C compiler; until then formulas run "
+                             "interpreted, at about a quarter of the speed";
 
 /* ---- finding it ---- */
 
@@ -26,8 +25,10 @@ static bool set_words(bbi_compiler *compiler, const char *command) {
         at += strspn(at, " \t");
         if (!*at) break;
         if (count > BBI_COMPILER_WORDS - 1) return false;
-        if (!first) first = at;
-        else compiler->words[count - 1] = at;
+        if (!first)
+            first = at;
+        else
+            compiler->words[count - 1] = at;
         count++;
         at += strcspn(at, " \t");
         if (*at) *at++ = '\0';
@@ -65,8 +66,7 @@ static bool named_clang(const char *program) {
 static void identify(bbi_compiler *compiler) {
     char path[BBI_PATH_SIZE];
     bbi_text text = {0};
-    compiler->zig =
-        !strcmp(base_name(compiler->program), "zig") || !strcmp(base_name(compiler->program), "zig.exe");
+    compiler->zig = !strcmp(base_name(compiler->program), "zig") || !strcmp(base_name(compiler->program), "zig.exe");
     identify_file(&text, compiler->program);
     if (compiler->zig || named_clang(compiler->program)) compiler->refused = BBI_REFUSES_GCC;
     for (int k = 0; compiler->words[k]; k++) {
@@ -137,11 +137,9 @@ bb_status bbi_compiler_find(bbi_compiler *compiler) {
     if (found) return BB_OK;
     const char *chosen = bbi_environment("BENBEN_CC");
     if (chosen && *chosen)
-        return bbi_fail(BB_COMPILER, "BENBEN_CC='%s' is not a program that can be started; %s", chosen,
-                        remedy);
+        return bbi_fail(BB_COMPILER, "BENBEN_CC='%s' is not a program that can be started; %s", chosen, remedy);
     return bbi_fail(BB_COMPILER,
-                    "no C compiler: looked for BENBEN_CC (not set), cc, gcc, clang and 'zig cc' in PATH; %s",
-                    remedy);
+                    "no C compiler: looked for BENBEN_CC (not set), cc, gcc, clang and 'zig cc' in PATH; %s", remedy);
 }
 
 static void remember_refused(const bbi_compiler *compiler) {
@@ -174,8 +172,15 @@ static int machine_flags(const bbi_compiler *compiler, int level, const char **f
 
 void bbi_compiler_flags(const bbi_compiler *compiler, int level, const char *flags[BBI_COMPILER_FLAGS]) {
     static const char *const common[] = {
-        "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-        "-fno-stack-protector", "-nostdlib", "-shared", "-fPIC", "-w",
+        "-O2",
+        "-ffp-contract=off",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fno-stack-protector",
+        "-nostdlib",
+        "-shared",
+        "-fPIC",
+        "-w",
 #ifdef _WIN32
         "-Wl,-e,0", /* no entry point: the linker would take the first function for DllMain */
 #endif
@@ -219,8 +224,8 @@ static void add_command(bbi_text *log, const char *const *argv) {
 }
 
 /* One start of the compiler inside `folder`; *exit_code 0 also means that the object exists and is whole. */
-static bb_status run_once(const bbi_compiler *compiler, int level, const char *folder, bbi_text *log,
-                          int *exit_code, char **bytes, size_t *length) {
+static bb_status run_once(const bbi_compiler *compiler, int level, const char *folder, bbi_text *log, int *exit_code,
+                          char **bytes, size_t *length) {
     const char *flags[BBI_COMPILER_FLAGS], *argv[BBI_COMPILER_WORDS + BBI_COMPILER_FLAGS + 8];
     char object[BBI_PATH_SIZE + 16];
     int count = 0;
@@ -233,12 +238,10 @@ static bb_status run_once(const bbi_compiler *compiler, int level, const char *f
     add_command(log, argv);
     double start = bbi_seconds();
     BBI_FORWARD(bbi_run_program(argv, folder, log, exit_code));
-    bbi_log('c', "%.1f ms, exit %d: %s", 1e3 * (bbi_seconds() - start), *exit_code,
-            log->data ? log->data : "");
+    bbi_log('c', "%.1f ms, exit %d: %s", 1e3 * (bbi_seconds() - start), *exit_code, log->data ? log->data : "");
     if (*exit_code != 0 && *exit_code != BBI_EXIT_UNKNOWN) return BB_OK;
     snprintf(object, sizeof object, "%s/kernel.so", folder);
-    bool made =
-        bbi_file_read(object, OBJECT_LIMIT, false, bytes, length) == 0 && whole_object(*bytes, *length);
+    bool made = bbi_file_read(object, OBJECT_LIMIT, false, bytes, length) == 0 && whole_object(*bytes, *length);
     *exit_code = made ? 0 : 1;
     return BB_OK;
 }
@@ -268,13 +271,12 @@ static const char *last_lines(const char *text, size_t length) {
 }
 
 static bb_status report(const bbi_compiler *compiler, const bbi_text *log, int exit_code, bool *lasting) {
-    static const char *const passing[] = {
-        "No space left", "Cannot allocate",     "out of memory",        "Killed",
-        "fatal signal",  "Too many open files", "Resource temporarily", NULL};
+    static const char *const passing[] = {"No space left", "Cannot allocate",     "out of memory",        "Killed",
+                                          "fatal signal",  "Too many open files", "Resource temporarily", NULL};
     const char *said = log->data ? log->data : "";
     *lasting = exit_code < 128 && !mentions(said, passing);
-    return bbi_fail(BB_COMPILER, "the compiler %s failed (exit status %d); it said:\n%s", compiler->program,
-                    exit_code, last_lines(said, strlen(said)));
+    return bbi_fail(BB_COMPILER, "the compiler %s failed (exit status %d); it said:\n%s", compiler->program, exit_code,
+                    last_lines(said, strlen(said)));
 }
 
 static bb_status compile_in(const bbi_compiler *compiler, const char *source, int level, const char *folder,
@@ -285,8 +287,7 @@ static bb_status compile_in(const bbi_compiler *compiler, const char *source, in
     int exit_code, failed = bbi_file_write(path, source, strlen(source), false);
     if (failed) {
         bbi_system_error(failed, reason, sizeof reason);
-        return bbi_fail(BB_COMPILER,
-                        "the source of a kernel cannot be written to %s: %s; set TMPDIR to another folder",
+        return bbi_fail(BB_COMPILER, "the source of a kernel cannot be written to %s: %s; set TMPDIR to another folder",
                         path, reason);
     }
     copy_compiler(&adapted, compiler);
@@ -304,8 +305,8 @@ static bb_status compile_in(const bbi_compiler *compiler, const char *source, in
     return BB_OK;
 }
 
-bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int level, char **bytes,
-                           size_t *length, bbi_text *log, bool *lasting) {
+bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int level, char **bytes, size_t *length,
+                           bbi_text *log, bool *lasting) {
     char folder[BBI_PATH_SIZE], reason[128];
     bbi_text own = {0};
     *bytes = NULL;
@@ -314,8 +315,7 @@ bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int
     int failed = bbi_folder_temporary(folder, sizeof folder);
     if (failed) {
         bbi_system_error(failed, reason, sizeof reason);
-        return bbi_fail(BB_COMPILER,
-                        "no temporary folder for the compiler (%s); set TMPDIR to one that can be written",
+        return bbi_fail(BB_COMPILER, "no temporary folder for the compiler (%s); set TMPDIR to one that can be written",
                         reason);
     }
     bb_status status = compile_in(compiler, source, level, folder, bytes, length, &own, lasting);

@@ -7,8 +7,8 @@
 enum { BBI_COMPILER_WORDS = 8, BBI_COMPILER_FLAGS = 32 };
 
 typedef struct bbi_compiler {
-    char program[BBI_PATH_SIZE]; /* path of what is started */
-    char text[256];              /* holds the words after it: "cc" of "zig cc", "gcc" of "ccache gcc" */
+    char program[BBI_PATH_SIZE];           /* path of what is started */
+    char text[256];                        /* holds the words after it: "cc" of "zig cc", "gcc" of "ccache gcc" */
     const char *words[BBI_COMPILER_WORDS]; /* pointers into text; NULL ends them */
     char identity[BBI_PATH_SIZE + 512];    /* path, size, time, inode: changes when the compiler does */
     bool zig;
@@ -25,7 +25,7 @@ void bbi_compiler_flags(const bbi_compiler *compiler, int level, const char *fla
 /* Source text to the bytes of a shared object (released with bbi_free). The command and what the compiler
  * said are added to log (may be NULL). *lasting: the same source will fail again (false for want of space,
  * a killed process, ...). */
-bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int level, char **bytes,
-                           size_t *length, bbi_text *log, bool *lasting);
+bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int level, char **bytes, size_t *length,
+                           bbi_text *log, bool *lasting);
 
 #endif

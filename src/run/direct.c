@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-typedef struct direct { /* addresses of one item */
+/* addresses of one item */
+typedef struct direct {
     bbi_worker *worker;
     const bbi_item *item;
     const bbi_stage *stage;
@@ -14,9 +15,7 @@ typedef struct direct { /* addresses of one item */
     int64_t size; /* of a real number */
 } direct;
 
-static char *sum_of(const direct *d, int64_t block) {
-    return d->sum + block * d->stage->sum_count * BBI_LANE_BYTES;
-}
+static char *sum_of(const direct *d, int64_t block) { return d->sum + block * d->stage->sum_count * BBI_LANE_BYTES; }
 
 static char *next_state(const bbi_folding *folding, char *state) {
     return state + (bbi_fold_state_bytes(folding, false, 1) + 63) / 64 * 64;
@@ -43,11 +42,11 @@ static void call_pair(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
     const int64_t *sizes = d->stage->size;
     int64_t lanes = lanes_of(d, block), lane_stride = d->s->row_stride, cast_stride = d->s->column_stride;
     if (kernel)
-        kernel(sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum_of(d, block),
-               d->out, d->s->tile);
+        kernel(sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum_of(d, block), d->out,
+               d->s->tile);
     else
-        bbi_interp_pair(d->code->pair, false, sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes,
-                        casts, sum_of(d, block), d->out, d->s->tile, d->interp);
+        bbi_interp_pair(d->code->pair, false, sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts,
+                        sum_of(d, block), d->out, d->s->tile, d->interp);
 }
 
 static void step_folds(const direct *d, int64_t block, int64_t casts, int64_t position) {
@@ -65,9 +64,8 @@ static void flush_sums(const direct *d, int64_t block) {
     for (int32_t k = 0; k < d->stage->nfold; k++) {
         const bbi_folding *folding = &d->code->folding[k];
         if (folding->fold.sum_first >= 0)
-            bbi_fold_flush(folding, false, 1, state,
-                           sum_of(d, block) + folding->fold.sum_first * BBI_LANE_BYTES, d->stage->sum_count,
-                           lanes_of(d, block));
+            bbi_fold_flush(folding, false, 1, state, sum_of(d, block) + folding->fold.sum_first * BBI_LANE_BYTES,
+                           d->stage->sum_count, lanes_of(d, block));
         state = next_state(folding, state);
     }
 }
@@ -107,10 +105,10 @@ static void take_partial(const direct *d, int64_t row, double *value, int64_t *i
     const char *state = d->state + row / d->s->lanes * d->s->state_bytes;
     for (int32_t k = 0; k < d->stage->nfold; k++) {
         const bbi_folding *folding = &d->code->folding[k];
-        if (d->item->first_position >= d->item->end_position) bbi_fold_neutral(folding, value, index);
+        if (d->item->first_position >= d->item->end_position)
+            bbi_fold_neutral(folding, value, index);
         else
-            bbi_fold_partial(folding, false, state, row % d->s->lanes, lanes_of(d, row / d->s->lanes), value,
-                             index);
+            bbi_fold_partial(folding, false, state, row % d->s->lanes, lanes_of(d, row / d->s->lanes), value, index);
         value += bbi_fold_value_count(folding);
         index += bbi_fold_index_count(folding);
         state = next_state(folding, (char *)(uintptr_t)state);
@@ -131,8 +129,7 @@ static bool finish_blocks(const direct *d, int64_t blocks) {
                 const bbi_read *read = &stage->read[k];
                 char *target = d->row + read->first * d->s->row_stride * d->size + block * BBI_LANE_BYTES;
                 if (read->fold != fold) continue;
-                if (!bbi_fold_finish_block(folding, read->output, state, lanes_of(d, block), target,
-                                           d->s->row_stride))
+                if (!bbi_fold_finish_block(folding, read->output, state, lanes_of(d, block), target, d->s->row_stride))
                     return false; /* at the first block: it does not depend on the block */
             }
             state = next_state(folding, state);

@@ -24,8 +24,8 @@ static bb_status make_interp(const bbi_executable *e, const bbi_code *code, bool
     return *interp ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing an interpreter");
 }
 
-static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage,
-                            const bb_compile_options *options, bbi_stage_code *code) {
+static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage, const bb_compile_options *options,
+                            bbi_stage_code *code) {
     BBI_FORWARD(make_interp(e, &stage->uniform_code, true, 0, &code->uniform));
     BBI_FORWARD(make_interp(e, &stage->row_code, true, 0, &code->row));
     BBI_FORWARD(make_interp(e, &stage->column_code, true, 0, &code->column));
@@ -49,8 +49,7 @@ static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage,
     for (int transposed = 0; transposed < 2; transposed++) {
         bbi_emit_options emit = {.is_double = e->is_double, .level = e->level, .transposed = transposed != 0};
         code->compiled[transposed] = bbi_compiled_new(stage, &emit);
-        if (!code->compiled[transposed])
-            return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a kernel");
+        if (!code->compiled[transposed]) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a kernel");
     }
     return BB_OK;
 }
@@ -58,8 +57,7 @@ static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage,
 static int choose_level(void) {
     int level = bbi_cpu_level();
     const char *lower = bbi_environment("BENBEN_ISA");
-    if (lower && lower[0] >= '0' && lower[0] <= '9' && lower[1] == 0 && lower[0] - '0' < level)
-        level = lower[0] - '0';
+    if (lower && lower[0] >= '0' && lower[0] <= '9' && lower[1] == 0 && lower[0] - '0' < level) level = lower[0] - '0';
     return level;
 }
 
@@ -73,18 +71,21 @@ static bb_status choose_tiering(bbi_executable *e, const bb_compile_options *opt
     if (options->policy < BB_POLICY_AUTO || options->policy > BB_POLICY_BACKGROUND)
         return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown policy %d", (int)options->policy);
     e->required = target == BB_TARGET_CPU;
-    if (target == BB_TARGET_INTERP) e->tiering = BBI_TIERING_INTERP;
-    else if (options->policy == BB_POLICY_BACKGROUND) e->tiering = BBI_TIERING_BACKGROUND;
-    else if (options->policy == BB_POLICY_WAIT || e->required) e->tiering = BBI_TIERING_WAIT;
-    else e->tiering = BBI_TIERING_AUTO;
+    if (target == BB_TARGET_INTERP)
+        e->tiering = BBI_TIERING_INTERP;
+    else if (options->policy == BB_POLICY_BACKGROUND)
+        e->tiering = BBI_TIERING_BACKGROUND;
+    else if (options->policy == BB_POLICY_WAIT || e->required)
+        e->tiering = BBI_TIERING_WAIT;
+    else
+        e->tiering = BBI_TIERING_AUTO;
     switch (options->sum_scheme) {
     case BB_SUM_AUTO:
     case BB_SUM_BLOCK: e->scheme = BBI_SCHEME_BLOCK; return BB_OK;
     case BB_SUM_KAHAN: e->scheme = BBI_SCHEME_KAHAN; return BB_OK;
     case BB_SUM_DIRECT: e->scheme = BBI_SCHEME_DIRECT; return BB_OK;
     }
-    return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown summation scheme %d",
-                    (int)options->sum_scheme);
+    return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown summation scheme %d", (int)options->sum_scheme);
 }
 
 static bb_status make(bbi_executable *e, const bb_compile_options *options) {
@@ -92,8 +93,7 @@ static bb_status make(bbi_executable *e, const bb_compile_options *options) {
     BBI_FORWARD(choose_tiering(e, options));
     e->stage = bbi_calloc((size_t)plan->nstage + 1, sizeof *e->stage);
     if (!e->stage) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a program");
-    for (int32_t s = 0; s < plan->nstage; s++)
-        BBI_FORWARD(make_stage(e, &plan->stage[s], options, &e->stage[s]));
+    for (int32_t s = 0; s < plan->nstage; s++) BBI_FORWARD(make_stage(e, &plan->stage[s], options, &e->stage[s]));
     return BB_OK;
 }
 
@@ -149,11 +149,12 @@ static void prepare_auto(bbi_executable *e, bbi_compiled *compiled, double work)
 bb_status bbi_executable_prepare(bbi_executable *executable, int stage, bool transposed, double work) {
     bbi_stage_code *code = &executable->stage[stage];
     bbi_compiled *compiled = code->compiled[transposed];
-    if (executable->tiering == BBI_TIERING_INTERP || !compiled || bbi_compiled_function(compiled))
-        return BB_OK;
+    if (executable->tiering == BBI_TIERING_INTERP || !compiled || bbi_compiled_function(compiled)) return BB_OK;
     atomic_store_explicit(&code->used[transposed], true, memory_order_relaxed);
-    if (executable->tiering == BBI_TIERING_AUTO) prepare_auto(executable, compiled, work);
-    else if (executable->tiering == BBI_TIERING_BACKGROUND) bbi_compiled_start(compiled);
+    if (executable->tiering == BBI_TIERING_AUTO)
+        prepare_auto(executable, compiled, work);
+    else if (executable->tiering == BBI_TIERING_BACKGROUND)
+        bbi_compiled_start(compiled);
     else if (bbi_compiled_state(compiled) != BBI_COMPILE_FAILED || executable->required) {
         bb_status status = bbi_compiled_wait(compiled);
         if (status != BB_OK && executable->required) return status;
@@ -191,8 +192,7 @@ bb_target bbi_executable_tier(const bbi_executable *executable, const char **rea
             bool done = bbi_compiled_function(compiled) != NULL;
             ready += done;
             wanted += done || atomic_load(&code->used[transposed]);
-            if (!done && bbi_compiled_state(compiled) == BBI_COMPILE_FAILED)
-                why = bbi_compiled_reason(compiled);
+            if (!done && bbi_compiled_state(compiled) == BBI_COMPILE_FAILED) why = bbi_compiled_reason(compiled);
         }
         all = !code->compiled[0] || (wanted && ready == wanted);
     }

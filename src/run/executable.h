@@ -38,7 +38,8 @@ typedef enum bbi_tiering {
     BBI_TIERING_WAIT        /* compile before the first result */
 } bbi_tiering;
 
-typedef struct bbi_stage_code { /* what executes a stage; NULL where the stage has no such code */
+/* what executes a stage; NULL where the stage has no such code */
+typedef struct bbi_stage_code {
     bbi_interp *uniform, *row, *column, *pair, *epilogue;
     bbi_folding *folding;      /* stage->nfold of them */
     bbi_compiled *compiled[2]; /* direct, transposed; NULL for maps and pair lists */

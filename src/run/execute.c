@@ -101,8 +101,7 @@ bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_
     int64_t size = t->index || is_double ? 8 : 4;
     bbi_array view = {.dtype = t->index ? BBI_I64 : is_double ? BBI_F64 : BBI_F32, .dim_stride = size};
     view.row_stride = t->dim * size;
-    view.data =
-        run->temporary[array - run->plan->ninput] + slot * bbi_run_rows(run, t->place) * view.row_stride;
+    view.data = run->temporary[array - run->plan->ninput] + slot * bbi_run_rows(run, t->place) * view.row_stride;
     return view;
 }
 
@@ -119,7 +118,8 @@ typedef struct region {
     _Atomic int64_t next, done;
 } region;
 
-typedef struct helper { /* a thread beside the caller's */
+/* a thread beside the caller's */
+typedef struct helper {
     region *region;
     char *workspace;
     bbi_thread *thread;
@@ -129,8 +129,10 @@ static const bbi_segment *segment_of_group(const bbi_segments *segments, int64_t
     int64_t low = 0, high = segments->count - 1;
     while (low < high) {
         int64_t middle = low + (high - low + 1) / 2;
-        if (segments->segment[middle].first_group <= group) low = middle;
-        else high = middle - 1;
+        if (segments->segment[middle].first_group <= group)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return &segments->segment[low];
 }
@@ -233,8 +235,7 @@ static bb_status run_region(region *r) {
                         (long long)run->schedule[r->stage].bytes);
     work_together(r, workspace);
     bb_status status = (bb_status)atomic_load(&run->stop);
-    if (status == BB_CANCELLED)
-        return bbi_fail(BB_CANCELLED, "the run was cancelled: its outputs are incomplete");
+    if (status == BB_CANCELLED) return bbi_fail(BB_CANCELLED, "the run was cancelled: its outputs are incomplete");
     return status == BB_OK ? BB_OK : bbi_fail(status, "%s", run->message);
 }
 
@@ -243,9 +244,12 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     const bbi_schedule *s = &run->schedule[number];
     region r = {.run = run, .stage = number, .groups = s->groups, .chunks = s->chunks};
     r.work = s->work * (double)slots / (double)run->slots;
-    if (stage->list) r.perform = stage->list_transposed ? bbi_run_scattered : bbi_run_listed;
-    else if (stage->folded == BBI_P) r.perform = bbi_run_map;
-    else r.perform = s->transposed ? bbi_run_transposed : bbi_run_direct;
+    if (stage->list)
+        r.perform = stage->list_transposed ? bbi_run_scattered : bbi_run_listed;
+    else if (stage->folded == BBI_P)
+        r.perform = bbi_run_map;
+    else
+        r.perform = s->transposed ? bbi_run_transposed : bbi_run_direct;
     if (stage->folded != BBI_P && !stage->list && stage->kept != BBI_P && run->segments) {
         int64_t structure = run->options.ranges_count > 1 ? run->first_batch : 0;
         bbi_segments *segments = &run->segments[2 * structure + (stage->kept == BBI_J)];
@@ -275,8 +279,8 @@ static bb_status check_k(const bbi_stage *stage, int64_t rows, int64_t columns) 
     for (int32_t k = 0; k < stage->nfold && rows > 0; k++)
         if (stage->fold[k].family == BBI_FAMILY_KMIN && stage->fold[k].k > columns)
             return bbi_fail(BB_BAD_SHAPE, "K = %lld smallest values of %lld columns (%s): give K <= %s",
-                            (long long)stage->fold[k].k, (long long)columns,
-                            stage->folded == BBI_I ? "i" : "j", stage->folded == BBI_I ? "M" : "N");
+                            (long long)stage->fold[k].k, (long long)columns, stage->folded == BBI_I ? "i" : "j",
+                            stage->folded == BBI_I ? "M" : "N");
     return BB_OK;
 }
 
@@ -333,7 +337,8 @@ static bb_status choose_slots(bbi_run *run) {
     double estimate = 0; /* rows that the options ask for may be any number */
     for (int32_t k = 0; k < run->plan->ntemporary; k++)
         estimate += 8 * (double)bbi_run_rows(run, run->plan->temporary[k].place) * (double)run->plan->temporary[k].dim;
-    if (estimate > 1e18) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %.3g bytes for intermediate values", estimate);
+    if (estimate > 1e18)
+        return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %.3g bytes for intermediate values", estimate);
     for (int32_t k = 0; k < run->plan->ntemporary; k++) bytes += temporary_bytes(run, k, 1);
     int64_t fit = bytes ? temporaries_limit / bytes : run->extent.batches;
     if (run->options.ranges_count > 1) fit = 1; /* each element has its own rows' groups */
@@ -354,9 +359,7 @@ static bb_status reserve_memory(bbi_run *run) {
     int64_t all = bytes + 8 * (values + indices);
     if (all == 0) return BB_OK;
     char *memory = need(&run->frame->memory, (size_t)all);
-    if (!memory)
-        return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %lld bytes for intermediate values",
-                        (long long)all);
+    if (!memory) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %lld bytes for intermediate values", (long long)all);
     run->partial_value = (double *)(void *)(memory + bytes);
     run->partial_index = (int64_t *)(void *)(memory + bytes + 8 * values);
     for (int32_t k = 0; k < run->plan->ntemporary; k++) {
@@ -402,8 +405,8 @@ static bb_status make_segments(bbi_run *run, block *memory) {
     if (!run->segments) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the ranges");
     for (int64_t k = 0; k < 2 * structures; k++)
         if (wanted[k % 2])
-            BBI_FORWARD(bbi_ranges_segments(options->ranges, k / 2, k % 2 ? BBI_J : BBI_I, run->extent.m,
-                                            run->extent.n, &run->segments[k]));
+            BBI_FORWARD(bbi_ranges_segments(options->ranges, k / 2, k % 2 ? BBI_J : BBI_I, run->extent.m, run->extent.n,
+                                            &run->segments[k]));
     return BB_OK;
 }
 
@@ -439,8 +442,7 @@ static bb_status move_apart(bbi_run *run, const bb_array *output, int position, 
     return BB_OK;
 }
 
-static bb_status run_apart(bbi_run *run, const bb_array *inputs, const bb_array *outputs,
-                           const bb_output_info *info) {
+static bb_status run_apart(bbi_run *run, const bb_array *inputs, const bb_array *outputs, const bb_output_info *info) {
     int count = run->plan->noutput;
     bb_array *apart = bbi_calloc((size_t)count, sizeof *apart);
     bb_status status = apart ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing outputs");
@@ -472,9 +474,8 @@ static bb_status run_arrays(bbi_run *run, const bb_array *inputs, const bbi_vari
     return status;
 }
 
-bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput,
-                      const bbi_variable *signature, const bb_array *outputs, int noutput,
-                      const bb_output_info *info, const bb_run_options *options) {
+bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,
+                      const bb_array *outputs, int noutput, const bb_output_info *info, const bb_run_options *options) {
     const bbi_plan *plan = executable->plan;
     bbi_run run = {.executable = executable, .plan = plan};
     BBI_FORWARD(bbi_run_options_of(options, &run.options));

@@ -8,14 +8,16 @@
 
 /* ---- arrays.c: the caller's arrays, checked ---- */
 enum { BBI_MAX_BATCH_DIMS = 12 };
-typedef struct bbi_extent { /* what the inputs say together */
-    int64_t m, n;           /* rows of i- and of j-variables */
+/* what the inputs say together */
+typedef struct bbi_extent {
+    int64_t m, n; /* rows of i- and of j-variables */
     int32_t nbatch;
     int64_t batch[BBI_MAX_BATCH_DIMS]; /* broadcast shape in front */
     int64_t batches;                   /* its product */
 } bbi_extent;
-typedef struct bbi_view { /* an array as the packers see it, over the broadcast batch */
-    bbi_array array;      /* of batch element 0 */
+/* an array as the packers see it, over the broadcast batch */
+typedef struct bbi_view {
+    bbi_array array; /* of batch element 0 */
     bool batched;
     int64_t batch_stride[BBI_MAX_BATCH_DIMS]; /* bytes; 0 where broadcast */
 } bbi_view;
@@ -24,8 +26,8 @@ int bbi_array_dtype(const bb_array *array);
 const char *bbi_dtype_name(int dtype);
 /* The type of the computation: halves and float32 make float, float64 alone makes double; BB_BAD_DTYPE for a
  * mixture. Integers are for index arrays only. Inputs that no stage reads are not looked at. */
-bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput,
-                               const bbi_variable *signature, bool *is_double);
+bb_status bbi_arrays_real_type(const bbi_plan *plan, const bb_array *inputs, int ninput, const bbi_variable *signature,
+                               bool *is_double);
 /* Checks number, device, dtype, shape of the inputs and that they agree. options may be NULL. */
 bb_status bbi_arrays_extent(const bb_array *inputs, int ninput, const bbi_variable *signature, int nsignature,
                             const bb_run_options *options, bbi_extent *extent);
@@ -45,23 +47,24 @@ void bbi_array_copy(const bb_array *to, const bb_array *from);
 bb_status bbi_run_options_of(const bb_run_options *options, bb_run_options *all);
 
 /* ---- ranges.c: block-sparse ranges ---- */
-typedef struct bbi_segment { /* consecutive rows that meet the same sequence of columns */
+/* consecutive rows that meet the same sequence of columns */
+typedef struct bbi_segment {
     int64_t first, count;
     const int64_t *interval; /* (intervals, 2): [begin, end) of columns; NULL: columns 0 .. columns - 1 */
     int64_t intervals;
-    int64_t columns; /* length of the sequence */
-    int64_t
-        first_group; /* number, within the batch element, of its first group of rows; set by the schedule */
+    int64_t columns;     /* length of the sequence */
+    int64_t first_group; /* number, within the batch element, of its first group of rows; set by the schedule */
 } bbi_segment;
-typedef struct bbi_segments { /* of one kept axis: ascending, covering all rows once */
+/* of one kept axis: ascending, covering all rows once */
+typedef struct bbi_segments {
     bbi_segment *segment;
     int64_t count;
     int64_t groups; /* set by the schedule */
 } bbi_segments;
 /* Clusters of ranges (number `structure` of an array of them) for the kept axis, with the rows that none
  * covers in segments of no column. Released with bbi_free(segments->segment). */
-bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m,
-                              int64_t n, bbi_segments *segments);
+bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m, int64_t n,
+                              bbi_segments *segments);
 /* Numbers the groups of at most `group` rows through. */
 void bbi_segments_number(bbi_segments *segments, int64_t group);
 /* Column number of a position in the sequence. */
@@ -72,7 +75,8 @@ void bbi_segment_columns(const bbi_segment *segment, int64_t first, int64_t coun
 bool bbi_segment_is_straight(const bbi_segment *segment, int64_t first, int64_t count, int64_t *column);
 
 /* ---- schedule.c ---- */
-typedef struct bbi_schedule { /* of one stage at given sizes */
+/* of one stage at given sizes */
+typedef struct bbi_schedule {
     bool transposed;
     int64_t rows, columns;  /* of the kept and of the folded axis */
     int64_t lanes;          /* of a block: L */
@@ -82,30 +86,31 @@ typedef struct bbi_schedule { /* of one stage at given sizes */
     int64_t chunk;          /* columns of an item, a multiple of block */
     int64_t groups, chunks; /* per batch element; groups only without ranges */
     int64_t row_stride, column_stride;
-    int64_t state_bytes; /* of all folds, of one lane block (direct) or of the group (transposed) */
+    int64_t state_bytes;              /* of all folds, of one lane block (direct) or of the group (transposed) */
     int64_t value_count, index_count; /* of a row's partial result, all folds together */
     bbi_segment dense;                /* all rows meet all columns */
     double work;                      /* pair operations, all batch elements of a run */
-    size_t uniform, wide, row, column, sum, out, state, value, index, result, list,
-        interp;   /* in a workspace */
-    size_t bytes; /* of a workspace */
+    size_t uniform, wide, row, column, sum, out, state, value, index, result, list, interp; /* in a workspace */
+    size_t bytes;                                                                           /* of a workspace */
 } bbi_schedule;
 /* batches: elements that run together. Ranges: the columns are those of the longest sequence. */
-void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns,
-                       int64_t batches, bool ranges, bbi_schedule *schedule);
+void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns, int64_t batches,
+                       bool ranges, bbi_schedule *schedule);
 
 /* ---- execute.c ---- */
 typedef struct bbi_run bbi_run;
-typedef struct bbi_worker { /* one thread in one stage */
+/* one thread in one stage */
+typedef struct bbi_worker {
     bbi_run *run;
     int32_t stage;
     const bbi_schedule *schedule;
     char *workspace;
     int64_t uniform_batch; /* whose uniform array is in the workspace; -1: none */
 } bbi_worker;
-typedef struct bbi_item { /* rows of one batch element against a chunk of their column sequence */
-    int64_t batch;        /* within the whole run */
-    int64_t batch_slot;   /* within the elements that run together */
+/* rows of one batch element against a chunk of their column sequence */
+typedef struct bbi_item {
+    int64_t batch;      /* within the whole run */
+    int64_t batch_slot; /* within the elements that run together */
     const bbi_segment *segment;
     int64_t first_row, rows;
     int64_t chunk, first_position, end_position;
@@ -120,8 +125,8 @@ struct bbi_run {
     char **temporary;         /* compact, of the elements that run together; in the frame */
     bbi_frame *frame;
     int64_t first_batch, slots; /* elements that run together */
-    bbi_segments *segments; /* per kept axis (BBI_I, BBI_J) and structure of ranges; NULL without ranges */
-    double *partial_value;  /* of stages that are cut along the columns: slot, row, chunk */
+    bbi_segments *segments;     /* per kept axis (BBI_I, BBI_J) and structure of ranges; NULL without ranges */
+    double *partial_value;      /* of stages that are cut along the columns: slot, row, chunk */
     int64_t *partial_index;
     double work, work_done; /* for progress; of the whole run */
     double reported;        /* time of the last report */
@@ -138,13 +143,13 @@ void bbi_frame_free(bbi_frame *frame);
 
 /* signature: the program's variables (ninput of them); info: its outputs (noutput of them). The executable's
  * real type must be that of bbi_arrays_real_type. Any number of threads may run one executable at a time. */
-bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput,
-                      const bbi_variable *signature, const bb_array *outputs, int noutput,
-                      const bb_output_info *info, const bb_run_options *options);
+bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,
+                      const bb_array *outputs, int noutput, const bb_output_info *info, const bb_run_options *options);
 
 /* ---- rows.c: what is common to all schedules: packing, map codes, results ---- */
 void bbi_load_uniform(bbi_worker *worker, int64_t batch, int64_t slot);
-typedef struct bbi_elements { /* of an axis, that are packed together */
+/* of an axis, that are packed together */
+typedef struct bbi_elements {
     int64_t first, count;
     const int64_t *list; /* their numbers; NULL: consecutive from `first` on */
     const int64_t *slot; /* pair lists: numbers of the entries */
@@ -159,18 +164,15 @@ void bbi_load_rows(bbi_worker *worker, const bbi_item *item);
 void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count);
 /* Takes the partial result of row number `row` of the item (value_count doubles, index_count indices):
  * finishes the folds, fills the row components that the epilogue reads, writes index results. */
-void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value,
-                    int64_t *index);
+void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value, int64_t *index);
 /* Epilogue and results of all rows of the item. */
 void bbi_finish_item(bbi_worker *worker, const bbi_item *item);
 /* Where a cut stage keeps the partial result of a row (number within the axis) and chunk. */
-void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value,
-                      int64_t **index);
+void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value, int64_t **index);
 /* First <- first then more, for all folds of a row. */
 void bbi_merge_rows(const bbi_worker *worker, double *value, int64_t *index, const double *more_value,
                     const int64_t *more_index);
-void bbi_merge_item(bbi_worker *worker,
-                    const bbi_item *item); /* merges all chunks of the item's rows, finishes */
+void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chunks of the item's rows, finishes */
 
 /* ---- direct.c, transposed.c, listed.c: one work item ---- */
 void bbi_run_map(bbi_worker *worker, const bbi_item *item);

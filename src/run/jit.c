@@ -47,17 +47,13 @@ static bbi_jit_module *table[BUCKETS]; /* with the two below: guarded by BBI_GLO
 static int64_t table_clock, table_count;
 static _Atomic int64_t counter[BBI_JIT_COUNTERS];
 
-static void count(int which) {
-    atomic_fetch_add_explicit(&counter[which], 1, memory_order_relaxed);
-}
+static void count(int which) { atomic_fetch_add_explicit(&counter[which], 1, memory_order_relaxed); }
 
 void bbi_jit_counters(int64_t counters[BBI_JIT_COUNTERS]) {
     for (int k = 0; k < BBI_JIT_COUNTERS; k++) counters[k] = atomic_load(&counter[k]);
 }
 
-static void add_text(bbi_sha256 *hash, const char *text) {
-    bbi_sha256_field(hash, text, strlen(text));
-}
+static void add_text(bbi_sha256 *hash, const char *text) { bbi_sha256_field(hash, text, strlen(text)); }
 
 static void set_key(build *request) {
     static const bbi_compiler all_taken; /* refusals are learnt later and must not change the name */
@@ -113,13 +109,15 @@ static bb_status compile(const build *request, void **library, bool *lasting) {
     const char *error = NULL;
     bbi_log('e', "%s", request->source);
     count(BBI_JIT_COMPILES);
-    BBI_FORWARD(bbi_compiler_run(&request->compiler, request->source, request->level, &bytes, &length,
-                                 request->log, lasting));
+    BBI_FORWARD(
+        bbi_compiler_run(&request->compiler, request->source, request->level, &bytes, &length, request->log, lasting));
     *library = bbi_library_open_bytes(bytes, length, &error);
     *lasting = true;
     bb_status status = BB_OK;
-    if (*library) bbi_cache_store(request->key, bytes, length);
-    else status = bbi_fail(BB_COMPILER, "the compiled kernel cannot be loaded: %s", error);
+    if (*library)
+        bbi_cache_store(request->key, bytes, length);
+    else
+        status = bbi_fail(BB_COMPILER, "the compiled kernel cannot be loaded: %s", error);
     bbi_free(bytes);
     return status;
 }
@@ -138,8 +136,10 @@ static bb_status make(const build *request, void **library, bool *lasting) {
         status = compile(request, library, lasting);
         if (status != BB_OK) {
             count(BBI_JIT_FAILURES);
-            if (dumped[0]) bbi_fail_append("\nthe source is kept in %s", dumped);
-            else bbi_fail_append("\nset BENBEN_DUMP to a folder to keep the source");
+            if (dumped[0])
+                bbi_fail_append("\nthe source is kept in %s", dumped);
+            else
+                bbi_fail_append("\nset BENBEN_DUMP to a folder to keep the source");
         }
     }
     bbi_file_lock_release(lock);
@@ -265,8 +265,10 @@ static bb_status acquire(const build *request, bbi_jit_module **result) {
     bb_status status = settle(request, module);
     bool ready = status == BB_OK && module->state == READY;
     bbi_global_unlock(BBI_GLOBAL_JIT);
-    if (ready) *result = module;
-    else leave(module);
+    if (ready)
+        *result = module;
+    else
+        leave(module);
     return status;
 }
 
@@ -284,14 +286,13 @@ static bb_status load(build *request, const char *symbol, bbi_jit_module **modul
     return bbi_fail(BB_INTERNAL, "the compiled kernel has no symbol '%s'", symbol);
 }
 
-bb_status bbi_jit_load(const char *source, const char *symbol, int level, bbi_jit_module **module,
-                       void **function, bbi_text *log) {
+bb_status bbi_jit_load(const char *source, const char *symbol, int level, bbi_jit_module **module, void **function,
+                       bbi_text *log) {
     build request = {.source = source, .level = level, .may_compile = true, .log = log};
     return load(&request, symbol, module, function);
 }
 
-bb_status bbi_jit_peek(const char *source, const char *symbol, int level, bbi_jit_module **module,
-                       void **function) {
+bb_status bbi_jit_peek(const char *source, const char *symbol, int level, bbi_jit_module **module, void **function) {
     build request = {.source = source, .level = level};
     return load(&request, symbol, module, function);
 }

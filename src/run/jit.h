@@ -11,12 +11,11 @@ typedef struct bbi_jit_module bbi_jit_module; /* a loaded shared object; counted
  * passed as -DBB_ISA. The command and the compiler's output are added to log (may be NULL) when a compiler
  * runs. Failures are BB_COMPILER; one that would repeat itself is remembered and answered without another
  * start of the compiler. */
-bb_status bbi_jit_load(const char *source, const char *symbol, int level, bbi_jit_module **module,
-                       void **function, bbi_text *log);
+bb_status bbi_jit_load(const char *source, const char *symbol, int level, bbi_jit_module **module, void **function,
+                       bbi_text *log);
 /* The same without ever compiling: BB_OK with *module NULL when neither memory nor disk has it, or when
  * another thread is at it. */
-bb_status bbi_jit_peek(const char *source, const char *symbol, int level, bbi_jit_module **module,
-                       void **function);
+bb_status bbi_jit_peek(const char *source, const char *symbol, int level, bbi_jit_module **module, void **function);
 void bbi_jit_release(bbi_jit_module *module);
 /* Unloads every module that nobody holds and forgets remembered failures. */
 void bbi_jit_forget(void);

@@ -1,4 +1,5 @@
-/* kernel.c: kernels. A kernel is cheap to make; plans and executables come with the first arrays, one for each real type. */
+/* kernel.c: kernels. A kernel is cheap to make; plans and executables come with the first arrays, one for each real
+ * type. */
 #include "program.h"
 
 #include <string.h>
@@ -7,7 +8,8 @@ bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *optio
     bool direct = options && options->sum_scheme == BB_SUM_DIRECT && options->accumulate_double && !is_double;
     bbi_plan_options how = {.separate_sums = direct, .places = program->place};
     bbi_context_lock(program->context);
-    bb_status status = bbi_plan_make(program->context, program->output, program->noutput, (int32_t)program->signature.count, &how, plan);
+    bb_status status = bbi_plan_make(program->context, program->output, program->noutput,
+                                     (int32_t)program->signature.count, &how, plan);
     bbi_context_unlock(program->context);
     if (status == BB_OK && bbi_debug('l')) {
         bbi_text text = {0};
@@ -25,8 +27,10 @@ static bb_status check_options(const bb_compile_options *options, bb_compile_opt
     if (!bbi_options_fit(options->size, sizeof *all, "bb_compile options")) return BB_BAD_ARGUMENT;
     memcpy(all, options, options->size < sizeof *all ? options->size : sizeof *all);
     all->size = sizeof *all;
-    if ((int)all->target < 0 || all->target > BB_TARGET_CPU) return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown target %d", (int)all->target);
-    if ((int)all->policy < 0 || all->policy > BB_POLICY_BACKGROUND) return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown policy %d", (int)all->policy);
+    if ((int)all->target < 0 || all->target > BB_TARGET_CPU)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown target %d", (int)all->target);
+    if ((int)all->policy < 0 || all->policy > BB_POLICY_BACKGROUND)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown policy %d", (int)all->policy);
     if ((int)all->sum_scheme < 0 || all->sum_scheme > BB_SUM_DIRECT)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown sum scheme %d", (int)all->sum_scheme);
     return BB_OK;
@@ -44,9 +48,12 @@ bb_status bb_compile(const bb_program *program, const bb_compile_options *option
     k->program = (bb_program *)program;
     bb_program_retain(k->program);
     k->mutex = bbi_mutex_new();
-    bb_status status = k->mutex ? bbi_plan_of(program, &all, false, &k->plan) : bbi_fail(BB_OUT_OF_MEMORY, "bb_compile: out of memory");
-    if (status == BB_OK) *kernel = k;
-    else bb_kernel_release(k);
+    bb_status status = k->mutex ? bbi_plan_of(program, &all, false, &k->plan)
+                                : bbi_fail(BB_OUT_OF_MEMORY, "bb_compile: out of memory");
+    if (status == BB_OK)
+        *kernel = k;
+    else
+        bb_kernel_release(k);
     return status;
 }
 
@@ -76,9 +83,12 @@ static bb_status make_variant(bb_kernel *kernel, bool is_double, bbi_variant **v
     bbi_variant *v = bbi_calloc(1, sizeof *v);
     if (!v) return bbi_fail(BB_OUT_OF_MEMORY, "kernel: out of memory");
     bb_status status = is_double ? bbi_plan_of(kernel->program, &kernel->options, true, &v->plan) : BB_OK;
-    if (status == BB_OK) status = bbi_executable_new(is_double ? v->plan : kernel->plan, is_double, &kernel->options, &v->executable);
-    if (status == BB_OK) *variant = v;
-    else variant_free(v);
+    if (status == BB_OK)
+        status = bbi_executable_new(is_double ? v->plan : kernel->plan, is_double, &kernel->options, &v->executable);
+    if (status == BB_OK)
+        *variant = v;
+    else
+        variant_free(v);
     return status;
 }
 
@@ -96,46 +106,58 @@ bb_status bbi_kernel_variant(bb_kernel *kernel, bool is_double, bbi_variant **va
     return status;
 }
 
-static bb_status logged_run(bbi_executable *executable, const bb_array *inputs, const bb_program *p, const bb_array *outputs, const bb_run_options *options) {
+static bb_status logged_run(bbi_executable *executable, const bb_array *inputs, const bb_program *p,
+                            const bb_array *outputs, const bb_run_options *options) {
     bbi_extent extent;
     const char *reason;
     double start = bbi_seconds();
-    bb_status status = bbi_execute(executable, inputs, (int)p->signature.count, p->signature.variables, outputs, p->noutput, p->info, options);
+    bb_status status = bbi_execute(executable, inputs, (int)p->signature.count, p->signature.variables, outputs,
+                                   p->noutput, p->info, options);
     double seconds = bbi_seconds() - start;
-    if (status != BB_OK || bbi_arrays_extent(inputs, (int)p->signature.count, p->signature.variables, (int)p->signature.count, options, &extent) != BB_OK) return status;
+    if (status != BB_OK || bbi_arrays_extent(inputs, (int)p->signature.count, p->signature.variables,
+                                             (int)p->signature.count, options, &extent) != BB_OK)
+        return status;
     double pairs = (double)extent.batches * (double)extent.m * (double)extent.n, cost = 0;
     for (int32_t s = 0; s < executable->plan->nstage; s++) cost += executable->plan->stage[s].cost;
-    bbi_log('r', "%s: %lld x %lld pairs, %.3g ms, %.3g Gpair/s, %.3g Gop/s", bbi_executable_tier(executable, &reason) == BB_TARGET_CPU ? "cpu" : "interp",
-            (long long)extent.m, (long long)extent.n, 1e3 * seconds, 1e-9 * pairs / seconds, 1e-9 * pairs * cost / seconds);
+    bbi_log('r', "%s: %lld x %lld pairs, %.3g ms, %.3g Gpair/s, %.3g Gop/s",
+            bbi_executable_tier(executable, &reason) == BB_TARGET_CPU ? "cpu" : "interp", (long long)extent.m,
+            (long long)extent.n, 1e3 * seconds, 1e-9 * pairs / seconds, 1e-9 * pairs * cost / seconds);
     return status;
 }
 
-bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs, int output_count, const bb_run_options *options) {
+bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs, int output_count,
+                 const bb_run_options *options) {
     bool is_double;
     bbi_variant *v;
     if (!kernel || (input_count > 0 && !inputs) || (output_count > 0 && !outputs))
         return bbi_fail(BB_BAD_ARGUMENT, "bb_run: kernel, inputs and outputs must not be NULL");
     const bb_program *p = kernel->program;
     if (input_count != p->signature.count)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d inputs, but the program has %lld variables", input_count, (long long)p->signature.count);
-    if (output_count != p->noutput) return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d outputs, but the program has %d", output_count, p->noutput);
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d inputs, but the program has %lld variables", input_count,
+                        (long long)p->signature.count);
+    if (output_count != p->noutput)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d outputs, but the program has %d", output_count, p->noutput);
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, input_count, p->signature.variables, &is_double));
     BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
     if (bbi_debug('r')) return logged_run(v->executable, inputs, p, outputs, options);
-    return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info, options);
+    return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info,
+                       options);
 }
 
-bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_run_options *options, int position, int64_t *shape,
-                          int capacity, int *ndim) {
+bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int input_count,
+                          const bb_run_options *options, int position, int64_t *shape, int capacity, int *ndim) {
     int64_t full[BBI_MAX_BATCH_DIMS + 2];
     bbi_extent extent;
     if (!kernel || !ndim || (capacity > 0 && !shape) || (input_count > 0 && !inputs))
         return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: kernel, inputs, shape and ndim must not be NULL");
     const bb_program *p = kernel->program;
-    if (position < 0 || position >= p->noutput) return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: there is no output %d", position);
-    BBI_FORWARD(bbi_arrays_extent(inputs, input_count, p->signature.variables, (int)p->signature.count, options, &extent));
+    if (position < 0 || position >= p->noutput)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: there is no output %d", position);
+    BBI_FORWARD(
+        bbi_arrays_extent(inputs, input_count, p->signature.variables, (int)p->signature.count, options, &extent));
     *ndim = bbi_output_shape(&extent, &p->info[position], full);
-    if (*ndim > capacity) return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: %d dimensions, room for %d", *ndim, capacity);
+    if (*ndim > capacity)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: %d dimensions, room for %d", *ndim, capacity);
     memcpy(shape, full, (size_t)*ndim * sizeof *shape);
     return BB_OK;
 }

@@ -31,8 +31,7 @@ static listed make_listed(bbi_worker *worker, const bbi_item *item) {
 }
 
 static double value_at(bool is_double, const char *array, int64_t at) {
-    return is_double ? ((const double *)(const void *)array)[at]
-                     : (double)((const float *)(const void *)array)[at];
+    return is_double ? ((const double *)(const void *)array)[at] : (double)((const float *)(const void *)array)[at];
 }
 
 static void add_waiting(listed *l) {
@@ -44,8 +43,8 @@ static void add_waiting(listed *l) {
     bbi_elements columns = {.count = l->count, .list = l->column, .slot = l->entry};
     bbi_load_sources(l->worker, l->item, BBI_ROW, &rows, row, l->s->column_stride, code->row);
     bbi_load_sources(l->worker, l->item, BBI_COLUMN, &columns, column, l->s->column_stride, code->column);
-    bbi_interp_zip(code->pair, l->stage->size, w + l->s->uniform, row, column, out, l->s->column_stride,
-                   l->count, w + l->s->interp);
+    bbi_interp_zip(code->pair, l->stage->size, w + l->s->uniform, row, column, out, l->s->column_stride, l->count,
+                   w + l->s->interp);
     for (int64_t k = 0; k < l->count; k++) {
         double *sum = l->sums + (l->row[k] - l->first_row) * l->stage->out_count;
         for (int64_t c = 0; c < l->stage->out_count; c++)
@@ -62,8 +61,7 @@ static void add_pair(listed *l, int64_t row, int64_t column, int64_t entry) {
 }
 
 /* Entry `k` of the list's row; -1 is an empty entry. False when it names what does not exist. */
-static bool read_entry(const listed *l, const bbi_array *list, int64_t row, int64_t k, int64_t limit,
-                       int64_t *entry) {
+static bool read_entry(const listed *l, const bbi_array *list, int64_t row, int64_t k, int64_t limit, int64_t *entry) {
     memcpy(entry, list->data + row * list->row_stride + k * list->dim_stride, sizeof *entry);
     if (*entry >= -1 && *entry < limit) return true;
     bb_status status = bbi_fail(BB_BAD_ARGUMENT,
@@ -87,8 +85,10 @@ static void finish(const listed *l, const bbi_item *item) {
             for (int64_t d = 0; d < read->dim; d++) {
                 double value = sum[stage->fold[read->fold].out_first + d];
                 int64_t at = (read->first + d) * l->s->row_stride + row;
-                if (is_double) ((double *)(void *)components)[at] = value;
-                else ((float *)(void *)components)[at] = (float)value;
+                if (is_double)
+                    ((double *)(void *)components)[at] = value;
+                else
+                    ((float *)(void *)components)[at] = (float)value;
             }
         }
     }
@@ -131,8 +131,7 @@ void bbi_run_scattered(bbi_worker *worker, const bbi_item *item) {
     bbi_array list = bbi_run_array(worker->run, l.stage->list_array, item->batch, item->batch_slot);
     l.sums = bbi_calloc((size_t)(l.s->rows * l.stage->out_count), sizeof *l.sums);
     if (!l.sums) {
-        bbi_run_stop(worker->run,
-                     bbi_fail(BB_OUT_OF_MEMORY, "out of memory while summing over listed pairs"));
+        bbi_run_stop(worker->run, bbi_fail(BB_OUT_OF_MEMORY, "out of memory while summing over listed pairs"));
         return;
     }
     bbi_load_uniform(worker, item->batch, item->batch_slot);

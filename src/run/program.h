@@ -1,5 +1,5 @@
-/* program.h: the public handles. A program is a signature and outputs over a context; a kernel is a program with options, its plans and what was made
- * of them for each real type. */
+/* program.h: the public handles. A program is a signature and outputs over a context; a kernel is a program with
+ * options, its plans and what was made of them for each real type. */
 #ifndef BBI_PROGRAM_H
 #define BBI_PROGRAM_H
 
@@ -13,11 +13,13 @@ struct bb_program {
     bbi_signature signature;
     const bbi_node **output;
     bb_output_info *info;
-    bbi_place *place; /* where each output is wanted: a gradient is shaped as its variable even where it is the same for all rows */
+    bbi_place *place; /* where each output is wanted: a gradient is shaped as its variable even where it is the same for
+                         all rows */
     int noutput;
 };
 
-typedef struct bbi_variant { /* what serves one real type */
+/* what serves one real type */
+typedef struct bbi_variant {
     bbi_plan *plan; /* of double; float uses the kernel's */
     bbi_executable *executable;
 } bbi_variant;
@@ -26,19 +28,21 @@ struct bb_kernel {
     _Atomic int64_t references;
     bb_program *program;
     bb_compile_options options;
-    bbi_mutex *mutex;                     /* guards the making of variants */
-    bbi_plan *plan;                       /* of the float variant; tells types before one is chosen */
-    _Atomic(bbi_variant *) variant[2];    /* float, double */
+    bbi_mutex *mutex;                  /* guards the making of variants */
+    bbi_plan *plan;                    /* of the float variant; tells types before one is chosen */
+    _Atomic(bbi_variant *) variant[2]; /* float, double */
 };
 
 /* ---- program.c */
-/* Takes over the signature's contents (also on failure). places: at least the outputs' own; NULL: those. The context is locked. */
-bb_status bbi_program_make(bbi_context *c, bbi_signature *signature, const bbi_node *const *outputs, int64_t noutput, const bbi_place *places,
-                           bb_program **program);
+/* Takes over the signature's contents (also on failure). places: at least the outputs' own; NULL: those. The context is
+ * locked. */
+bb_status bbi_program_make(bbi_context *c, bbi_signature *signature, const bbi_node *const *outputs, int64_t noutput,
+                           const bbi_place *places, bb_program **program);
 const bbi_node *bbi_program_variable(const bb_program *program, int position);
 void bbi_context_lock(const bbi_context *c);
 void bbi_context_unlock(const bbi_context *c);
-bool bbi_options_fit(size_t size, size_t ours, const char *what); /* false (with the error stored) when a structure has no size */
+bool bbi_options_fit(size_t size, size_t ours,
+                     const char *what); /* false (with the error stored) when a structure has no size */
 
 /* ---- kernel.c */
 bb_status bbi_kernel_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant);

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct side { /* the three arrays for one kept axis */
+/* the three arrays for one kept axis */
+typedef struct side {
     const int64_t *ranges, *slices, *reduced;
     int64_t clusters;
     const char *ranges_name, *slices_name, *reduced_name;
@@ -28,14 +29,13 @@ static bb_status check_interval(const int64_t *interval, int64_t limit, const ch
 
 static bb_status check_side(const side *s, int64_t rows, int64_t columns) {
     if (s->clusters < 0 || (s->clusters > 0 && (!s->ranges || !s->slices)))
-        return bbi_fail(BB_BAD_RANGES, "%s and %s are needed for this reduction: %lld clusters",
-                        s->ranges_name, s->slices_name, (long long)s->clusters);
+        return bbi_fail(BB_BAD_RANGES, "%s and %s are needed for this reduction: %lld clusters", s->ranges_name,
+                        s->slices_name, (long long)s->clusters);
     int64_t begin = 0;
     for (int64_t c = 0; c < s->clusters; c++) {
         BBI_FORWARD(check_interval(s->ranges + 2 * c, rows, s->ranges_name, c));
         if (s->slices[c] < begin)
-            return bbi_fail(BB_BAD_RANGES,
-                            "%s[%lld] = %lld is less than %lld: slices are ends and never decrease",
+            return bbi_fail(BB_BAD_RANGES, "%s[%lld] = %lld is less than %lld: slices are ends and never decrease",
                             s->slices_name, (long long)c, (long long)s->slices[c], (long long)begin);
         if (s->slices[c] > begin && !s->reduced)
             return bbi_fail(BB_BAD_RANGES, "%s is missing, %s refers to it", s->reduced_name, s->slices_name);
@@ -84,11 +84,10 @@ static bb_status fill_gaps(const side *s, int64_t rows, bbi_segments *segments) 
     return BB_OK;
 }
 
-bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m,
-                              int64_t n, bbi_segments *segments) {
+bb_status bbi_ranges_segments(const bb_ranges *ranges, int64_t structure, bbi_place kept, int64_t m, int64_t n,
+                              bbi_segments *segments) {
     bb_ranges all = {0};
-    if (ranges->size < sizeof(size_t))
-        return bbi_fail(BB_BAD_RANGES, "ranges: set `size` to sizeof(bb_ranges)");
+    if (ranges->size < sizeof(size_t)) return bbi_fail(BB_BAD_RANGES, "ranges: set `size` to sizeof(bb_ranges)");
     memcpy(&all, (const char *)ranges + (size_t)structure * ranges->size,
            ranges->size < sizeof all ? ranges->size : sizeof all);
     side s = side_of(&all, kept);

@@ -4,17 +4,11 @@
 
 #include <string.h>
 
-static const bbi_stage *stage_of(const bbi_worker *w) {
-    return &w->run->plan->stage[w->stage];
-}
+static const bbi_stage *stage_of(const bbi_worker *w) { return &w->run->plan->stage[w->stage]; }
 
-static const bbi_stage_code *code_of(const bbi_worker *w) {
-    return &w->run->executable->stage[w->stage];
-}
+static const bbi_stage_code *code_of(const bbi_worker *w) { return &w->run->executable->stage[w->stage]; }
 
-static int64_t size_of_real(const bbi_worker *w) {
-    return BBI_LANE_BYTES / w->schedule->lanes;
-}
+static int64_t size_of_real(const bbi_worker *w) { return BBI_LANE_BYTES / w->schedule->lanes; }
 
 /* Codes process whole vectors: the widest ones are filled with copies of the last element. */
 static int64_t padded_count(int64_t count, int64_t size) {
@@ -23,8 +17,10 @@ static int64_t padded_count(int64_t count, int64_t size) {
 }
 
 static void put(bool is_double, void *array, int64_t at, double value) {
-    if (is_double) ((double *)array)[at] = value;
-    else ((float *)array)[at] = (float)value;
+    if (is_double)
+        ((double *)array)[at] = value;
+    else
+        ((float *)array)[at] = (float)value;
 }
 
 /* ---- uniform values ---- */
@@ -36,17 +32,15 @@ static void compute_uniform(bbi_worker *w, int64_t batch, int64_t slot) {
     int64_t lanes = w->schedule->lanes, size = size_of_real(w);
     char *wide = w->workspace + w->schedule->wide, *uniform = w->workspace + w->schedule->uniform;
     for (int64_t k = 0; k < stage->nconstant; k++)
-        for (int64_t lane = 0; lane < 64 / size; lane++)
-            put(e->is_double, wide, k * lanes + lane, stage->constant[k]);
+        for (int64_t lane = 0; lane < 64 / size; lane++) put(e->is_double, wide, k * lanes + lane, stage->constant[k]);
     for (int32_t k = 0; k < stage->nsource; k++) {
         const bbi_source *source = &stage->source[k];
         if (source->space != BBI_UNIFORM) continue;
         bbi_array array = bbi_run_array(w->run, source->array, batch, slot);
-        bbi_pack(e->is_double, e->level, wide + source->first * BBI_LANE_BYTES, lanes, &array, source->dim, 0,
-                 1, 64 / size);
+        bbi_pack(e->is_double, e->level, wide + source->first * BBI_LANE_BYTES, lanes, &array, source->dim, 0, 1,
+                 64 / size);
     }
-    bbi_interp_map(code_of(w)->uniform, stage->size, NULL, wide, lanes, 1,
-                   w->workspace + w->schedule->interp);
+    bbi_interp_map(code_of(w)->uniform, stage->size, NULL, wide, lanes, 1, w->workspace + w->schedule->interp);
     for (int64_t k = 0; k < stage->uniform_count; k++)
         memcpy(uniform + k * size, wide + k * BBI_LANE_BYTES, (size_t)size);
 }
@@ -70,8 +64,10 @@ static void copy_uniform(bbi_worker *w, int64_t batch, int64_t slot) {
 void bbi_load_uniform(bbi_worker *worker, int64_t batch, int64_t slot) {
     if (worker->uniform_batch == batch) return;
     worker->uniform_batch = batch;
-    if (code_of(worker)->uniform) compute_uniform(worker, batch, slot);
-    else copy_uniform(worker, batch, slot);
+    if (code_of(worker)->uniform)
+        compute_uniform(worker, batch, slot);
+    else
+        copy_uniform(worker, batch, slot);
 }
 
 /* ---- rows and columns ---- */
@@ -102,11 +98,10 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
         }
         bbi_array array = bbi_run_array(worker->run, source->array, item->batch, item->batch_slot);
         if (elements->list)
-            bbi_pack_indexed(e->is_double, first, stride, &array, source->dim, elements->list,
-                             elements->count, padded);
+            bbi_pack_indexed(e->is_double, first, stride, &array, source->dim, elements->list, elements->count, padded);
         else
-            bbi_pack(e->is_double, e->level, first, stride, &array, source->dim, elements->first,
-                     elements->count, padded);
+            bbi_pack(e->is_double, e->level, first, stride, &array, source->dim, elements->first, elements->count,
+                     padded);
     }
     if (code)
         bbi_interp_map(code, stage->size, worker->workspace + worker->schedule->uniform, target, stride,
@@ -134,14 +129,12 @@ void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, i
 
 static bbi_array result_array(const bbi_worker *w, const bbi_result *result, const bbi_item *item) {
     const bbi_run *run = w->run;
-    if (result->array < run->plan->noutput)
-        return bbi_view_at(&run->output[result->array], &run->extent, item->batch);
+    if (result->array < run->plan->noutput) return bbi_view_at(&run->output[result->array], &run->extent, item->batch);
     int32_t temporary = result->array - run->plan->noutput;
     return bbi_run_array(run, run->plan->ninput + temporary, item->batch, item->batch_slot);
 }
 
-static void write_indices(bbi_worker *w, const bbi_item *item, int64_t row, int32_t fold,
-                          const int64_t *index) {
+static void write_indices(bbi_worker *w, const bbi_item *item, int64_t row, int32_t fold, const int64_t *index) {
     const bbi_stage *stage = stage_of(w);
     for (int32_t k = 0; k < stage->nresult; k++) {
         const bbi_result *result = &stage->result[k];
@@ -162,15 +155,15 @@ static void fill_reads(bbi_worker *w, int64_t row, int32_t fold, const double *v
         if (read->fold != fold) continue;
         if (read->output == BBI_OUT_INDEX)
             for (int64_t d = 0; d < read->dim; d++) result[d] = (double)index[d];
-        else bbi_fold_finish(&code_of(w)->folding[fold], read->output, value, index, result);
+        else
+            bbi_fold_finish(&code_of(w)->folding[fold], read->output, value, index, result);
         for (int64_t d = 0; d < read->dim; d++)
             put(w->run->executable->is_double, w->workspace + s->row, (read->first + d) * s->row_stride + row,
                 result[d]);
     }
 }
 
-void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value,
-                    int64_t *index) {
+void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value, int64_t *index) {
     const bbi_stage *stage = stage_of(worker);
     const bbi_stage_code *code = code_of(worker);
     for (int64_t k = 0; item->segment->interval && k < worker->schedule->index_count; k++)
@@ -197,8 +190,8 @@ void bbi_finish_item(bbi_worker *worker, const bbi_item *item) {
         const bbi_result *result = &stage->result[k];
         if (result->fold >= 0) continue;
         bbi_array array = result_array(worker, result, item);
-        bbi_unpack(e->is_double, e->level, row + result->first * s->row_stride * size_of_real(worker),
-                   s->row_stride, &array, result->dim, item->first_row, item->rows);
+        bbi_unpack(e->is_double, e->level, row + result->first * s->row_stride * size_of_real(worker), s->row_stride,
+                   &array, result->dim, item->first_row, item->rows);
     }
 }
 
@@ -210,8 +203,7 @@ void bbi_run_map(bbi_worker *worker, const bbi_item *item) {
 
 /* ---- stages that are cut along the columns ---- */
 
-void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value,
-                      int64_t **index) {
+void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t row, double **value, int64_t **index) {
     const bbi_schedule *s = worker->schedule;
     int64_t number = (item->batch_slot * s->rows + item->first_row + row) * s->chunks + item->chunk;
     *value = worker->run->partial_value + number * s->value_count;

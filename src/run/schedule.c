@@ -29,17 +29,12 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return a / b + (a % b != 0);
-}
+static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
 /* An odd number of lane blocks: with a power of two the components of one element would share cache sets. */
-static int64_t odd_stride(int64_t count, int64_t lanes) {
-    return (ceil_div(count, lanes) | 1) * lanes;
-}
+static int64_t odd_stride(int64_t count, int64_t lanes) { return (ceil_div(count, lanes) | 1) * lanes; }
 
-static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, bool transposed,
-                           int64_t casts) {
+static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, bool transposed, int64_t casts) {
     int64_t bytes = 0;
     for (int32_t k = 0; k < stage->nfold; k++)
         bytes += ceil_div(bbi_fold_state_bytes(&code->folding[k], transposed, casts), ALIGNMENT) * ALIGNMENT;
@@ -77,8 +72,7 @@ static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
 }
 
 /* Direct and maps: lane blocks of an item. */
-static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int64_t batches,
-                         bbi_schedule *s) {
+static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int64_t batches, bbi_schedule *s) {
     int64_t blocks = ceil_div(s->rows > 0 ? s->rows : 1, s->lanes);
     int64_t group = row_bytes / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1));
     s->state_bytes = state_bytes(stage, code, false, 1);
@@ -94,8 +88,7 @@ static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int
 static void choose_casts(const bbi_stage *stage, const bbi_stage_code *code, bbi_schedule *s) {
     int64_t one = BBI_LANE_BYTES * (stage->out_count + 1) + BBI_LANE_BYTES * stage->sum_count / 4;
     s->group = clamp(2 * out_bytes / one, 1, s->rows);
-    while (s->group > 1 && state_bytes(stage, code, true, s->group) > state_limit)
-        s->group = (s->group + 1) / 2;
+    while (s->group > 1 && state_bytes(stage, code, true, s->group) > state_limit) s->group = (s->group + 1) / 2;
     s->state_bytes = state_bytes(stage, code, true, s->group);
     s->row_stride = odd_stride(s->group, s->lanes);
 }
@@ -106,9 +99,7 @@ static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, in
     s->chunk = s->columns > 0 ? s->columns : 1;
     s->chunks = 1;
     int64_t items = batches * s->groups;
-    if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED ||
-        items == 0)
-        return;
+    if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED || items == 0) return;
     int64_t most = listed_smallest(stage, code);
     int64_t wanted = most > 0 ? ITEMS_WANTED_KMIN / items : ceil_div(ITEMS_WANTED, items);
     int64_t bytes = 8 * (s->value_count + s->index_count) * s->rows * batches;
@@ -172,8 +163,10 @@ static void lay_out(const bbi_stage *stage, const bbi_stage_code *code, bbi_sche
     s->uniform = reserve(s, size * stage->uniform_count);
     s->wide = reserve(s, (code->uniform ? BBI_LANE_BYTES : size) * stage->uniform_count + BBI_LANE_BYTES);
     s->row = reserve(s, size * s->row_stride * stage->row_count);
-    if (stage->list) lay_out_list(stage, s);
-    else if (stage->folded != BBI_P) lay_out_folds(stage, s);
+    if (stage->list)
+        lay_out_list(stage, s);
+    else if (stage->folded != BBI_P)
+        lay_out_folds(stage, s);
     s->interp = reserve(s, interp_bytes(code));
 }
 
@@ -196,8 +189,10 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
     s->transposed = folds && !ranges && choose_transposed(executable, stage, s);
     choose_blocks(stage, s);
     if (stage->list) s->block = BBI_COLUMN_BLOCK, s->column_stride = odd_stride(s->block, s->lanes);
-    if (s->transposed) choose_casts(stage, code, s);
-    else choose_group(stage, code, batches, s);
+    if (s->transposed)
+        choose_casts(stage, code, s);
+    else
+        choose_group(stage, code, batches, s);
     s->groups = ceil_div(rows, s->group);
     choose_chunks(stage, code, stage->list ? 0 : batches, ranges, s);
     lay_out(stage, code, s);

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-typedef struct transposed { /* addresses of one item */
+/* addresses of one item */
+typedef struct transposed {
     bbi_worker *worker;
     const bbi_item *item;
     const bbi_stage *stage;
@@ -36,8 +37,8 @@ static void flush_sums(transposed *t, int64_t lanes) {
     for (int32_t k = 0; k < t->stage->nfold; k++) {
         const bbi_folding *folding = &t->code->folding[k];
         if (folding->fold.sum_first >= 0)
-            bbi_fold_flush(folding, true, t->item->rows, state,
-                           t->sum + folding->fold.sum_first * BBI_LANE_BYTES, t->stage->sum_count, lanes);
+            bbi_fold_flush(folding, true, t->item->rows, state, t->sum + folding->fold.sum_first * BBI_LANE_BYTES,
+                           t->stage->sum_count, lanes);
         state = next_state(t, folding, state);
     }
     t->unsaid = 0;
@@ -49,11 +50,10 @@ static void meet(transposed *t, int64_t first, int64_t lanes, int64_t position) 
     const int64_t *sizes = t->stage->size;
     int64_t casts = t->item->rows, lane_stride = t->s->column_stride, cast_stride = t->s->row_stride;
     if (t->kernel)
-        t->kernel(sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes, casts, t->sum, t->out,
-                  t->s->group);
+        t->kernel(sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes, casts, t->sum, t->out, t->s->group);
     else
-        bbi_interp_pair(t->code->pair, true, sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes,
-                        casts, t->sum, t->out, t->s->group, t->interp);
+        bbi_interp_pair(t->code->pair, true, sizes, t->uniform, lane, lane_stride, t->row, cast_stride, lanes, casts,
+                        t->sum, t->out, t->s->group, t->interp);
     char *state = t->state;
     for (int32_t k = 0; k < t->stage->nfold; k++) {
         const bbi_folding *folding = &t->code->folding[k];
@@ -87,8 +87,7 @@ static int64_t *index_of(const transposed *t, int64_t row) {
 /* Whole lane blocks, then the rest; the rows' partial results are in the workspace afterwards. */
 static void walk(transposed *t) {
     int64_t rows = t->item->rows, lanes = t->s->lanes, begin_at = t->item->first_position;
-    int64_t whole = begin_at + (t->item->end_position - begin_at) / lanes * lanes,
-            rest = t->item->end_position - whole;
+    int64_t whole = begin_at + (t->item->end_position - begin_at) / lanes * lanes, rest = t->item->end_position - whole;
     const bbi_compiled *compiled = t->code->compiled[1];
     bool compile = compiled && t->worker->run->executable->tiering != BBI_TIERING_INTERP;
     begin(t);

@@ -28,8 +28,7 @@ static void shorten_numbers(char *text) {
     text[out] = '\0';
 }
 
-static void check_reading_back(bbi_context *c, const char *text, const bbi_node *node,
-                               bbi_signature *signature) {
+static void check_reading_back(bbi_context *c, const char *text, const bbi_node *node, bbi_signature *signature) {
     bbi_text printed = {0};
     const bbi_node *again;
     int64_t count;
@@ -57,8 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bbi_parse_alias(&signature, "y = Vj(3)");
     bbi_parse_alias(&signature, text);
     if (bbi_parse(c, text, &signature, NULL, outputs, MAX_OUTPUTS, &count) == BB_OK) {
-        for (int64_t k = 0; k < count; k++)
-            check_reading_back(c, text, outputs[k], &signature);
+        for (int64_t k = 0; k < count; k++) check_reading_back(c, text, outputs[k], &signature);
     } else if (bb_last_error()[0] == '\0') {
         give_up("refused without a message", text, "");
     }
@@ -125,8 +123,7 @@ static size_t splice(char *text, size_t size, size_t from, size_t to, const char
 }
 
 static size_t mutate(char *text, size_t size) {
-    size_t from = below(size + 1), to = from + below(size - from + 1),
-           length = to - from > 20 ? 20 : to - from;
+    size_t from = below(size + 1), to = from + below(size - from + 1), length = to - from > 20 ? 20 : to - from;
     const char *other = formulas[below(formula_count)], *word = random_word();
     size_t start = below(strlen(other));
     switch (below(6)) {
@@ -152,8 +149,7 @@ int main(int argc, char **argv) {
         char text[MAX_SIZE + 1];
         size_t size = strlen(formulas[count % (int64_t)formula_count]);
         memcpy(text, formulas[count % (int64_t)formula_count], size);
-        for (size_t rounds = below(6); rounds > 0; rounds--)
-            size = mutate(text, size);
+        for (size_t rounds = below(6); rounds > 0; rounds--) size = mutate(text, size);
         LLVMFuzzerTestOneInput((const uint8_t *)text, size);
         count++;
     }

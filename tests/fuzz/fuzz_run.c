@@ -1,6 +1,6 @@
 /* fuzz_run.c: random bytes become a formula, arrays and options, which run through the interpreter. The program or the
- * run may be refused, with a message; nothing may crash, hang, write beside the outputs or stay allocated. Inputs lie in
- * blocks of exactly the size that their strides reach, so that a sanitizer sees any step beside them.
+ * run may be refused, with a message; nothing may crash, hang, write beside the outputs or stay allocated. Inputs lie
+ * in blocks of exactly the size that their strides reach, so that a sanitizer sees any step beside them.
  * LLVMFuzzerTestOneInput takes the bytes; the program's own main (left out with -DBENBEN_LIBFUZZER) draws them for a
  * number of seconds: fuzz_run [seconds [seed]]. */
 #include <math.h>
@@ -39,7 +39,7 @@ static int draw(source *s, int n) {
 
 #define PICK(s, list) (list)[draw(s, (int)(sizeof(list) / sizeof *(list)))]
 
-/* ---- a formula ---- */
+/* ---- a formula ------------------------------------------------------------------------------- */
 
 static void put(source *s, const char *format, ...) {
     va_list arguments;
@@ -53,8 +53,9 @@ static void put(source *s, const char *format, ...) {
 static void put_expression(source *s, int depth);
 
 static void put_leaf(source *s) {
-    static const char *const leaves[] = {"x:i3", "y:j3", "u:i1",  "v:j1", "p:p3",  "q:p1",   "w:j9",       "z:i13", "0",
-                                         "1",    "-2.5", "1e-40", "inf",  "_one_i", "_one_j", "zero(3)",    "iota(3)", "e:j20"};
+    static const char *const leaves[] = {"x:i3", "y:j3",   "u:i1",   "v:j1",    "p:p3",    "q:p1",
+                                         "w:j9", "z:i13",  "0",      "1",       "-2.5",    "1e-40",
+                                         "inf",  "_one_i", "_one_j", "zero(3)", "iota(3)", "e:j20"};
     put(s, "%s", PICK(s, leaves));
 }
 
@@ -98,9 +99,12 @@ static void put_reduction(source *s, int depth) {
 static void put_expression(source *s, int depth) {
     static const char *const infix[] = {"+", "-", "*", "/", "|", "<", "**"};
     int choice = depth <= 0 ? 0 : draw(s, 10);
-    if (choice <= 1) put_leaf(s);
-    else if (choice <= 5) put_operation(s, depth);
-    else if (choice == 6) put_reduction(s, depth);
+    if (choice <= 1)
+        put_leaf(s);
+    else if (choice <= 5)
+        put_operation(s, depth);
+    else if (choice == 6)
+        put_reduction(s, depth);
     else {
         put(s, "(");
         put_expression(s, depth - 1);
@@ -110,7 +114,7 @@ static void put_expression(source *s, int depth) {
     }
 }
 
-/* ---- arrays ---- */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 
 typedef struct block {
     char *memory; /* guards around, for outputs */
@@ -154,8 +158,10 @@ static void allocate(source *s, block *b, bb_dtype dtype, int ndim, bool output)
     }
     for (int k = 0; k < ndim && !empty; k++) {
         int64_t reach = (b->shape[k] - 1) * b->strides[k];
-        if (reach < 0) low += reach;
-        else high += reach;
+        if (reach < 0)
+            low += reach;
+        else
+            high += reach;
     }
     if (strided) b->array.strides = b->strides;
     size_t size = b->array.dtype_bits / 8, guard = output ? GUARD : 0;
@@ -170,10 +176,11 @@ static void allocate(source *s, block *b, bb_dtype dtype, int ndim, bool output)
 
 static void check_guards(const block *b) {
     for (int k = 0; k < GUARD; k++)
-        if (b->memory[k] != 0x6b || b->memory[GUARD + b->bytes + (size_t)k] != 0x6b) give_up("memory beside an output was written");
+        if (b->memory[k] != 0x6b || b->memory[GUARD + b->bytes + (size_t)k] != 0x6b)
+            give_up("memory beside an output was written");
 }
 
-/* ---- a run ---- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 typedef struct play {
     bb_context *context;
@@ -255,7 +262,10 @@ static bb_status run(source *s, play *p) {
     static const bb_dtype types[] = {BB_FLOAT32, BB_FLOAT64, BB_FLOAT16, BB_BFLOAT16};
     bb_array input[MAX_INPUTS], output[MAX_OUTPUTS];
     bb_ranges ranges;
-    bb_compile_options how = {.size = sizeof how, .target = BB_TARGET_INTERP, .sum_scheme = (bb_sum_scheme)draw(s, 4), .accumulate_double = draw(s, 2)};
+    bb_compile_options how = {.size = sizeof how,
+                              .target = BB_TARGET_INTERP,
+                              .sum_scheme = (bb_sum_scheme)draw(s, 4),
+                              .accumulate_double = draw(s, 2)};
     bb_run_options options = {.size = sizeof options, .threads = 1 + draw(s, 2)};
     BBI_FORWARD(make_inputs(s, p));
     if (draw(s, 4) == 3) {

@@ -24,14 +24,12 @@ typedef struct reader {
     bbi_code *code;
 } reader;
 
-static inline void reader_fail(const reader *r, const char *what)
-{
+static inline void reader_fail(const reader *r, const char *what) {
     fprintf(stderr, "code_text.h: %s expected at \"%.30s\" of\n%s\n", what, r->at, r->text);
     abort();
 }
 
-static inline bool take(reader *r, const char *word)
-{
+static inline bool take(reader *r, const char *word) {
     while (*r->at == ' ') r->at++;
     size_t n = strlen(word);
     if (strncmp(r->at, word, n) != 0) return false;
@@ -39,13 +37,11 @@ static inline bool take(reader *r, const char *word)
     return true;
 }
 
-static inline void need(reader *r, const char *word)
-{
+static inline void need(reader *r, const char *word) {
     if (!take(r, word)) reader_fail(r, word);
 }
 
-static inline int64_t read_int(reader *r)
-{
+static inline int64_t read_int(reader *r) {
     char *end;
     long long value = strtoll(r->at, &end, 10);
     if (end == r->at) reader_fail(r, "integer");
@@ -55,8 +51,7 @@ static inline int64_t read_int(reader *r)
 
 static inline int32_t read_index(reader *r);
 
-static inline int32_t read_index_leaf(reader *r)
-{
+static inline int32_t read_index_leaf(reader *r) {
     if (take(r, "n[")) {
         int32_t n = bbi_code_index(r->code, BBI_IX_SIZE, 0, 0, read_int(r));
         need(r, "]");
@@ -84,14 +79,12 @@ static inline int32_t read_index_leaf(reader *r)
     return bbi_code_index(r->code, BBI_IX_CONST, 0, 0, read_int(r));
 }
 
-static inline int32_t read_index(reader *r)
-{
+static inline int32_t read_index(reader *r) {
     static const struct {
         const char *text;
         bbi_index_op op;
-    } infix[] = {{"+ ", BBI_IX_ADD}, {"- ", BBI_IX_SUB}, {"* ", BBI_IX_MUL},
-                 {"/ ", BBI_IX_DIV}, {"% ", BBI_IX_MOD}, {"< ", BBI_IX_LT},
-                 {">= ", BBI_IX_GE}, {"== ", BBI_IX_EQ}, {"and ", BBI_IX_AND}};
+    } infix[] = {{"+ ", BBI_IX_ADD}, {"- ", BBI_IX_SUB}, {"* ", BBI_IX_MUL}, {"/ ", BBI_IX_DIV},  {"% ", BBI_IX_MOD},
+                 {"< ", BBI_IX_LT},  {">= ", BBI_IX_GE}, {"== ", BBI_IX_EQ}, {"and ", BBI_IX_AND}};
     int32_t a = read_index_leaf(r);
     for (size_t n = 0; n < sizeof infix / sizeof *infix; n++) {
         if (take(r, infix[n].text)) return bbi_code_index(r->code, infix[n].op, a, read_index_leaf(r), 0);
@@ -99,8 +92,7 @@ static inline int32_t read_index(reader *r)
     return a;
 }
 
-static inline bbi_operand read_operand(reader *r)
-{
+static inline bbi_operand read_operand(reader *r) {
     bbi_operand o = {0};
     if (take(r, "%")) {
         o.space = BBI_VALUE;
@@ -127,8 +119,7 @@ static inline bbi_operand read_operand(reader *r)
     return o;
 }
 
-static inline void read_result(reader *r, bbi_instruction *s)
-{
+static inline void read_result(reader *r, bbi_instruction *s) {
     s->result = (int32_t)read_int(r);
     if (s->result >= r->code->value_count) r->code->value_count = s->result + 1;
     if (take(r, ":=")) {
@@ -163,8 +154,7 @@ static inline void read_result(reader *r, bbi_instruction *s)
     need(r, ")");
 }
 
-static inline void read_step(reader *r)
-{
+static inline void read_step(reader *r) {
     bbi_instruction s = {0};
     if (take(r, "}")) {
         s.kind = BBI_STEP_END;
@@ -197,8 +187,7 @@ static inline void read_step(reader *r)
 }
 
 /* The code of a text; to be freed with bbi_code_free. */
-static inline bbi_code code_of_text(const char *text)
-{
+static inline bbi_code code_of_text(const char *text) {
     bbi_code code = {0};
     reader r = {.at = text, .text = text, .code = &code};
     for (;;) {

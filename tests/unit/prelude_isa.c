@@ -15,8 +15,7 @@ static V function_eq(V a, V b) { return v_mask01(v_eq(a, b)); }
 static V function_ne(V a, V b) { return v_mask01(v_ne(a, b)); }
 
 /* a > 0 and b > 0, or not (a >= b) */
-static V function_and_or_not(V a, V b)
-{
+static V function_and_or_not(V a, V b) {
     return v_mask01(v_or(v_and(v_gt(a, K(0)), v_gt(b, K(0))), v_not(v_ge(a, b))));
 }
 static V function_any(V a, V b) { return v_any(v_gt(a, b)) ? K(1) : K(0); }
@@ -24,22 +23,21 @@ static V function_all(V a, V b) { return v_all(v_gt(a, b)) ? K(1) : K(0); }
 static V function_select(V a, V b) { return v_sel(v_isnan(a), b, a); }
 
 /* The integer of a as a lane, plus that of b, times 2^2. */
-static V function_integer(V a, V b)
-{
-    return v_from_int((VI)((VU)v_to_int(a) + (VU)v_to_int(b))) * v_pow2(K(2));
-}
+static V function_integer(V a, V b) { return v_from_int((VI)((VU)v_to_int(a) + (VU)v_to_int(b))) * v_pow2(K(2)); }
 static V function_fma(V a, V b) { return v_fma(a, b, K(-1)); }
 
-static void call(enum prelude_function f, const void *x, const void *y, void *z)
-{
+static void call(enum prelude_function f, const void *x, const void *y, void *z) {
     const R *p = x, *q = y;
     R *r = z;
     for (int i = 0; i < PRELUDE_BLOCK; i += BB_W) {
         V a = v_loadu(p + i), b = v_loadu(q + i), c = K(0);
         switch (f) {
-#define UNARY(name) case PRELUDE_##name: c = v_##name(a); break;
-#define MASK(name) case PRELUDE_##name: c = function_##name(a, b); break;
-#define BINARY(name) case PRELUDE_##name: c = v_##name(a, b); break;
+#define UNARY(name)                                                                                                    \
+    case PRELUDE_##name: c = v_##name(a); break;
+#define MASK(name)                                                                                                     \
+    case PRELUDE_##name: c = function_##name(a, b); break;
+#define BINARY(name)                                                                                                   \
+    case PRELUDE_##name: c = v_##name(a, b); break;
             PRELUDE_UNARY(UNARY)
             PRELUDE_BINARY(BINARY)
             PRELUDE_MASKS(MASK)

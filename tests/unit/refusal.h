@@ -13,17 +13,15 @@ static inline void expect_refusal(int line, bb_status found, bb_status expected,
         fail_msg("line %d: status %d, expected %d: %s", line, (int)found, (int)expected, bb_last_error());
     if (!bb_last_error()[0]) fail_msg("line %d: no message", line);
     for (; *words; words++)
-        if (!strstr(bb_last_error(), *words))
-            fail_msg("line %d: no '%s' in: %s", line, *words, bb_last_error());
+        if (!strstr(bb_last_error(), *words)) fail_msg("line %d: no '%s' in: %s", line, *words, bb_last_error());
     bb_clear_error();
 }
-#define REFUSED(call, status, ...) \
-    expect_refusal(__LINE__, call, status, (const char *const[]){__VA_ARGS__, NULL})
-#define REFUSED_EXPR(expression, ...) \
-    do { \
-        bb_clear_error(); \
-        assert_null(expression); \
-        REFUSED(BB_OK, BB_OK, __VA_ARGS__); \
+#define REFUSED(call, status, ...) expect_refusal(__LINE__, call, status, (const char *const[]){__VA_ARGS__, NULL})
+#define REFUSED_EXPR(expression, ...)                                                                                  \
+    do {                                                                                                               \
+        bb_clear_error();                                                                                              \
+        assert_null(expression);                                                                                       \
+        REFUSED(BB_OK, BB_OK, __VA_ARGS__);                                                                            \
     } while (0)
 
 static inline int open_gaussian(void **state) {

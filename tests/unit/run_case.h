@@ -31,10 +31,10 @@ typedef struct run_case {
     int64_t input_shape[CASE_MAX][2], output_shape[CASE_MAX][2];
 } run_case;
 
-#define EXPECT_OK(expression)                                                                            \
-    do {                                                                                                 \
-        bb_status status_ = (expression);                                                                \
-        if (status_ != BB_OK) fail_msg("%s: status %d: %s", #expression, (int)status_, bb_last_error()); \
+#define EXPECT_OK(expression)                                                                                          \
+    do {                                                                                                               \
+        bb_status status_ = (expression);                                                                              \
+        if (status_ != BB_OK) fail_msg("%s: status %d: %s", #expression, (int)status_, bb_last_error());               \
     } while (0)
 
 static inline int64_t case_rows(const run_case *c, bb_axis place) {
@@ -52,8 +52,7 @@ static inline double case_random(uint32_t *state) {
     return (double)(*state >> 16 & 15) / 4 - 2;
 }
 
-static inline void case_open(run_case *c, const char *formula, bb_dtype dtype,
-                             const bb_compile_options *options) {
+static inline void case_open(run_case *c, const char *formula, bb_dtype dtype, const bb_compile_options *options) {
     memset(c, 0, sizeof *c);
     c->dtype = dtype;
     EXPECT_OK(bb_context_new(&c->context));
@@ -66,8 +65,7 @@ static inline void case_open(run_case *c, const char *formula, bb_dtype dtype,
     for (int k = 0; k < c->outputs; k++) EXPECT_OK(bb_program_output(c->program, k, &c->info[k]));
 }
 
-static inline bb_array case_array(bb_dtype dtype, bb_axis place, int64_t rows, int64_t dim,
-                                  int64_t shape[2]) {
+static inline bb_array case_array(bb_dtype dtype, bb_axis place, int64_t rows, int64_t dim, int64_t shape[2]) {
     shape[0] = place == BB_NONE ? dim : rows;
     shape[1] = dim;
     bb_array array = bb_array_of(NULL, dtype, place == BB_NONE ? 1 : 2, shape);
@@ -96,8 +94,10 @@ static inline void case_size(run_case *c, int64_t m, int64_t n) {
         int64_t count = case_rows(c, place) * c->variable[k].dim;
         for (int64_t e = 0; e < count; e++) {
             double value = place == BB_NONE ? 1.5 : case_random(&state);
-            if (c->dtype == BB_FLOAT64) ((double *)c->input[k].data)[e] = value;
-            else ((float *)c->input[k].data)[e] = (float)value;
+            if (c->dtype == BB_FLOAT64)
+                ((double *)c->input[k].data)[e] = value;
+            else
+                ((float *)c->input[k].data)[e] = (float)value;
         }
     }
     for (int k = 0; k < c->outputs; k++)
@@ -118,8 +118,7 @@ static inline void case_close(run_case *c) {
 
 static inline double case_element(const bb_array *array, int64_t e) {
     if (array->dtype_code == 0) return (double)((const int64_t *)array->data)[e];
-    return array->dtype_bits == 64 ? ((const double *)array->data)[e]
-                                   : (double)((const float *)array->data)[e];
+    return array->dtype_bits == 64 ? ((const double *)array->data)[e] : (double)((const float *)array->data)[e];
 }
 
 /* Every output against the oracle: indices exactly, values relative to the largest of the output. */
@@ -173,8 +172,7 @@ static inline void case_expect_bits(const run_case *c, const char *bits, const c
     free(found);
 }
 
-static inline void expect_refused(run_case *c, const bb_run_options *options, bb_status wanted,
-                                  const char *word) {
+static inline void expect_refused(run_case *c, const bb_run_options *options, bb_status wanted, const char *word) {
     bb_status found = case_run(c, options);
     if (found != wanted || !strstr(bb_last_error(), word))
         fail_msg("wanted status %d and '%s', found %d: %s", (int)wanted, word, (int)found, bb_last_error());

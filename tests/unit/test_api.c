@@ -24,8 +24,7 @@ static void making_things_refuses_null(void **state) {
     REFUSED(bb_program_parse(c, "sum_j(y)", nothing, 1, &p), BB_BAD_ARGUMENT, "declaration", "NULL");
     assert_null(p);
     REFUSED(bb_program_parse(c, "", NULL, 0, &p), BB_BAD_SYNTAX, "^");
-    REFUSED(bb_program_parse(c, "x:i3 * y:j3", NULL, 0, &p), BB_BAD_SHAPE, "output 0", "both i and j",
-            "sum_j");
+    REFUSED(bb_program_parse(c, "x:i3 * y:j3", NULL, 0, &p), BB_BAD_SHAPE, "output 0", "both i and j", "sum_j");
     REFUSED(bb_program_parse(c, "sum_j(x:i0)", NULL, 0, &p), BB_BAD_SHAPE, "dimension");
     REFUSED(bb_program_parse(c, "sum_j(x:i99999999999)", NULL, 0, &p), BB_BAD_SYNTAX, "x:i3");
     EXPECT_OK(bb_program_parse(c, "argmin_j(y:j1 * x:i1)", NULL, 0, &p));
@@ -35,8 +34,8 @@ static void making_things_refuses_null(void **state) {
     REFUSED(bb_grad(p, one, 1, NULL, 0, &q), BB_NOT_DIFFERENTIABLE, "index");
     bb_program_release(p);
     EXPECT_OK(bb_program_parse(c, "sum_j(y:j1 * x:i1)", NULL, 0, &p));
-    bb_status (*const derive[2])(const bb_program *, const int *, int, const int *, int,
-                                 bb_program **) = {bb_grad, bb_diff};
+    bb_status (*const derive[2])(const bb_program *, const int *, int, const int *, int, bb_program **) = {bb_grad,
+                                                                                                           bb_diff};
     for (int k = 0; k < 2; k++) {
         REFUSED(derive[k](NULL, &zero, 1, NULL, 0, &q), BB_BAD_ARGUMENT, "program");
         REFUSED(derive[k](p, NULL, 1, NULL, 0, &q), BB_BAD_ARGUMENT, "variables");
@@ -105,8 +104,7 @@ static void builders_pass_errors_on(void **state) {
     bb_program *p;
     EXPECT_OK(bb_context_new(&c));
     EXPECT_OK(bb_context_new(&other));
-    bb_expr x = bb_variable(c, 0, BB_I, 3), y = bb_variable(c, 1, BB_J, 3),
-            foreign = bb_variable(other, 1, BB_J, 3);
+    bb_expr x = bb_variable(c, 0, BB_I, 3), y = bb_variable(c, 1, BB_J, 3), foreign = bb_variable(other, 1, BB_J, 3);
     assert_true(x && y && foreign);
     REFUSED_EXPR(bb_variable(NULL, 0, BB_I, 3), "bb_variable", "context");
     REFUSED_EXPR(bb_number(NULL, 1), "bb_number", "context");
@@ -124,14 +122,10 @@ static void builders_pass_errors_on(void **state) {
     REFUSED_EXPR(bb_apply(c, "add", (bb_expr[]){x, y}, INT_MAX, NULL, 0), "add", "2");
     REFUSED_EXPR(bb_apply(c, "add", (bb_expr[]){x}, 1, NULL, 0), "add", "2 operands", "1");
     REFUSED_EXPR(bb_apply(c, "elem", (bb_expr[]){x}, 1, NULL, 1), "elem");
-    REFUSED_EXPR(bb_apply(c, "elem", (bb_expr[]){x}, 1, (const int64_t[]){INT64_MIN}, 1), "elem",
-                 "dimension 3");
-    REFUSED_EXPR(bb_apply(c, "slice", (bb_expr[]){x}, 1, (const int64_t[]){0, INT64_MAX, INT64_MAX}, 3),
-                 "slice");
-    REFUSED_EXPR(bb_apply(c, "pad", (bb_expr[]){x}, 1, (const int64_t[]){INT64_MAX - 1, INT64_MAX, 1}, 3),
-                 "pad");
-    REFUSED_EXPR(bb_apply(c, "add", (bb_expr[]){x, bb_variable(c, 2, BB_J, 2)}, 2, NULL, 0),
-                 "dimensions 3 and 2");
+    REFUSED_EXPR(bb_apply(c, "elem", (bb_expr[]){x}, 1, (const int64_t[]){INT64_MIN}, 1), "elem", "dimension 3");
+    REFUSED_EXPR(bb_apply(c, "slice", (bb_expr[]){x}, 1, (const int64_t[]){0, INT64_MAX, INT64_MAX}, 3), "slice");
+    REFUSED_EXPR(bb_apply(c, "pad", (bb_expr[]){x}, 1, (const int64_t[]){INT64_MAX - 1, INT64_MAX, 1}, 3), "pad");
+    REFUSED_EXPR(bb_apply(c, "add", (bb_expr[]){x, bb_variable(c, 2, BB_J, 2)}, 2, NULL, 0), "dimensions 3 and 2");
     REFUSED_EXPR(bb_apply(c, "add", (bb_expr[]){x, foreign}, 2, NULL, 0), "operand 1", "another context");
     REFUSED_EXPR(bb_reduce(c, "sum", BB_J, foreign, NULL, 0), "another context");
     REFUSED_EXPR(bb_reduce(c, "summ", BB_J, x, NULL, 0), "summ", "benben ops");
@@ -152,8 +146,7 @@ static void builders_pass_errors_on(void **state) {
     assert_null(bb_reduce_listed(c, BB_J, NULL, NULL));
     assert_null(bb_apply(c, "add", (bb_expr[]){x, NULL}, 2, NULL, 0));
     const bb_variable_info signature[2] = {{"x", BB_I, 3}, {"y", BB_J, 3}};
-    bb_expr sum = bb_reduce(c, "sum", BB_J, bb_apply(c, "mul", (bb_expr[]){x, y}, 2, NULL, 0), NULL, 0),
-            none = NULL;
+    bb_expr sum = bb_reduce(c, "sum", BB_J, bb_apply(c, "mul", (bb_expr[]){x, y}, 2, NULL, 0), NULL, 0), none = NULL;
     bb_clear_error();
     REFUSED(bb_program_new(c, signature, 2, &none, 1, &p), BB_BAD_ARGUMENT, "output 0", "NULL");
     assert_null(bb_apply(c, "frobnicate", &x, 1, NULL, 0));
@@ -257,8 +250,7 @@ static void run_options_out_of_range(void **state) {
     REFUSED(case_run(c, &o), BB_BAD_RANGES, "[4, 3)");
     ranges.reduced_j = columns, ranges.ranges_i = (const int64_t[]){0, 6};
     REFUSED(case_run(c, &o), BB_BAD_RANGES, "ranges_i[0]", "<= 5");
-    ranges.ranges_i = (const int64_t[]){0, 3, 2, 5}, ranges.count_i = 2,
-    ranges.slices_i = (const int64_t[]){1, 1};
+    ranges.ranges_i = (const int64_t[]){0, 3, 2, 5}, ranges.count_i = 2, ranges.slices_i = (const int64_t[]){1, 1};
     REFUSED(case_run(c, &o), BB_BAD_RANGES, "ranges_i", "row 2", "overlap");
     ranges.slices_i = (const int64_t[]){1, 0};
     REFUSED(case_run(c, &o), BB_BAD_RANGES, "slices_i[1]", "never decrease");

@@ -29,8 +29,8 @@ static void runs_refuse_null_and_wrong_counts(void **state) {
     REFUSED(bb_output_shape(c->kernel, c->input, 4, NULL, 1, shape, 4, &ndim), BB_BAD_ARGUMENT, "output 1");
     REFUSED(bb_output_shape(c->kernel, c->input, 4, NULL, 0, NULL, 4, &ndim), BB_BAD_ARGUMENT, "shape");
     REFUSED(bb_output_shape(c->kernel, c->input, 4, NULL, 0, shape, 4, NULL), BB_BAD_ARGUMENT, "ndim");
-    REFUSED(bb_output_shape(c->kernel, c->input, 4, NULL, 0, shape, 1, &ndim), BB_BAD_ARGUMENT,
-            "2 dimensions", "room for 1");
+    REFUSED(bb_output_shape(c->kernel, c->input, 4, NULL, 0, shape, 1, &ndim), BB_BAD_ARGUMENT, "2 dimensions",
+            "room for 1");
     EXPECT_OK(bb_output_shape(c->kernel, c->input, 4, NULL, 0, shape, 4, &ndim));
     assert_true(ndim == 2 && shape[0] == 5 && shape[1] == 2);
 }
@@ -45,10 +45,10 @@ static bb_status run_with(run_case *c, int position, bb_array array) {
 
 static void arrays_of_wrong_shape_are_named(void **state) {
     run_case *c = *state;
-    static const int64_t last[] = {5, 4}, rows[] = {8, 3}, flat[] = {15}, negative[] = {-5, 3},
-                         huge[] = {INT64_MAX, 3}, batch2[] = {2, 7, 3}, batch3[] = {3, 5, 3},
-                         deep[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 3}, two[] = {2},
-                         result[] = {5, 3}, no_columns[] = {5, 0};
+    static const int64_t last[] = {5, 4}, rows[] = {8, 3}, flat[] = {15}, negative[] = {-5, 3}, huge[] = {INT64_MAX, 3},
+                         batch2[] = {2, 7, 3}, batch3[] = {3, 5, 3},
+                         deep[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 3}, two[] = {2}, result[] = {5, 3},
+                         no_columns[] = {5, 0};
     bb_array x = c->input[0], y = c->input[1], s = c->input[2], a = c->output[0];
     x.shape = last;
     REFUSED(run_with(c, 0, x), BB_BAD_SHAPE, "input 0 'x'", "(5, 4)", "(..., M, 3)", "dimension");
@@ -77,8 +77,7 @@ static void arrays_of_wrong_shape_are_named(void **state) {
     x = c->input[0], x.shape = batch3, x.ndim = 3;
     y = c->input[1], y.shape = batch2, y.ndim = 3;
     bb_array both[4] = {x, y, c->input[2], c->input[3]};
-    REFUSED(bb_run(c->kernel, both, 4, c->output, 1, NULL), BB_BAD_SHAPE, "input 1 'y'", "(2,)", "(3,)",
-            "broadcast");
+    REFUSED(bb_run(c->kernel, both, 4, c->output, 1, NULL), BB_BAD_SHAPE, "input 1 'y'", "(2,)", "(3,)", "broadcast");
     a.shape = result;
     REFUSED(run_with(c, 4, a), BB_BAD_SHAPE, "output 0", "(5, 3)", "(5, 2)", "bb_output_shape");
     a.ndim = 1;
@@ -96,8 +95,8 @@ static void arrays_of_wrong_type_or_place_are_named(void **state) {
     REFUSED(run_with(c, 0, x), BB_BAD_DTYPE, "input 1 'y'", "float32", "input 0 'x'", "float64", "convert");
     for (int bits = 0; bits < 256; bits += 8)
         for (int code = 0; code < 8; code++) {
-            bool known = (code == 2 && (bits == 16 || bits == 32 || bits == 64)) ||
-                         (code == 4 && bits == 16) || (code == 0 && bits == 64);
+            bool known = (code == 2 && (bits == 16 || bits == 32 || bits == 64)) || (code == 4 && bits == 16) ||
+                         (code == 0 && bits == 64);
             if (known) continue;
             x.dtype_code = (uint8_t)code, x.dtype_bits = (uint8_t)bits;
             REFUSED(run_with(c, 0, x), BB_BAD_DTYPE, "input 0 'x'", "not supported", "bfloat16");
@@ -129,8 +128,7 @@ static void index_outputs_are_int64(void **state) {
     case_size(&c, 4, 6);
     bb_array output[2] = {c.output[0], c.output[1]};
     output[0].dtype_code = 2;
-    REFUSED(bb_run(c.kernel, c.input, 2, output, 2, NULL), BB_BAD_DTYPE, "output 0", "float64", "int64",
-            "indices");
+    REFUSED(bb_run(c.kernel, c.input, 2, output, 2, NULL), BB_BAD_DTYPE, "output 0", "float64", "int64", "indices");
     output[0] = c.output[0];
     output[1].data = output[0].data;
     REFUSED(bb_run(c.kernel, c.input, 2, output, 2, NULL), BB_BAD_ARGUMENT, "output 1", "output 0", "memory");
@@ -154,8 +152,7 @@ static void strides_of_any_sign_are_read(void **state) {
     enum { N = 7, D = 3 };
     static float store[4 * N * D + 1];
     const float *y = c->input[1].data;
-    const int64_t strides[][2] = {{D, 1}, {-D, 1},  {D, -1},    {-D, -1},
-                                  {1, N}, {-1, -N}, {2 * D, 2}, {-4 * D, 3}};
+    const int64_t strides[][2] = {{D, 1}, {-D, 1}, {D, -1}, {-D, -1}, {1, N}, {-1, -N}, {2 * D, 2}, {-4 * D, 3}};
     for (size_t k = 0; k < sizeof strides / sizeof *strides; k++) {
         bb_array array = c->input[1];
         int64_t row = strides[k][0], step = strides[k][1],
@@ -208,8 +205,7 @@ static void outputs_are_written_through_their_strides(void **state) {
         output.byte_offset = (uint64_t)first * sizeof *store;
         EXPECT_OK(run_with(c, 4, output));
         for (int64_t i = 0; i < M; i++)
-            for (int64_t e = 0; e < E; e++)
-                assert_true(store[first + row * i + step * e] == plain[i * E + e]);
+            for (int64_t e = 0; e < E; e++) assert_true(store[first + row * i + step * e] == plain[i * E + e]);
         for (size_t e = 0; e < sizeof store / sizeof *store; e++) touched += store[e] != 777;
         assert_int_equal(touched, M * E);
     }

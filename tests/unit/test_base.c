@@ -47,7 +47,8 @@ static int in_child(int (*function)(void)) {
     pid_t child = fork();
     if (child == 0) _exit(function());
     int status;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + status;
 }
 
@@ -327,7 +328,8 @@ static void lock_all_the_time(void *argument) {
     (void)argument;
     while (!stop_locking) {
         bbi_global_lock(BBI_GLOBAL_JIT);
-        for (volatile int k = 0; k < 1000; k++) {}
+        for (volatile int k = 0; k < 1000; k++) {
+        }
         times_locked++;
         bbi_global_unlock(BBI_GLOBAL_JIT);
     }
@@ -368,8 +370,7 @@ static void a_program_gives_its_output_and_status(void **state) {
     assert_string_equal(log.data, "out\nerr\n/usr\n");
     bbi_text_free(&log);
     assert_int_equal(run_shell("kill -9 $$", NULL, NULL), 128 + 9);
-    assert_int_equal(
-        run_shell("i=0; while [ $i -lt 9000 ]; do echo 0123456789; i=$((i+1)); done", NULL, &log), 0);
+    assert_int_equal(run_shell("i=0; while [ $i -lt 9000 ]; do echo 0123456789; i=$((i+1)); done", NULL, &log), 0);
     assert_int_equal(log.length, 64 << 10);
     bbi_text_free(&log);
 }
@@ -396,7 +397,8 @@ static int run_with_sigchld_ignored(void) {
 static void reap_everything(int signal_number) {
     (void)signal_number;
     int saved = errno;
-    while (waitpid(-1, NULL, WNOHANG) > 0) {}
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
+    }
     errno = saved;
 }
 
@@ -467,8 +469,7 @@ static void what_is_written_is_read_back_whole(void **state) {
     size_t length;
     for (size_t k = 0; k < sizeof content; k++) content[k] = (char)(k * 31);
     for (int durable = 0; durable < 2; durable++) {
-        assert_int_equal(bbi_file_write(in_folder("f"), content, sizeof content - (size_t)durable, durable),
-                         0);
+        assert_int_equal(bbi_file_write(in_folder("f"), content, sizeof content - (size_t)durable, durable), 0);
         assert_int_equal(bbi_file_read(in_folder("f"), 1 << 20, true, &bytes, &length), 0);
         assert_int_equal(length, sizeof content - (size_t)durable);
         assert_memory_equal(bytes, content, length);

@@ -74,7 +74,8 @@ static int in_child(int (*function)(void)) {
     pid_t child = fork();
     if (child == 0) _exit(function());
     int status;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + status;
 }
 
@@ -355,8 +356,7 @@ static int64_t counted(int which) {
     return counters[which];
 }
 
-static void expect_counts(const int64_t before[BBI_JIT_COUNTERS], int compiles, int disk, int memory,
-                          int failures) {
+static void expect_counts(const int64_t before[BBI_JIT_COUNTERS], int compiles, int disk, int memory, int failures) {
     assert_int_equal(counted(BBI_JIT_COMPILES) - before[BBI_JIT_COMPILES], compiles);
     assert_int_equal(counted(BBI_JIT_DISK_HITS) - before[BBI_JIT_DISK_HITS], disk);
     assert_int_equal(counted(BBI_JIT_MEMORY_HITS) - before[BBI_JIT_MEMORY_HITS], memory);
@@ -422,8 +422,8 @@ static void the_level_reaches_the_source(void **state) {
         bbi_jit_module *module;
         void *symbol;
         bbi_text log = {0};
-        assert_int_equal(
-            bbi_jit_load("int f(void) { return 10 + BB_ISA; }", "f", level, &module, &symbol, &log), BB_OK);
+        assert_int_equal(bbi_jit_load("int f(void) { return 10 + BB_ISA; }", "f", level, &module, &symbol, &log),
+                         BB_OK);
         int (*f)(void);
         memcpy(&f, &symbol, sizeof f);
         assert_int_equal(f(), 10 + level);
@@ -519,8 +519,8 @@ static int starts(const char *log) {
  * went well (the first start of another compiler than gcc may be refused, for its options). */
 static void use_slow_compiler(const char *seconds) {
     char script[BBI_PATH_SIZE + 200];
-    snprintf(script, sizeof script, "#!/bin/sh\necho b >> %s\nsleep %s\ncc \"$@\" && echo s >> %s\n",
-             in_root("begun"), seconds, in_root("starts"));
+    snprintf(script, sizeof script, "#!/bin/sh\necho b >> %s\nsleep %s\ncc \"$@\" && echo s >> %s\n", in_root("begun"),
+             seconds, in_root("starts"));
     write_script("slow", script);
     setenv("BENBEN_CC", in_root("slow"), 1);
 }
@@ -550,9 +550,7 @@ static void six_processes_compile_once(void **state) {
     assert_int_equal(run_shell("test $(ls cache | wc -l) = 1"), 0); /* no lock, no temporary left */
 }
 
-static void load_in_thread(void *argument) {
-    *(int *)argument = call_factor(*(int *)argument);
-}
+static void load_in_thread(void *argument) { *(int *)argument = call_factor(*(int *)argument); }
 
 static void eight_threads_compile_once(void **state) {
     (void)state;

@@ -9,20 +9,19 @@
 #include "code_text.h"
 
 static uint64_t seed = 1;
-static int64_t below(int64_t n)
-{
+static int64_t below(int64_t n) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     return (int64_t)((seed >> 33) % (uint64_t)n);
 }
 
 /* ---- index expressions ---- */
-typedef struct tree { /* an index expression and what it should be worth */
+/* an index expression and what it should be worth */
+typedef struct tree {
     int32_t index;
     int64_t worth;
 } tree;
 
-static tree random_tree(bbi_code *code, int depth, const int64_t *size, const int64_t *counter)
-{
+static tree random_tree(bbi_code *code, int depth, const int64_t *size, const int64_t *counter) {
     if (depth == 0 || below(4) == 0) {
         int64_t n = below(4);
         switch (below(3)) {
@@ -53,8 +52,7 @@ static tree random_tree(bbi_code *code, int depth, const int64_t *size, const in
     return (tree){bbi_code_index(code, op, a.index, b.index, 0), worth};
 }
 
-static void folding_keeps_the_worth_of_an_index_expression(void **unused)
-{
+static void folding_keeps_the_worth_of_an_index_expression(void **unused) {
     (void)unused;
     for (int round = 0; round < 2000; round++) {
         bbi_code code = {0};
@@ -67,29 +65,23 @@ static void folding_keeps_the_worth_of_an_index_expression(void **unused)
     }
 }
 
-static void equal_index_expressions_have_one_number(void **unused)
-{
+static void equal_index_expressions_have_one_number(void **unused) {
     (void)unused;
     bbi_code code = {0};
-    int32_t c = bbi_code_index(&code, BBI_IX_COUNTER, 0, 0, 0),
-            one = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 1);
-    int32_t two = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 2),
-            n = bbi_code_index(&code, BBI_IX_SIZE, 0, 0, 5);
+    int32_t c = bbi_code_index(&code, BBI_IX_COUNTER, 0, 0, 0), one = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 1);
+    int32_t two = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 2), n = bbi_code_index(&code, BBI_IX_SIZE, 0, 0, 5);
     int32_t next = bbi_code_index(&code, BBI_IX_ADD, c, one, 0);
     assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, one, c, 0), next);
-    assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, next, one, 0),
-                     bbi_code_index(&code, BBI_IX_ADD, c, two, 0));
+    assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, next, one, 0), bbi_code_index(&code, BBI_IX_ADD, c, two, 0));
     assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, c, n, 0), bbi_code_index(&code, BBI_IX_ADD, n, c, 0));
     assert_int_equal(bbi_code_index(&code, BBI_IX_MUL, c, one, 0), c);
-    assert_int_equal(bbi_code_index(&code, BBI_IX_SUB, n, n, 0),
-                     bbi_code_index(&code, BBI_IX_CONST, 0, 0, 0));
+    assert_int_equal(bbi_code_index(&code, BBI_IX_SUB, n, n, 0), bbi_code_index(&code, BBI_IX_CONST, 0, 0, 0));
     assert_int_equal(bbi_code_index(&code, BBI_IX_ADD, -1, one, 0), -1);
     bbi_code_free(&code);
 }
 
 /* ---- text ---- */
-static void printed_code_reads_back_as_it_was(void **unused)
-{
+static void printed_code_reads_back_as_it_was(void **unused) {
     (void)unused;
     static const char text[] = "  %0 = sub(x[0], y[0])\n"
                                "  %1 := 0\n"
@@ -123,8 +115,7 @@ static void printed_code_reads_back_as_it_was(void **unused)
 }
 
 /* ---- the verifier ---- */
-static void malformed_code_is_refused_with_the_reason(void **unused)
-{
+static void malformed_code_is_refused_with_the_reason(void **unused) {
     (void)unused;
     static const struct {
         const char *text, *reason;
@@ -155,18 +146,15 @@ static void malformed_code_is_refused_with_the_reason(void **unused)
     }
 }
 
-static void accumulators_may_be_assigned_again_inside_loops(void **unused)
-{
+static void accumulators_may_be_assigned_again_inside_loops(void **unused) {
     (void)unused;
-    bbi_code code =
-        code_of_text("%0 := 0\n loop c0 < n[2] {\n %1 := 1\n loop c1 < c0 {\n %1 = mul(%1, x[c1])\n }\n"
-                     " %0 = add(%0, %1)\n }\n sum[0] += %0");
+    bbi_code code = code_of_text("%0 := 0\n loop c0 < n[2] {\n %1 := 1\n loop c1 < c0 {\n %1 = mul(%1, x[c1])\n }\n"
+                                 " %0 = add(%0, %1)\n }\n sum[0] += %0");
     assert_int_equal(bbi_code_check(&code), BB_OK);
     bbi_code_free(&code);
 }
 
-static void checking_reports_lack_of_memory(void **unused)
-{
+static void checking_reports_lack_of_memory(void **unused) {
     (void)unused;
     bbi_code code = code_of_text("%0 = neg(x[0])\n sum[0] += %0");
     for (int64_t n = 0; n < 4; n++) {
@@ -178,8 +166,7 @@ static void checking_reports_lack_of_memory(void **unused)
     bbi_code_free(&code);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folding_keeps_the_worth_of_an_index_expression),
         cmocka_unit_test(equal_index_expressions_have_one_number),

@@ -11,8 +11,12 @@
 #include "benben.h"
 
 static bb_expr pick(bb_context *c, bb_expr v, int64_t k) { return bb_apply(c, "elem", &v, 1, &k, 1); }
-static bb_expr two(bb_context *c, const char *name, bb_expr a, bb_expr b) { return bb_apply(c, name, (bb_expr[]){a, b}, 2, NULL, 0); }
-static bb_expr three(bb_context *c, bb_expr a, bb_expr b, bb_expr d) { return two(c, "concat", two(c, "concat", a, b), d); }
+static bb_expr two(bb_context *c, const char *name, bb_expr a, bb_expr b) {
+    return bb_apply(c, name, (bb_expr[]){a, b}, 2, NULL, 0);
+}
+static bb_expr three(bb_context *c, bb_expr a, bb_expr b, bb_expr d) {
+    return two(c, "concat", two(c, "concat", a, b), d);
+}
 
 /* (n, mean, M2) of Welford, merged as Chan, Golub and LeVeque (1979) do; finish: the variance. */
 static bb_reduction_definition variance(bb_context *c) {
@@ -20,13 +24,18 @@ static bb_reduction_definition variance(bb_context *c) {
     bb_expr n = pick(c, s, 0), m = pick(c, s, 1), q = pick(c, s, 2), one = bb_number(c, 1);
     bb_expr n1 = two(c, "add", n, one), d = two(c, "sub", f, m), m1 = two(c, "add", m, two(c, "div", d, n1));
     bb_expr step = three(c, n1, m1, two(c, "add", q, two(c, "mul", d, two(c, "sub", f, m1))));
-    bb_expr nt = pick(c, t, 0), all = two(c, "add", n, nt), some = two(c, "maximum", all, one), gap = two(c, "sub", pick(c, t, 1), m);
+    bb_expr nt = pick(c, t, 0), all = two(c, "add", n, nt), some = two(c, "maximum", all, one),
+            gap = two(c, "sub", pick(c, t, 1), m);
     bb_expr mean = two(c, "add", m, two(c, "div", two(c, "mul", gap, nt), some));
     bb_expr between = two(c, "div", two(c, "mul", two(c, "mul", gap, gap), two(c, "mul", n, nt)), some);
     bb_expr merge = three(c, all, mean, two(c, "add", two(c, "add", q, pick(c, t, 2)), between));
     int64_t three_zeros = 3;
-    return (bb_reduction_definition){.size = sizeof(bb_reduction_definition), .state_dim = 3, .init = bb_apply(c, "zero", NULL, 0, &three_zeros, 1),
-                                     .step = step, .merge = merge, .finish = two(c, "div", q, n)};
+    return (bb_reduction_definition){.size = sizeof(bb_reduction_definition),
+                                     .state_dim = 3,
+                                     .init = bb_apply(c, "zero", NULL, 0, &three_zeros, 1),
+                                     .step = step,
+                                     .merge = merge,
+                                     .finish = two(c, "div", q, n)};
 }
 
 enum { LARGE = 40000 };
@@ -36,7 +45,8 @@ static void run_variance(bb_kernel *kernel, int64_t rows, int64_t columns) {
     int64_t sx[2] = {rows, 1}, sy[2] = {columns, 1};
     for (int64_t i = 0; i < rows; i++) x[i] = 1 + 0.1 * (double)i;
     for (int64_t j = 0; j < columns; j++) y[j] = sin((double)j) + 3;
-    bb_array in[2] = {bb_array_of(x, BB_FLOAT64, 2, sx), bb_array_of(y, BB_FLOAT64, 2, sy)}, out = bb_array_of(result, BB_FLOAT64, 2, sx);
+    bb_array in[2] = {bb_array_of(x, BB_FLOAT64, 2, sx), bb_array_of(y, BB_FLOAT64, 2, sy)},
+             out = bb_array_of(result, BB_FLOAT64, 2, sx);
     assert_int_equal(bb_run(kernel, in, 2, &out, 1, NULL), BB_OK);
     for (int64_t i = 0; i < rows; i += rows > 1 ? rows - 1 : 1) {
         double mean = 0, sum = 0;
@@ -53,7 +63,8 @@ static void a_variance_by_formulas_is_the_variance(void **state) {
     (void)state;
     assert_int_equal(bb_context_new(&c), BB_OK);
     bb_reduction_definition d = variance(c);
-    bb_expr f = two(c, "mul", bb_variable(c, 0, BB_I, 1), bb_variable(c, 1, BB_J, 1)), r = bb_reduce_custom(c, &d, BB_J, f);
+    bb_expr f = two(c, "mul", bb_variable(c, 0, BB_I, 1), bb_variable(c, 1, BB_J, 1)),
+            r = bb_reduce_custom(c, &d, BB_J, f);
     assert_non_null(r);
     assert_ptr_equal(r, bb_reduce_custom(c, &d, BB_J, f));
     bb_variable_info signature[2] = {{"x", BB_I, 1}, {"y", BB_J, 1}};

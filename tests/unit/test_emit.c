@@ -22,8 +22,8 @@ typedef struct example {
     int64_t size[SIZES]; /* slot 0: number of sums, slot 1: of outs */
 } example;
 
-#define SQUARED_DISTANCE                                                                      \
-    "%0 = sub(x[0], y[0])\n %1 = mul(%0, %0)\n %2 = sub(x[1], y[1])\n %3 = fma(%2, %2, %1)\n" \
+#define SQUARED_DISTANCE                                                                                               \
+    "%0 = sub(x[0], y[0])\n %1 = mul(%0, %0)\n %2 = sub(x[1], y[1])\n %3 = fma(%2, %2, %1)\n"                          \
     "%4 = sub(x[2], y[2])\n %5 = fma(%4, %4, %3)\n"
 #define LONG_DISTANCE "%1 := 0\n loop c0 < n[2] {\n %0 = sub(x[c0], y[c0])\n %1 = fma(%0, %0, %1)\n }\n"
 #define POWER(from, to) "%" #to " = powf(0.5, %" #from ")\n"
@@ -55,32 +55,28 @@ static const example examples[] = {
      "}\n"
      "%2 = mul(%0, p[1])\n sum[c0] += %2\n }",
      {9, 0, 9, 6}},
-    {"carried_by_a_loop",
-     "%0 := 1\n loop c0 < n[2] {\n %0 = mul(%0, x[c0])\n sum[c0] += %0 * y[c0]\n }",
-     {5, 0, 5}},
+    {"carried_by_a_loop", "%0 := 1\n loop c0 < n[2] {\n %0 = mul(%0, x[c0])\n sum[c0] += %0 * y[c0]\n }", {5, 0, 5}},
     {"choices",
      "loop c0 < n[2] {\n %0 = (c0 >= 2) and (c0 < 7) ? y[c0 - 2] : 0\n %1 = c0 % 2 ? %0 : x[c0]\n %2 = "
      "mul(%1, (c0 + 1))\n"
      "sum[c0] += %2 * 0.3\n }",
      {9, 0, 9}},
     {"long_code", /* too long for several vectors side by side */
-     "%0 = mul(x[0], y[0])\n" POWER(0, 1) POWER(1, 2) POWER(2, 3) POWER(3, 4) POWER(4, 5) POWER(5, 6)
-         POWER(6, 7) POWER(7, 8) POWER(8, 9) POWER(9, 10) POWER(10, 11) POWER(11, 12) POWER(12, 13)
+     "%0 = mul(x[0], y[0])\n" POWER(0, 1) POWER(1, 2) POWER(2, 3) POWER(3, 4) POWER(4, 5) POWER(5, 6) POWER(6, 7)
+         POWER(7, 8) POWER(8, 9) POWER(9, 10) POWER(10, 11) POWER(11, 12) POWER(12, 13)
              POWER(13, 14) "sum[0] += %13 * y[1]\n sum[1] += %14",
      {2}},
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 
-static bbi_stage stage_of(const example *e)
-{
+static bbi_stage stage_of(const example *e) {
     bbi_stage s = {
         .pair_code = code_of_text(e->text), .nsize = SIZES, .sum_count = e->size[0], .out_count = e->size[1]};
     s.size = (int64_t *)(uintptr_t)e->size;
     return s;
 }
 
-static bbi_text emitted(const bbi_stage *stage, bool is_double, int level, bool transposed)
-{
+static bbi_text emitted(const bbi_stage *stage, bool is_double, int level, bool transposed) {
     bbi_text text = {0};
     bbi_emit_options options = {.is_double = is_double, .level = level, .transposed = transposed};
     if (bbi_emit_pair(&text, stage, &options) != BB_OK) fail_msg("%s", bb_last_error());
@@ -96,20 +92,16 @@ typedef struct arrays {
 enum { LANE_STRIDE = 64, CAST_STRIDE = MAX_CASTS + 5 };
 
 static uint64_t seed = 1;
-static double uniform(double low, double high)
-{
+static double uniform(double low, double high) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     return low + (high - low) * (double)(seed >> 33) / 2147483648.0;
 }
 
-static double get(const arrays *a, const char *array, int64_t n)
-{
-    return a->is_double ? ((const double *)(const void *)array)[n]
-                        : (double)((const float *)(const void *)array)[n];
+static double get(const arrays *a, const char *array, int64_t n) {
+    return a->is_double ? ((const double *)(const void *)array)[n] : (double)((const float *)(const void *)array)[n];
 }
 
-static char *random_array(const arrays *a, int64_t count)
-{
+static char *random_array(const arrays *a, int64_t count) {
     char *array = bbi_alloc_aligned((size_t)count * 8);
     assert_non_null(array);
     for (int64_t n = 0; n < (a->is_double ? count : 2 * count); n++) {
@@ -123,16 +115,13 @@ static char *random_array(const arrays *a, int64_t count)
     return array;
 }
 
-static size_t sum_bytes(const arrays *a)
-{
+static size_t sum_bytes(const arrays *a) {
     return (size_t)(BBI_LANE_BYTES * MAX_SUMS * (a->transposed ? MAX_CASTS : 1));
 }
 enum { OUT_BYTES = BBI_LANE_BYTES * MAX_OUTS * MAX_CASTS };
 
-static arrays new_arrays(bool is_double, bool transposed)
-{
-    arrays a = {
-        .is_double = is_double, .transposed = transposed, .width = BBI_LANE_BYTES / (is_double ? 8 : 4)};
+static arrays new_arrays(bool is_double, bool transposed) {
+    arrays a = {.is_double = is_double, .transposed = transposed, .width = BBI_LANE_BYTES / (is_double ? 8 : 4)};
     a.uniform = random_array(&a, COMPONENTS);
     a.lane = random_array(&a, COMPONENTS * LANE_STRIDE);
     a.cast = random_array(&a, COMPONENTS * CAST_STRIDE);
@@ -141,8 +130,7 @@ static arrays new_arrays(bool is_double, bool transposed)
     return a;
 }
 
-static void free_arrays(arrays *a)
-{
+static void free_arrays(arrays *a) {
     bbi_free_aligned(a->uniform);
     bbi_free_aligned(a->lane);
     bbi_free_aligned(a->cast);
@@ -159,20 +147,17 @@ typedef struct pair {
     double value[32], sum[MAX_SUMS], size[MAX_SUMS], out[MAX_OUTS];
 } pair;
 
-static double operand(const pair *p, const bbi_operand *o)
-{
+static double operand(const pair *p, const bbi_operand *o) {
     if (o->space == BBI_VALUE) return p->value[o->number];
     if (o->space == BBI_LITERAL) return o->literal;
     int64_t n = bbi_index_value(p->code, o->number, p->example->size, p->counter);
     if (o->space == BBI_COUNT) return (double)n;
     if (o->space == BBI_UNIFORM) return get(p->a, p->a->uniform, n);
     bool lane = o->space == (p->a->transposed ? BBI_COLUMN : BBI_ROW);
-    return lane ? get(p->a, p->a->lane, n * LANE_STRIDE + p->lane)
-                : get(p->a, p->a->cast, n * CAST_STRIDE + p->cast);
+    return lane ? get(p->a, p->a->lane, n * LANE_STRIDE + p->lane) : get(p->a, p->a->cast, n * CAST_STRIDE + p->cast);
 }
 
-static void run_pair(pair *p, int32_t first, int32_t last)
-{
+static void run_pair(pair *p, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &p->code->instruction[n];
         double x[3] = {0};
@@ -194,8 +179,8 @@ static void run_pair(pair *p, int32_t first, int32_t last)
         if (s->kind != BBI_STEP_LOOP) continue;
         int32_t end = n + 1;
         for (int depth = 1; depth; end++) {
-            depth += (p->code->instruction[end].kind == BBI_STEP_LOOP) -
-                     (p->code->instruction[end].kind == BBI_STEP_END);
+            depth +=
+                (p->code->instruction[end].kind == BBI_STEP_LOOP) - (p->code->instruction[end].kind == BBI_STEP_END);
         }
         for (p->counter[s->counter] = 0; p->counter[s->counter] < at; p->counter[s->counter]++)
             run_pair(p, n + 1, end - 1);
@@ -203,23 +188,18 @@ static void run_pair(pair *p, int32_t first, int32_t last)
     }
 }
 
-static void expect_near(const example *e, double found, double expected, double size, bool is_double)
-{
+static void expect_near(const example *e, double found, double expected, double size, bool is_double) {
     double tolerance = (is_double ? 0x1p-44 : 0x1p-16) * (fabs(expected) + size + 1);
-    if (!(fabs(found - expected) <= tolerance))
-        fail_msg("%s: found %.17g, expected %.17g", e->name, found, expected);
+    if (!(fabs(found - expected) <= tolerance)) fail_msg("%s: found %.17g, expected %.17g", e->name, found, expected);
 }
 
 /* One lane after the call against the twin; `before` holds the sums as they were. */
-static void check_lane(const example *e, const bbi_code *code, const arrays *a, const char *before,
-                       int64_t lane)
-{
+static void check_lane(const example *e, const bbi_code *code, const arrays *a, const char *before, int64_t lane) {
     pair p = {.example = e, .code = code, .a = a, .lane = lane};
     for (p.cast = 0; p.cast < a->casts; p.cast++) {
         run_pair(&p, 0, code->count);
         for (int64_t c = 0; c < e->size[1]; c++) {
-            expect_near(e, get(a, a->out, (c * MAX_CASTS + p.cast) * a->width + lane), p.out[c], 0,
-                        a->is_double);
+            expect_near(e, get(a, a->out, (c * MAX_CASTS + p.cast) * a->width + lane), p.out[c], 0, a->is_double);
         }
         bool last = a->transposed || p.cast == a->casts - 1;
         for (int64_t c = 0; last && c < e->size[0]; c++) {
@@ -231,29 +211,27 @@ static void check_lane(const example *e, const bbi_code *code, const arrays *a, 
 }
 
 /* ---- compiled, interpreted, scalar ---- */
-static const int64_t lane_counts[] = {1, 5, 8, 16, 17, 31, 32, 33, 64},
-                     cast_counts[] = {0, 1, 3, 15, 16, 65, 150};
+static const int64_t lane_counts[] = {1, 5, 8, 16, 17, 31, 32, 33, 64}, cast_counts[] = {0, 1, 3, 15, 16, 65, 150};
 
-typedef struct twins { /* the two ways to run a code */
+/* the two ways to run a code */
+typedef struct twins {
     bbi_pair_kernel *kernel;
     bbi_interp *interp;
     void *workspace;
 } twins;
 
 static void check_call(const example *e, const bbi_stage *stage, const twins *t, arrays *a, int64_t lanes,
-                       int64_t casts)
-{
+                       int64_t casts) {
     a->lanes = lanes;
     a->casts = casts;
-    char *sum = bbi_alloc_aligned(sum_bytes(a)), *out = bbi_alloc_aligned(OUT_BYTES),
-         *before = bbi_alloc(sum_bytes(a));
+    char *sum = bbi_alloc_aligned(sum_bytes(a)), *out = bbi_alloc_aligned(OUT_BYTES), *before = bbi_alloc(sum_bytes(a));
     memcpy(sum, a->sum, sum_bytes(a));
     memcpy(out, a->out, OUT_BYTES);
     memcpy(before, a->sum, sum_bytes(a));
-    t->kernel(stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast, CAST_STRIDE, lanes, casts, a->sum,
-              a->out, MAX_CASTS);
-    bbi_interp_pair(t->interp, a->transposed, stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast,
-                    CAST_STRIDE, lanes, casts, sum, out, MAX_CASTS, t->workspace);
+    t->kernel(stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast, CAST_STRIDE, lanes, casts, a->sum, a->out,
+              MAX_CASTS);
+    bbi_interp_pair(t->interp, a->transposed, stage->size, a->uniform, a->lane, LANE_STRIDE, a->cast, CAST_STRIDE,
+                    lanes, casts, sum, out, MAX_CASTS, t->workspace);
     int64_t rows = a->transposed ? casts : 1, size = BBI_LANE_BYTES / a->width;
     for (int64_t n = 0; n < rows * e->size[0]; n++) {
         int64_t at = n * BBI_LANE_BYTES;
@@ -271,8 +249,7 @@ static void check_call(const example *e, const bbi_stage *stage, const twins *t,
     bbi_free(before);
 }
 
-static void *load(const bbi_text *source, int level)
-{
+static void *load(const bbi_text *source, int level) {
     bbi_compiler compiler;
     bbi_text log = {0};
     char *bytes;
@@ -289,8 +266,7 @@ static void *load(const bbi_text *source, int level)
     return library;
 }
 
-static void check_example(const example *e, bool is_double, int level, bool transposed)
-{
+static void check_example(const example *e, bool is_double, int level, bool transposed) {
     bbi_stage stage = stage_of(e);
     bbi_text text = emitted(&stage, is_double, level, transposed);
     void *library = load(&text, level), *symbol = bbi_library_symbol(library, BBI_KERNEL_SYMBOL);
@@ -313,8 +289,7 @@ static void check_example(const example *e, bool is_double, int level, bool tran
     bbi_code_free(&stage.pair_code);
 }
 
-static void compiled_kernels_have_the_interpreters_bits_at_the_highest_level(void **unused)
-{
+static void compiled_kernels_have_the_interpreters_bits_at_the_highest_level(void **unused) {
     (void)unused;
     for (int n = 0; n < EXAMPLES; n++) {
         check_example(&examples[n], false, bbi_cpu_level(), false);
@@ -323,18 +298,15 @@ static void compiled_kernels_have_the_interpreters_bits_at_the_highest_level(voi
     }
 }
 
-static void compiled_kernels_have_the_interpreters_bits_at_lower_levels(void **unused)
-{
+static void compiled_kernels_have_the_interpreters_bits_at_lower_levels(void **unused) {
     (void)unused;
     for (int level = 0; level < bbi_cpu_level(); level++) {
-        for (int n = level; n < EXAMPLES; n += 2)
-            check_example(&examples[n], (n / 2) & 1, level, (n / 4) & 1);
+        for (int n = level; n < EXAMPLES; n += 2) check_example(&examples[n], (n / 2) & 1, level, (n / 4) & 1);
     }
 }
 
 /* ---- the text ---- */
-static void equal_codes_have_equal_texts(void **unused)
-{
+static void equal_codes_have_equal_texts(void **unused) {
     (void)unused;
     for (int n = 0; n < EXAMPLES; n++) {
         bbi_stage stage = stage_of(&examples[n]), again = stage_of(&examples[n]);
@@ -351,8 +323,7 @@ static void equal_codes_have_equal_texts(void **unused)
 
 /* What the emitter itself prints: the text before the prelude and after it, and the names of the blocks in
  * between. */
-static void add_own_text(bbi_text *own, const char *text)
-{
+static void add_own_text(bbi_text *own, const char *text) {
     const char *prelude = strstr(text, "#define BB_DOUBLE"), *rest = strstr(text, "\nBB_INLINE V op_");
     assert_true(prelude && rest);
     bbi_text_append(own, text, (size_t)(prelude - text));
@@ -362,8 +333,7 @@ static void add_own_text(bbi_text *own, const char *text)
     bbi_text_add(own, "%s", rest);
 }
 
-static void texts_are_those_stored_in_golden(void **unused)
-{
+static void texts_are_those_stored_in_golden(void **unused) {
     (void)unused;
     bool renew = getenv("BENBEN_GOLDEN_RENEW") != NULL;
     for (int n = 0; n < 2 * EXAMPLES; n++) {
@@ -379,8 +349,7 @@ static void texts_are_those_stored_in_golden(void **unused)
         if (renew) {
             assert_int_equal(bbi_file_write(path, own.data, own.length, false), 0);
         } else {
-            if (bbi_file_read(path, 1000000, false, &bytes, &length) != 0)
-                fail_msg("%s is missing: make golden", path);
+            if (bbi_file_read(path, 1000000, false, &bytes, &length) != 0) fail_msg("%s is missing: make golden", path);
             if (length != own.length || memcmp(bytes, own.data, length) != 0)
                 fail_msg("%s differs: make golden, review", path);
             bbi_free(bytes);
@@ -392,18 +361,15 @@ static void texts_are_those_stored_in_golden(void **unused)
 }
 
 /* ---- objects ---- */
-static void run(const char *const argv[], bbi_text *log)
-{
+static void run(const char *const argv[], bbi_text *log) {
     int exit_code;
     bb_status status = bbi_run_program(argv, NULL, log, &exit_code);
-    if (status != BB_OK || exit_code != 0)
-        fail_msg("%s failed: %s", argv[0], log->data ? log->data : bb_last_error());
+    if (status != BB_OK || exit_code != 0) fail_msg("%s failed: %s", argv[0], log->data ? log->data : bb_last_error());
 }
 
 /* Compiles at an optimisation level and asks nm what is undefined. */
-static void check_symbols(const char *nm, const bbi_text *source, const char *folder,
-                          const char *optimisation, int level)
-{
+static void check_symbols(const char *nm, const bbi_text *source, const char *folder, const char *optimisation,
+                          int level) {
     char input[BBI_PATH_SIZE + 20], object[BBI_PATH_SIZE + 20];
     const char *flags[BBI_COMPILER_FLAGS], *argv[BBI_COMPILER_FLAGS + BBI_COMPILER_WORDS + 8];
     bbi_compiler compiler;
@@ -430,21 +396,17 @@ static void check_symbols(const char *nm, const bbi_text *source, const char *fo
 }
 
 /* Every elementwise operation once. */
-static bbi_code all_operations(void)
-{
+static bbi_code all_operations(void) {
     bbi_code code = {0};
     int32_t zero = bbi_code_index(&code, BBI_IX_CONST, 0, 0, 0);
     for (int op = 0; op < BBI_OP_COUNT; op++) {
         const bbi_op_row *row = bbi_op_info(op);
         if (row->kind != BBI_MAP) continue;
-        bbi_instruction s = {.kind = BBI_STEP_MAP,
-                             .narg = (uint8_t)row->arity,
-                             .op = (uint16_t)op,
-                             .result = code.value_count++};
+        bbi_instruction s = {
+            .kind = BBI_STEP_MAP, .narg = (uint8_t)row->arity, .op = (uint16_t)op, .result = code.value_count++};
         for (int n = 0; n < row->arity; n++)
             s.arg[n] = (bbi_operand){.space = n ? BBI_COLUMN : BBI_ROW, .number = zero};
-        bbi_instruction out = {
-            .kind = BBI_STEP_OUT, .narg = 1, .arg = {{.space = BBI_VALUE, .number = s.result}}};
+        bbi_instruction out = {.kind = BBI_STEP_OUT, .narg = 1, .arg = {{.space = BBI_VALUE, .number = s.result}}};
         out.index = bbi_code_index(&code, BBI_IX_CONST, 0, 0, s.result);
         assert_int_equal(bbi_code_add(&code, &s), BB_OK);
         assert_int_equal(bbi_code_add(&code, &out), BB_OK);
@@ -452,8 +414,7 @@ static bbi_code all_operations(void)
     return code;
 }
 
-static void objects_leave_no_symbol_undefined(void **unused)
-{
+static void objects_leave_no_symbol_undefined(void **unused) {
     (void)unused;
     static const char *const optimisations[] = {"-O0", "-O1", "-O2", "-O3"};
     char nm[BBI_PATH_SIZE], folder[BBI_PATH_SIZE];
@@ -477,8 +438,7 @@ static void objects_leave_no_symbol_undefined(void **unused)
     bbi_folder_remove(folder);
 }
 
-static void emitting_reports_lack_of_memory(void **unused)
-{
+static void emitting_reports_lack_of_memory(void **unused) {
     (void)unused;
     bbi_emit_options options = {.level = 1};
     bb_status status = BB_OUT_OF_MEMORY;
@@ -496,8 +456,7 @@ static void emitting_reports_lack_of_memory(void **unused)
     bbi_code_free(&stage.pair_code);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_those_stored_in_golden),
         cmocka_unit_test(equal_codes_have_equal_texts),

@@ -63,9 +63,8 @@ static void selections_agree_with_the_oracle_ties_included(void **state) {
 
 static void long_axes_agree_with_the_oracle(void **state) {
     (void)state;
-    static const char *const some[] = {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j2)",
-                                       "logsumexp_j(-sqdist(x:i3, y:j3))", "argkmin_j(sqdist(x:i3, y:j3), 5)",
-                                       "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j1)",
+    static const char *const some[] = {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j2)", "logsumexp_j(-sqdist(x:i3, y:j3))",
+                                       "argkmin_j(sqdist(x:i3, y:j3), 5)", "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j1)",
                                        "max_argmax_j(x:i1 * y:j1)"};
     static const int64_t shape[][2] = {{3, 20011}, {40, 3001}, {17, 9000}};
     for (size_t k = 0; k < sizeof some / sizeof *some; k++)
@@ -113,8 +112,7 @@ static void sums_of_many_terms_keep_their_accuracy(void **state) {
         }
         for (int64_t i = 0; i < c.m; i++) ((float *)c.input[0].data)[i] = 1;
         EXPECT_OK(case_run(&c, NULL));
-        for (int64_t i = 0; i < c.m; i++)
-            assert_true(fabs(case_element(&c.output[0], i) - wanted) < 2e-7 * wanted);
+        for (int64_t i = 0; i < c.m; i++) assert_true(fabs(case_element(&c.output[0], i) - wanted) < 2e-7 * wanted);
         case_close(&c);
     }
 }
@@ -124,8 +122,7 @@ static void sums_of_many_terms_keep_their_accuracy(void **state) {
 static void batches_broadcast_as_in_numpy(void **state) {
     (void)state;
     run_case c;
-    case_open(&c, "sum_j(exp(-sqdist(x:i2, y:j2) / s:p1) * logsumexp_j(-sqdist(x, y)))", BB_FLOAT64,
-              &interpreted);
+    case_open(&c, "sum_j(exp(-sqdist(x:i2, y:j2) / s:p1) * logsumexp_j(-sqdist(x, y)))", BB_FLOAT64, &interpreted);
     enum { A = 3, B = 2, M = 5, N = 70 };
     double x[B * M * 2], y[A * N * 2], s[A] = {1, 2, 3}, out[A * B * M];
     uint32_t seed = 7;
@@ -217,8 +214,7 @@ static void stride_zero_repeats_an_input(void **state) {
     c.input[1].strides = zero;
     ((float *)c.input[1].data)[0] = 0.5f;
     EXPECT_OK(case_run(&c, NULL));
-    for (int i = 0; i < 3; i++)
-        assert_true(case_element(&c.output[0], i) == 50 * case_element(&c.input[0], i));
+    for (int i = 0; i < 3; i++) assert_true(case_element(&c.output[0], i) == 50 * case_element(&c.input[0], i));
     c.input[1].strides = NULL;
     c.output[0].strides = zero;
     assert_int_equal(case_run(&c, NULL), BB_BAD_ARGUMENT);
@@ -290,8 +286,7 @@ static void listed_pairs_sum_to_both_sides(void **state) {
                 for (int e = 0; e < 2; e++)
                     wanted[2 * (transposed ? listed[4 * i + k] : i) + e] +=
                         xs[2 * i + e] * ys[2 * listed[4 * i + k] + e];
-        for (int64_t e = 0; e < 2 * rows; e++)
-            assert_true(fabs(wanted[e] - case_element(&c.output[0], e)) < 1e-10);
+        for (int64_t e = 0; e < 2 * rows; e++) assert_true(fabs(wanted[e] - case_element(&c.output[0], e)) < 1e-10);
         free(wanted);
         case_close(&c);
     }

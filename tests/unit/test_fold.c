@@ -16,16 +16,12 @@
 enum { MAX_LANES = 64, MAX_COLUMNS = 700, MAX_COMPONENTS = 4, MAX_K = 80, STRIDE = 48, SUM_COUNT = 6 };
 
 static uint64_t seed = 1;
-static uint64_t random_bits(void)
-{
+static uint64_t random_bits(void) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     return seed >> 33;
 }
 static int64_t below(int64_t n) { return (int64_t)(random_bits() % (uint64_t)n); }
-static double uniform(double low, double high)
-{
-    return low + (high - low) * (double)random_bits() / 2147483648.0;
-}
+static double uniform(double low, double high) { return low + (high - low) * (double)random_bits() / 2147483648.0; }
 
 /* Columns of all rows: value[row][component][column], numbers that float holds. */
 static double value[MAX_LANES][MAX_COMPONENTS][MAX_COLUMNS];
@@ -33,8 +29,7 @@ static double value[MAX_LANES][MAX_COMPONENTS][MAX_COLUMNS];
 typedef enum kind { PLAIN, TIES, WITH_NAN, WITH_INFINITY, ONLY_NAN, ONLY_INFINITY, ONLY_MINUS_INFINITY } kind;
 enum { KINDS = ONLY_MINUS_INFINITY + 1 };
 
-static double draw(kind how, double low, double high)
-{
+static double draw(kind how, double low, double high) {
     double x = (float)uniform(low, high);
     switch (how) {
     case PLAIN: return x;
@@ -58,8 +53,7 @@ typedef struct setting {
 
 static int64_t lanes_of(const setting *s) { return BBI_LANE_BYTES / (s->f.is_double ? 8 : 4); }
 
-static void put(const setting *s, char *array, int64_t n, double x)
-{
+static void put(const setting *s, char *array, int64_t n, double x) {
     if (s->f.is_double) {
         ((double *)(void *)array)[n] = x;
     } else {
@@ -68,22 +62,19 @@ static void put(const setting *s, char *array, int64_t n, double x)
 }
 
 /* The out area (or for sums of the pair code: the sum area) for columns first .. first + count - 1. */
-static void write_tile(setting *s, int64_t first, int64_t count)
-{
+static void write_tile(setting *s, int64_t first, int64_t count) {
     int64_t lanes = lanes_of(s);
     for (int64_t c = 0; c < s->components; c++) {
         for (int64_t row = 0; row < s->rows; row++) {
             for (int64_t n = 0; n < count; n++) {
                 int64_t cast = s->transposed ? row : n, lane = s->transposed ? n : row;
-                put(s, s->out, ((s->f.fold.out_first + c) * STRIDE + cast) * lanes + lane,
-                    value[row][c][first + n]);
+                put(s, s->out, ((s->f.fold.out_first + c) * STRIDE + cast) * lanes + lane, value[row][c][first + n]);
             }
         }
     }
 }
 
-static void add_to_sums(setting *s, int64_t first, int64_t count)
-{
+static void add_to_sums(setting *s, int64_t first, int64_t count) {
     int64_t lanes = lanes_of(s);
     for (int64_t c = 0; c < s->components; c++) {
         for (int64_t row = 0; row < s->rows; row++) {
@@ -99,8 +90,7 @@ static void add_to_sums(setting *s, int64_t first, int64_t count)
 }
 
 /* A part of the columns through one state; transposed, the last columns apart, as the driver does it. */
-static void fold_part(setting *s, int64_t first, int64_t last, int64_t *lanes_used)
-{
+static void fold_part(setting *s, int64_t first, int64_t last, int64_t *lanes_used) {
     bool summed = s->f.fold.sum_first >= 0;
     int64_t limit = s->transposed ? lanes_of(s) : STRIDE;
     *lanes_used = s->transposed ? (last - first < limit ? last - first : limit) : s->rows;
@@ -112,8 +102,7 @@ static void fold_part(setting *s, int64_t first, int64_t last, int64_t *lanes_us
         if (count > last - first) count = last - first;
         if (summed) {
             add_to_sums(s, first, count);
-            if (below(2))
-                bbi_fold_flush(&s->f, s->transposed, s->rows, s->state, sum, SUM_COUNT, *lanes_used);
+            if (below(2)) bbi_fold_flush(&s->f, s->transposed, s->rows, s->state, sum, SUM_COUNT, *lanes_used);
         } else {
             write_tile(s, first, count);
             bbi_fold_step(&s->f, s->transposed, s->state, s->out, STRIDE, s->transposed ? count : s->rows,
@@ -128,8 +117,7 @@ static size_t value_bytes(const setting *s) { return (size_t)bbi_fold_value_coun
 static size_t index_bytes(const setting *s) { return (size_t)bbi_fold_index_count(&s->f) * sizeof(int64_t); }
 
 /* All columns in random parts, merged: row r at merged + r * value_count. */
-static void fold_columns(setting *s)
-{
+static void fold_columns(setting *s) {
     int64_t values = bbi_fold_value_count(&s->f), indices = bbi_fold_index_count(&s->f);
     for (int64_t row = 0; row < s->rows; row++) {
         bbi_fold_neutral(&s->f, s->merged + row * values, s->merged_index + row * indices);
@@ -148,8 +136,7 @@ static void fold_columns(setting *s)
     }
 }
 
-static void begin(setting *s)
-{
+static void begin(setting *s) {
     int64_t rows = s->transposed ? 1 + below(5) : 1 + below(lanes_of(s));
     s->rows = rows;
     s->columns = below(8) ? below(MAX_COLUMNS + 1) : below(4);
@@ -163,8 +150,7 @@ static void begin(setting *s)
     s->merged_index = bbi_alloc(index_bytes(s) * (size_t)rows + 8);
 }
 
-static void end(setting *s)
-{
+static void end(setting *s) {
     bbi_free_aligned(s->state);
     bbi_free_aligned(s->out);
     bbi_free_aligned(s->sum);
@@ -174,8 +160,7 @@ static void end(setting *s)
     bbi_free(s->merged_index);
 }
 
-static void fill_values(const setting *s, kind how, double low, double high)
-{
+static void fill_values(const setting *s, kind how, double low, double high) {
     for (int64_t row = 0; row < s->rows; row++) {
         for (int64_t c = 0; c < s->components; c++) {
             for (int64_t n = 0; n < s->columns; n++) value[row][c][n] = draw(how, low, high);
@@ -184,8 +169,7 @@ static void fill_values(const setting *s, kind how, double low, double high)
 }
 
 /* Calls check for every type, level and schedule and some random settings of each. */
-static void over_settings(const bbi_fold *fold, int rounds, void (*check)(setting *s))
-{
+static void over_settings(const bbi_fold *fold, int rounds, void (*check)(setting *s)) {
     for (int round = 0; round < rounds; round++) {
         for (int n = 0; n < 4 * (bbi_cpu_level() + 1); n++) {
             setting s = {.f = {.fold = *fold, .is_double = n & 1, .level = n / 4}, .transposed = n & 2};
@@ -197,30 +181,23 @@ static void over_settings(const bbi_fold *fold, int rounds, void (*check)(settin
     }
 }
 
-static const double *row_values(const setting *s, int64_t row)
-{
-    return s->merged + row * bbi_fold_value_count(&s->f);
-}
-static const int64_t *row_indices(const setting *s, int64_t row)
-{
+static const double *row_values(const setting *s, int64_t row) { return s->merged + row * bbi_fold_value_count(&s->f); }
+static const int64_t *row_indices(const setting *s, int64_t row) {
     return s->merged_index + row * bbi_fold_index_count(&s->f);
 }
 
-static bool is_near(double a, double b, double tolerance)
-{
+static bool is_near(double a, double b, double tolerance) {
     if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
     return a == b || fabs(a - b) <= tolerance;
 }
 
-static void expect_near(double found, double expected, double tolerance)
-{
+static void expect_near(double found, double expected, double tolerance) {
     if (!is_near(found, expected, tolerance))
         fail_msg("found %.17g, expected %.17g within %g", found, expected, tolerance);
 }
 
 /* ---- sums and products ---- */
-static void check_sum(setting *s)
-{
+static void check_sum(setting *s) {
     bool summed = below(2);
     s->components = s->f.fold.dim = 1 + below(3);
     s->f.fold.sum_first = summed ? 2 : -1;
@@ -245,14 +222,12 @@ static void check_sum(setting *s)
     end(s);
 }
 
-static void sums_equal_the_sum_of_their_terms(void **unused)
-{
+static void sums_equal_the_sum_of_their_terms(void **unused) {
     (void)unused;
     over_settings(&(bbi_fold){.family = BBI_FAMILY_SUM}, 40, check_sum);
 }
 
-static void compensated_sums_keep_what_a_plain_sum_loses(void **unused)
-{
+static void compensated_sums_keep_what_a_plain_sum_loses(void **unused) {
     (void)unused;
     for (int n = 0; n < 2 * (bbi_cpu_level() + 1); n++) {
         setting s = {.f = {.fold = {.family = BBI_FAMILY_SUM, .dim = 1, .sum_first = -1},
@@ -263,8 +238,7 @@ static void compensated_sums_keep_what_a_plain_sum_loses(void **unused)
         begin(&s);
         s.columns = 500;
         for (int64_t row = 0; row < s.rows; row++) {
-            for (int64_t q = 0; q < s.columns; q++)
-                value[row][0][q] = q == 0 ? 0x1p50 : q == 499 ? -0x1p50 : 1;
+            for (int64_t q = 0; q < s.columns; q++) value[row][0][q] = q == 0 ? 0x1p50 : q == 499 ? -0x1p50 : 1;
         }
         fold_columns(&s);
         double result;
@@ -276,8 +250,7 @@ static void compensated_sums_keep_what_a_plain_sum_loses(void **unused)
     }
 }
 
-static void check_prod(setting *s)
-{
+static void check_prod(setting *s) {
     s->components = s->f.fold.dim = 1 + below(3);
     s->f.fold.out_first = 1;
     begin(s);
@@ -294,15 +267,13 @@ static void check_prod(setting *s)
     end(s);
 }
 
-static void products_equal_the_product_of_their_factors(void **unused)
-{
+static void products_equal_the_product_of_their_factors(void **unused) {
     (void)unused;
     over_settings(&(bbi_fold){.family = BBI_FAMILY_PROD}, 20, check_prod);
 }
 
 /* ---- minimum, maximum, K smallest ---- */
-static void check_extreme(setting *s)
-{
+static void check_extreme(setting *s) {
     bool max = s->f.fold.family == BBI_FAMILY_MAX;
     s->components = s->f.fold.dim = 1 + below(3);
     s->f.fold.out_first = 1;
@@ -327,23 +298,20 @@ static void check_extreme(setting *s)
     end(s);
 }
 
-static void minima_and_maxima_ignore_nan_and_take_the_first_of_equals(void **unused)
-{
+static void minima_and_maxima_ignore_nan_and_take_the_first_of_equals(void **unused) {
     (void)unused;
     over_settings(&(bbi_fold){.family = BBI_FAMILY_MIN}, 60, check_extreme);
     over_settings(&(bbi_fold){.family = BBI_FAMILY_MAX}, 60, check_extreme);
 }
 
 static const double *sorted_by; /* the values that compare_columns looks up */
-static int compare_columns(const void *a, const void *b)
-{
+static int compare_columns(const void *a, const void *b) {
     int64_t i = *(const int64_t *)a, j = *(const int64_t *)b;
     if (sorted_by[i] != sorted_by[j]) return sorted_by[i] < sorted_by[j] ? -1 : 1;
     return i < j ? -1 : i > j;
 }
 
-static void check_kmin(setting *s)
-{
+static void check_kmin(setting *s) {
     static const int64_t ks[] = {1, 2, 10, 48, 49, MAX_K};
     s->components = s->f.fold.dim = 1 + below(3);
     s->f.fold.k = ks[below(6)];
@@ -369,14 +337,12 @@ static void check_kmin(setting *s)
     end(s);
 }
 
-static void the_k_smallest_are_those_of_a_sort(void **unused)
-{
+static void the_k_smallest_are_those_of_a_sort(void **unused) {
     (void)unused;
     over_settings(&(bbi_fold){.family = BBI_FAMILY_KMIN}, 60, check_kmin);
 }
 
-static void indices_go_beyond_32_bits(void **unused)
-{
+static void indices_go_beyond_32_bits(void **unused) {
     (void)unused;
     const int64_t far = INT64_C(5) << 32;
     for (int n = 0; n < 4 * (bbi_cpu_level() + 1); n++) {
@@ -404,8 +370,7 @@ static void indices_go_beyond_32_bits(void **unused)
 }
 
 /* ---- log-sum-exp ---- */
-static void check_lse(setting *s)
-{
+static void check_lse(setting *s) {
     int64_t weights = below(4);
     s->f.fold.dim = 1;
     s->f.fold.weight_dim = weights;
@@ -417,8 +382,7 @@ static void check_lse(setting *s)
     double spread = below(2) ? 5 : 300;
     fill_values(s, PLAIN, -1, 1);
     for (int64_t row = 0; row < s->rows; row++) {
-        for (int64_t n = 0; n < s->columns; n++)
-            value[row][0][n] = below(9) ? draw(how, -spread, spread) : -INFINITY;
+        for (int64_t n = 0; n < s->columns; n++) value[row][0][n] = below(9) ? draw(how, -spread, spread) : -INFINITY;
     }
     fold_columns(s);
     double rounding = s->f.is_double ? 0x1p-46 : 0x1p-18, result[MAX_COMPONENTS + 1];
@@ -445,21 +409,18 @@ static void check_lse(setting *s)
             /* Where the weights cancel, the logarithm has no correct digit, and its argument no certain sign.
              */
             double expected = m + log(sum), error = rounding * size / fabs(sum);
-            if (error < 0.1 || sum == 0)
-                expect_near(result[at], expected, 2 * error + 0x1p-50 * fabs(expected));
+            if (error < 0.1 || sum == 0) expect_near(result[at], expected, 2 * error + 0x1p-50 * fabs(expected));
         }
     }
     end(s);
 }
 
-static void log_sum_exp_agrees_with_its_definition_at_infinities_too(void **unused)
-{
+static void log_sum_exp_agrees_with_its_definition_at_infinities_too(void **unused) {
     (void)unused;
     over_settings(&(bbi_fold){.family = BBI_FAMILY_LSE}, 60, check_lse);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_equal_the_sum_of_their_terms),
         cmocka_unit_test(compensated_sums_keep_what_a_plain_sum_loses),

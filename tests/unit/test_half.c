@@ -11,8 +11,7 @@
 #include "half.h"
 
 /* The value of a binary16 pattern by its definition. */
-static double half_value(uint16_t h)
-{
+static double half_value(uint16_t h) {
     int field = h >> 10 & 31, fraction = h & 1023;
     double magnitude = field == 31 ? (fraction ? NAN : INFINITY)
                        : field     ? ldexp(1024 + fraction, field - 25)
@@ -20,8 +19,7 @@ static double half_value(uint16_t h)
     return h & 0x8000 ? -magnitude : magnitude;
 }
 
-static void every_pattern_returns(void **unused)
-{
+static void every_pattern_returns(void **unused) {
     for (uint32_t h = 0; h < 65536; h++) {
         float x = bb_half_to_float((uint16_t)h), b = bb_bfloat_to_float((uint16_t)h);
         double expected = half_value((uint16_t)h);
@@ -41,8 +39,7 @@ static void every_pattern_returns(void **unused)
 }
 
 /* Between two neighbours a number goes to the nearer one, from the middle to the even one. */
-static void halves_round_to_nearest_even(void **unused)
-{
+static void halves_round_to_nearest_even(void **unused) {
     for (uint32_t h = 0; h < 0x7bff; h++) {
         float low = bb_half_to_float((uint16_t)h), high = bb_half_to_float((uint16_t)(h + 1));
         float middle = (low + high) / 2;
@@ -59,8 +56,7 @@ static void halves_round_to_nearest_even(void **unused)
     assert_int_equal(bb_float_to_half(-0x1p-140f), 0x8000);
 }
 
-static void bfloats_round_to_nearest_even(void **unused)
-{
+static void bfloats_round_to_nearest_even(void **unused) {
     for (uint32_t h = 0; h < 0x7f80; h++) {
         float middle = bbi_float_of_bits(h << 16 | 0x8000u);
         assert_int_equal(bb_float_to_bfloat(middle), h & 1 ? h + 1 : h);
@@ -70,8 +66,7 @@ static void bfloats_round_to_nearest_even(void **unused)
     assert_true(isnan(bb_bfloat_to_float(bb_float_to_bfloat(bbi_float_of_bits(0x7f800001u)))));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_pattern_returns),
         cmocka_unit_test(halves_round_to_nearest_even),

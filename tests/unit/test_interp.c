@@ -13,13 +13,11 @@
 #include "code_text.h"
 
 /* ---- arrays of either real type -------------------------------------------------------------- */
-static double get(bool is_double, const void *array, int64_t k)
-{
+static double get(bool is_double, const void *array, int64_t k) {
     return is_double ? ((const double *)array)[k] : (double)((const float *)array)[k];
 }
 
-static void set(bool is_double, void *array, int64_t k, double value)
-{
+static void set(bool is_double, void *array, int64_t k, double value) {
     if (is_double) {
         ((double *)array)[k] = value;
     } else {
@@ -34,8 +32,7 @@ static double uniform(double low, double high) /* xorshift64*, Vigna 2016 */
     return low + (high - low) * (double)((seed * 0x2545f4914f6cdd1dULL) >> 11) * 0x1p-53;
 }
 
-static void *new_array(bool is_double, int64_t count, double low, double high)
-{
+static void *new_array(bool is_double, int64_t count, double low, double high) {
     void *array = bbi_alloc_aligned((size_t)(count + 64) * (is_double ? 8 : 4));
     assert_non_null(array);
     for (int64_t k = 0; k < count + 64; k++) {
@@ -55,11 +52,9 @@ typedef struct twin {
     int64_t counter[8];
 } twin;
 
-static double twin_operand(const twin *t, const bbi_operand *o)
-{
-    const int64_t k = o->space == BBI_VALUE || o->space == BBI_LITERAL
-                          ? 0
-                          : bbi_index_value(t->code, o->number, t->size, t->counter);
+static double twin_operand(const twin *t, const bbi_operand *o) {
+    const int64_t k =
+        o->space == BBI_VALUE || o->space == BBI_LITERAL ? 0 : bbi_index_value(t->code, o->number, t->size, t->counter);
     switch (o->space) {
     case BBI_VALUE: return t->value[o->number];
     case BBI_LITERAL: return t->is_double ? o->literal : (double)(float)o->literal;
@@ -70,8 +65,7 @@ static double twin_operand(const twin *t, const bbi_operand *o)
     }
 }
 
-static int32_t twin_run(twin *t, int32_t first)
-{
+static int32_t twin_run(twin *t, int32_t first) {
     int32_t n = first;
     for (; n < t->code->count && t->code->instruction[n].kind != BBI_STEP_END; n++) {
         const bbi_instruction *s = &t->code->instruction[n];
@@ -90,8 +84,7 @@ static int32_t twin_run(twin *t, int32_t first)
             n = end;
             continue;
         }
-        const int64_t k =
-            s->kind >= BBI_STEP_CHOOSE ? bbi_index_value(t->code, s->index, t->size, t->counter) : 0;
+        const int64_t k = s->kind >= BBI_STEP_CHOOSE ? bbi_index_value(t->code, s->index, t->size, t->counter) : 0;
         if (s->kind == BBI_STEP_CHOOSE) {
             t->value[s->result] = twin_operand(t, &s->arg[k == 0]);
             continue;
@@ -119,10 +112,8 @@ typedef struct problem {
 
 static int64_t block(bool is_double) { return BBI_LANE_BYTES / (is_double ? 8 : 4); }
 
-static void open_problem(problem *p, double low, double high)
-{
-    const int64_t L = block(p->is_double), rows = p->transposed ? p->casts : L,
-                  columns = p->transposed ? L : p->casts;
+static void open_problem(problem *p, double low, double high) {
+    const int64_t L = block(p->is_double), rows = p->transposed ? p->casts : L, columns = p->transposed ? L : p->casts;
     p->uniform = new_array(p->is_double, 64, low, high);
     void *row = new_array(p->is_double, p->rows_dim * rows, low, high);
     void *column = new_array(p->is_double, p->columns_dim * columns, low, high);
@@ -134,8 +125,7 @@ static void open_problem(problem *p, double low, double high)
     p->workspace = NULL;
 }
 
-static void close_problem(problem *p)
-{
+static void close_problem(problem *p) {
     bbi_free_aligned(p->uniform);
     bbi_free_aligned(p->lane);
     bbi_free_aligned(p->cast);
@@ -144,20 +134,17 @@ static void close_problem(problem *p)
 }
 
 /* Runs casts first .. first + count - 1 of a problem into `sum` and p->out. */
-static void run_part(const problem *p, const bbi_interp *interp, void *sum, int64_t first, int64_t count)
-{
+static void run_part(const problem *p, const bbi_interp *interp, void *sum, int64_t first, int64_t count) {
     const int64_t L = block(p->is_double), real = p->is_double ? 8 : 4;
     void *workspace = bbi_alloc_aligned((size_t)bbi_interp_workspace(interp));
     assert_non_null(workspace);
-    bbi_interp_pair(interp, p->transposed, p->size, p->uniform, p->lane, L, (char *)p->cast + first * real,
-                    p->casts, p->lanes, count,
-                    (char *)sum + (p->transposed ? first * p->sum_count * BBI_LANE_BYTES : 0),
+    bbi_interp_pair(interp, p->transposed, p->size, p->uniform, p->lane, L, (char *)p->cast + first * real, p->casts,
+                    p->lanes, count, (char *)sum + (p->transposed ? first * p->sum_count * BBI_LANE_BYTES : 0),
                     (char *)p->out + first * BBI_LANE_BYTES, p->casts, workspace);
     bbi_free_aligned(workspace);
 }
 
-static void assert_near(const problem *p, double found, double expected, double scale)
-{
+static void assert_near(const problem *p, double found, double expected, double scale) {
     const double unit = p->is_double ? 0x1p-52 : 0x1p-23;
     if (found == expected || (isnan(found) && isnan(expected))) return;
     if (!(fabs(found - expected) <= 64 * unit * scale)) {
@@ -169,8 +156,7 @@ static void assert_near(const problem *p, double found, double expected, double 
 
 /* Sums and outputs of every pair in use, and no other lane of the sums' vectors' neighbours, are what the
  * twin finds. */
-static void check_pair(const bbi_code *code, problem *p, double low, double high)
-{
+static void check_pair(const bbi_code *code, problem *p, double low, double high) {
     const int64_t L = block(p->is_double), sums = p->sum_count * L * (p->transposed ? p->casts : 1);
     open_problem(p, low, high);
     void *before = new_array(p->is_double, sums, 0, 0);
@@ -219,8 +205,7 @@ static void check_pair(const bbi_code *code, problem *p, double low, double high
 }
 
 /* Every level, type, schedule and a grid of sizes. */
-static void check_all(const char *text, problem like, double low, double high)
-{
+static void check_all(const char *text, problem like, double low, double high) {
     bbi_code code = code_of_text(text);
     assert_int_equal(bbi_code_check(&code), BB_OK);
     for (int level = 0; level <= bbi_cpu_level(); level++) {
@@ -240,37 +225,31 @@ static void check_all(const char *text, problem like, double low, double high)
     bbi_code_free(&code);
 }
 
-static const char gaussian[] =
-    "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(y[1], x[1])\n%3 = fma(%2, %2, %1)\n"
-    "%4 = sub(x[2], y[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
-    "sum[0] += %7 * y[3]\n";
+static const char gaussian[] = "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(y[1], x[1])\n%3 = fma(%2, %2, %1)\n"
+                               "%4 = sub(x[2], y[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
+                               "sum[0] += %7 * y[3]\n";
 
-static void a_gaussian_sum_is_right(void **state)
-{
+static void a_gaussian_sum_is_right(void **state) {
     (void)state;
     check_all(gaussian, (problem){.rows_dim = 3, .columns_dim = 4, .sum_count = 1}, -1, 1);
 }
 
 /* Differences that are squared and summed as well, in both orders; runs of sums of one tile; the same in a
  * loop. */
-static const char gradient[] =
-    "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
-    "%4 = sub(y[2], x[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
-    "%8 = mul(%7, y[3])\nsum[0] += %0 * %8\nsum[1] += %8 * %2\nsum[2] += %4 * %8\n"
-    "%9 = sub(y[4], x[4])\nsum[3] += %8 * %9\nsum[4] += %8 * y[2]\nsum[5] += y[3] * %8\n"
-    "sum[6] += %8 * y[4]\nsum[7] += %8 * y[1]\nsum[8] += %8 * y[0]\n"
-    "loop c0 < n[1] {\n  %10 = sub(x[c0], y[c0 + 1])\n  sum[c0 + 9] += %10 * %7\n}\n"
-    "loop c1 < 3 {\n  %11 = sub(y[c1], x[c1])\n  sum[c1 + 19] += %8 * %11\n}\n";
+static const char gradient[] = "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
+                               "%4 = sub(y[2], x[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
+                               "%8 = mul(%7, y[3])\nsum[0] += %0 * %8\nsum[1] += %8 * %2\nsum[2] += %4 * %8\n"
+                               "%9 = sub(y[4], x[4])\nsum[3] += %8 * %9\nsum[4] += %8 * y[2]\nsum[5] += y[3] * %8\n"
+                               "sum[6] += %8 * y[4]\nsum[7] += %8 * y[1]\nsum[8] += %8 * y[0]\n"
+                               "loop c0 < n[1] {\n  %10 = sub(x[c0], y[c0 + 1])\n  sum[c0 + 9] += %10 * %7\n}\n"
+                               "loop c1 < 3 {\n  %11 = sub(y[c1], x[c1])\n  sum[c1 + 19] += %8 * %11\n}\n";
 
-static void a_gradient_is_right(void **state)
-{
+static void a_gradient_is_right(void **state) {
     (void)state;
-    check_all(gradient, (problem){.rows_dim = 10, .columns_dim = 11, .sum_count = 22, .size = {0, 10}}, -1,
-              1);
+    check_all(gradient, (problem){.rows_dim = 10, .columns_dim = 11, .sum_count = 22, .size = {0, 10}}, -1, 1);
 }
 
-static void outputs_and_several_sums_are_right(void **state)
-{
+static void outputs_and_several_sums_are_right(void **state) {
     (void)state;
     check_all("%0 = mul(x[0], y[0])\n%1 = fma(x[1], y[1], %0)\n%2 = fma(y[2], x[2], %1)\nout[1] = %2\n%3 = "
               "exp(%2)\n"
@@ -280,8 +259,7 @@ static void outputs_and_several_sums_are_right(void **state)
               (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 5, .out_count = 4}, -1, 1);
 }
 
-static void loops_are_right(void **state)
-{
+static void loops_are_right(void **state) {
     (void)state;
     for (int64_t d = 0; d <= 70; d += 35) {
         check_all("%0 := 0\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  %0 = fma(%1, %1, %0)\n}\n"
@@ -293,44 +271,37 @@ static void loops_are_right(void **state)
     }
 }
 
-static void nested_loops_choices_and_counts_are_right(void **state)
-{
+static void nested_loops_choices_and_counts_are_right(void **state) {
     (void)state;
     check_all("%0 := 1\nloop c0 < n[0] {\n  %1 := c0\n  loop c1 < n[1] {\n    %2 = mul(x[(c0 * n[1]) + c1], "
               "y[c1])\n"
               "    %3 = c1 < c0 ? %2 : y[c0]\n    %4 = c1 == 1 ? %3 : 0.5\n    %1 = fma(%4, %3, %1)\n  }\n  "
               "%5 = mul(%1, c0)\n"
               "  %0 = add(%0, %5)\n  out[c0] = %1\n  sum[c0] += %5\n}\nsum[n[0]] += %0\n",
-              (problem){.rows_dim = 12, .columns_dim = 4, .sum_count = 4, .out_count = 3, .size = {3, 4}}, -1,
-              1);
+              (problem){.rows_dim = 12, .columns_dim = 4, .sum_count = 4, .out_count = 3, .size = {3, 4}}, -1, 1);
 }
 
-static void values_keep_their_tile_while_a_loop_needs_them(void **state)
-{
+static void values_keep_their_tile_while_a_loop_needs_them(void **state) {
     (void)state;
-    check_all(
-        "%0 = mul(x[0], y[0])\n%1 = mul(x[1], y[1])\nloop c0 < n[0] {\n  %2 = add(%0, %1)\n"
-        "  %3 = mul(x[c0], 3)\n  %4 = mul(y[c0], 5)\n  %5 = mul(%3, %4)\n  %6 = sub(%5, %2)\n  out[c0] = %6\n"
-        "  loop c1 < 2 {\n    %7 = mul(%3, x[c1])\n    %8 = mul(%7, %7)\n    sum[(c0 * 2) + c1] += %8 * %0\n "
-        " }\n"
-        "}\n%9 = neg(%0)\n%10 = neg(%9)\nsum[6] += %10\n",
-        (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 7, .out_count = 3, .size = {3}}, -1, 1);
+    check_all("%0 = mul(x[0], y[0])\n%1 = mul(x[1], y[1])\nloop c0 < n[0] {\n  %2 = add(%0, %1)\n"
+              "  %3 = mul(x[c0], 3)\n  %4 = mul(y[c0], 5)\n  %5 = mul(%3, %4)\n  %6 = sub(%5, %2)\n  out[c0] = %6\n"
+              "  loop c1 < 2 {\n    %7 = mul(%3, x[c1])\n    %8 = mul(%7, %7)\n    sum[(c0 * 2) + c1] += %8 * %0\n "
+              " }\n"
+              "}\n%9 = neg(%0)\n%10 = neg(%9)\nsum[6] += %10\n",
+              (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 7, .out_count = 3, .size = {3}}, -1, 1);
 }
 
-static void accumulators_that_are_assigned_again_are_not_fused(void **state)
-{
+static void accumulators_that_are_assigned_again_are_not_fused(void **state) {
     (void)state;
-    check_all(
-        "%0 := x[2]\n%1 = sub(x[0], y[0])\n%2 = fma(%1, %1, %0)\n%0 = mul(%0, 7)\n%3 = sub(x[1], y[1])\n"
-        "%4 = fma(%3, %3, %2)\nout[0] = %4\nout[1] = %0\nsum[0] += %4 * y[0]\n"
-        "%5 = mul(%0, p[0])\n%0 = neg(%0)\n%6 = expk(%5)\nout[2] = %6\n%7 = abs(%0)\n%0 := 1\nout[3] = %7\n"
-        "out[4] = %0\n",
-        (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 1, .out_count = 5}, -0.2, 0.2);
+    check_all("%0 := x[2]\n%1 = sub(x[0], y[0])\n%2 = fma(%1, %1, %0)\n%0 = mul(%0, 7)\n%3 = sub(x[1], y[1])\n"
+              "%4 = fma(%3, %3, %2)\nout[0] = %4\nout[1] = %0\nsum[0] += %4 * y[0]\n"
+              "%5 = mul(%0, p[0])\n%0 = neg(%0)\n%6 = expk(%5)\nout[2] = %6\n%7 = abs(%0)\n%0 := 1\nout[3] = %7\n"
+              "out[4] = %0\n",
+              (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 1, .out_count = 5}, -0.2, 0.2);
 }
 
 /* Operands of every kind, for every elementwise operation, in its domain. */
-static void every_operation_is_right_on_every_kind_of_operand(void **state)
-{
+static void every_operation_is_right_on_every_kind_of_operand(void **state) {
     (void)state;
     static const char *const kinds[] = {"x[%d]", "y[%d]", "p[%d]", "%%%d"};
     for (int op = 0; op < BBI_OP_COUNT; op++) {
@@ -339,8 +310,7 @@ static void every_operation_is_right_on_every_kind_of_operand(void **state)
         const int combinations = row->arity == 1 ? 4 : row->arity == 2 ? 16 : 64;
         for (int n = 0; n < combinations; n++) {
             char text[512];
-            int length =
-                snprintf(text, sizeof text, "%%0 := x[0]\n%%1 := y[1]\n%%2 := x[2]\n%%3 = %s(", row->name);
+            int length = snprintf(text, sizeof text, "%%0 := x[0]\n%%1 := y[1]\n%%2 := x[2]\n%%3 = %s(", row->name);
             for (int k = 0; k < row->arity; k++) {
                 length += snprintf(text + length, sizeof text - (size_t)length, k ? ", " : "");
                 length += snprintf(text + length, sizeof text - (size_t)length, kinds[n >> 2 * k & 3], k);
@@ -366,8 +336,7 @@ static void every_operation_is_right_on_every_kind_of_operand(void **state)
 }
 
 /* ---- bits ------------------------------------------------------------------------------------ */
-static void assert_same_sums(const char *one, const char *other, int64_t split)
-{
+static void assert_same_sums(const char *one, const char *other, int64_t split) {
     bbi_code code[2] = {code_of_text(one), code_of_text(other)};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int k = 0; k < 4; k++) {
@@ -391,8 +360,7 @@ static void assert_same_sums(const char *one, const char *other, int64_t split)
                 assert_non_null(interp);
                 const int64_t part = n ? split : p.casts;
                 for (int64_t first = 0; first < p.casts; first += part) {
-                    run_part(&p, interp, n ? second : p.sum, first,
-                             first + part < p.casts ? part : p.casts - first);
+                    run_part(&p, interp, n ? second : p.sum, first, first + part < p.casts ? part : p.casts - first);
                 }
                 bbi_interp_free(interp);
             }
@@ -405,8 +373,7 @@ static void assert_same_sums(const char *one, const char *other, int64_t split)
     bbi_code_free(&code[1]);
 }
 
-static void bits_do_not_depend_on_how_casts_are_split(void **state)
-{
+static void bits_do_not_depend_on_how_casts_are_split(void **state) {
     (void)state;
     static const int64_t splits[] = {1, 7, 16, 32, 50};
     for (int n = 0; n < 5; n++) {
@@ -415,8 +382,7 @@ static void bits_do_not_depend_on_how_casts_are_split(void **state)
 }
 
 /* The second code uses every intermediate value once more, which forbids every fusion. */
-static void fusion_does_not_change_bits(void **state)
-{
+static void fusion_does_not_change_bits(void **state) {
     (void)state;
     assert_same_sums(gaussian,
                      "%0 = sub(x[0], y[0])\nout[0] = %0\n%1 = mul(%0, %0)\nout[1] = %1\n%2 = sub(y[1], "
@@ -438,8 +404,7 @@ static void fusion_does_not_change_bits(void **state)
         117);
 }
 
-static void fusion_does_not_change_the_bits_of_gradients(void **state)
-{
+static void fusion_does_not_change_the_bits_of_gradients(void **state) {
     (void)state;
     char apart[2048] = ""; /* every value has one more use, sums alternate with something else */
     int sums = 0;
@@ -459,12 +424,10 @@ static void fusion_does_not_change_the_bits_of_gradients(void **state)
 /* ---- elementwise codes ----------------------------------------------------------------------- */
 static const int64_t counts[] = {1, 3, 31, 32, 33, 64, 65, 1000, 2500};
 
-static void map_codes_compute_further_components(void **state)
-{
+static void map_codes_compute_further_components(void **state) {
     (void)state;
-    bbi_code code =
-        code_of_text("%0 = mul(x[0], p[1])\n%1 = exp(%0)\nout[2] = %1\n%2 := 0\nloop c0 < 2 {\n"
-                     "  %2 = fma(x[c0], x[c0], %2)\n}\n%3 = sub(%2, %1)\nout[3] = %3\nout[4] = 0.5\n");
+    bbi_code code = code_of_text("%0 = mul(x[0], p[1])\n%1 = exp(%0)\nout[2] = %1\n%2 := 0\nloop c0 < 2 {\n"
+                                 "  %2 = fma(x[c0], x[c0], %2)\n}\n%3 = sub(%2, %1)\nout[3] = %3\nout[4] = 0.5\n");
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int n = 0; n < 18; n++) {
             problem p = {.level = level, .is_double = n & 1, .lanes = counts[n / 2]};
@@ -476,16 +439,11 @@ static void map_codes_compute_further_components(void **state)
             void *workspace = bbi_alloc_aligned((size_t)bbi_interp_workspace(interp));
             bbi_interp_map(interp, NULL, u, array, stride, count, workspace);
             for (int64_t r = 0; r < count; r++) {
-                twin t = {.code = &code,
-                          .is_double = p.is_double,
-                          .uniform = u,
-                          .row = copy,
-                          .row_stride = stride,
-                          .r = r};
+                twin t = {
+                    .code = &code, .is_double = p.is_double, .uniform = u, .row = copy, .row_stride = stride, .r = r};
                 twin_run(&t, 0);
                 for (int64_t c = 0; c < 6; c++) {
-                    const double expected =
-                        c >= 2 && c < 5 ? t.out[c] : get(p.is_double, copy, c * stride + r);
+                    const double expected = c >= 2 && c < 5 ? t.out[c] : get(p.is_double, copy, c * stride + r);
                     assert_near(&p, get(p.is_double, array, c * stride + r), expected, 2);
                 }
             }
@@ -499,11 +457,9 @@ static void map_codes_compute_further_components(void **state)
     bbi_code_free(&code);
 }
 
-static void the_uniform_code_writes_its_compact_array_and_nothing_beyond(void **state)
-{
+static void the_uniform_code_writes_its_compact_array_and_nothing_beyond(void **state) {
     (void)state;
-    bbi_code code =
-        code_of_text("%0 = mul(p[0], p[1])\n%1 = exp(%0)\nout[2] = %1\nout[3] = p[1]\nout[4] = n[0]\n");
+    bbi_code code = code_of_text("%0 = mul(p[0], p[1])\n%1 = exp(%0)\nout[2] = %1\nout[3] = p[1]\nout[4] = n[0]\n");
     const int64_t size[1] = {9};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int d = 0; d < 2; d++) {
@@ -526,20 +482,18 @@ static void the_uniform_code_writes_its_compact_array_and_nothing_beyond(void **
     bbi_code_free(&code);
 }
 
-static void pair_lists_are_elementwise(void **state)
-{
+static void pair_lists_are_elementwise(void **state) {
     (void)state;
-    bbi_code code = code_of_text(
-        "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
-        "%4 = mul(%3, p[0])\n%5 = expk(%4)\n%6 := 0\nloop c0 < n[0] {\n  %7 = sub(x[c0], y[c0])\n"
-        "  %6 = fma(%7, %7, %6)\n}\nout[0] = %5\nout[1] = %6\n");
+    bbi_code code =
+        code_of_text("%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
+                     "%4 = mul(%3, p[0])\n%5 = expk(%4)\n%6 := 0\nloop c0 < n[0] {\n  %7 = sub(x[c0], y[c0])\n"
+                     "  %6 = fma(%7, %7, %6)\n}\nout[0] = %5\nout[1] = %6\n");
     const int64_t size[1] = {2};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int n = 0; n < 18; n++) {
             problem p = {.level = level, .is_double = n & 1};
             const int64_t count = counts[n / 2], stride = (count + 63) / 64 * 64;
-            void *row = new_array(p.is_double, 2 * stride, -1, 1),
-                 *column = new_array(p.is_double, 2 * stride, -1, 1);
+            void *row = new_array(p.is_double, 2 * stride, -1, 1), *column = new_array(p.is_double, 2 * stride, -1, 1);
             void *u = new_array(p.is_double, 4, -1, 1), *out = new_array(p.is_double, 2 * stride, -1, 1);
             bbi_interp *interp = bbi_interp_new(&code, level, p.is_double, false, 0);
             void *workspace = bbi_alloc_aligned((size_t)bbi_interp_workspace(interp));
@@ -571,8 +525,7 @@ static void pair_lists_are_elementwise(void **state)
     bbi_code_free(&code);
 }
 
-static void no_memory_gives_null_and_leaks_nothing(void **state)
-{
+static void no_memory_gives_null_and_leaks_nothing(void **state) {
     (void)state;
     bbi_code code = code_of_text(gaussian);
     const int64_t live = bbi_live_allocations();
@@ -588,8 +541,7 @@ static void no_memory_gives_null_and_leaks_nothing(void **state)
     bbi_code_free(&code);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gaussian_sum_is_right),
         cmocka_unit_test(a_gradient_is_right),

@@ -1,6 +1,7 @@
 /* test_memory.c: want of memory at every allocation, one after the other, of whatever the public interface does. Each
  * failure is BB_OUT_OF_MEMORY with a message (or the work is done all the same), nothing is left behind, and the same
- * call succeeds when there is memory again. And what succeeds leaves nothing behind either, however often it is done. */
+ * call succeeds when there is memory again. And what succeeds leaves nothing behind either, however often it is done.
+ */
 #include "run_case.h"
 
 static const bb_compile_options interpreted = {.size = sizeof interpreted, .target = BB_TARGET_INTERP};
@@ -29,7 +30,8 @@ static void starve(scenario *play, const char *formula, const char *what) {
         successes = status == BB_OK ? successes + 1 : 0;
         failures += status != BB_OK;
         if (status != BB_OK && (status != BB_OUT_OF_MEMORY || !strstr(bb_last_error(), "memory")))
-            fail_msg("%s, %s: allocation %lld: status %d: %s", what, formula, (long long)n, (int)status, bb_last_error());
+            fail_msg("%s, %s: allocation %lld: status %d: %s", what, formula, (long long)n, (int)status,
+                     bb_last_error());
         if (bbi_live_allocations() != live)
             fail_msg("%s, %s: allocation %lld: %lld blocks are left", what, formula, (long long)n,
                      (long long)(bbi_live_allocations() - live));
@@ -43,7 +45,7 @@ static void starve_all(scenario *play, const char *what) {
     for (int f = 0; f < FORMULAS; f++) starve(play, formulas[f], what);
 }
 
-/* ---- scenarios without arrays ---- */
+/* ---- scenarios without arrays ---------------------------------------------------------------- */
 
 typedef struct made {
     bb_context *context;
@@ -112,7 +114,8 @@ static bb_status showing(const char *formula, const char *what) {
     char *text = NULL;
     bb_status status = parse(&m, formula);
     if (status == BB_OK) status = bb_program_show(m.program, what, BB_FLOAT32, &text);
-    if ((status == BB_OK) != (text && text[0])) fail_msg("%s: status %d with the text %s", what, (int)status, text ? text : "(null)");
+    if ((status == BB_OK) != (text && text[0]))
+        fail_msg("%s: status %d with the text %s", what, (int)status, text ? text : "(null)");
     bb_free(text);
     release(&m);
     return status;
@@ -139,15 +142,18 @@ static bb_status building(const char *formula) {
     made m = {0};
     BBI_FORWARD(bb_context_new(&m.context));
     bb_context *c = m.context;
-    bb_expr x = bb_variable(c, 0, BB_I, 2), y = bb_variable(c, 1, BB_J, 2), s = bb_variable(c, 0, BB_NONE, 2), f = bb_variable(c, 1, BB_NONE, 2),
-            t = bb_variable(c, 2, BB_NONE, 2);
+    bb_expr x = bb_variable(c, 0, BB_I, 2), y = bb_variable(c, 1, BB_J, 2), s = bb_variable(c, 0, BB_NONE, 2),
+            f = bb_variable(c, 1, BB_NONE, 2), t = bb_variable(c, 2, BB_NONE, 2);
     bb_expr distance = bb_apply(c, "sqdist", (bb_expr[]){x, y}, 2, NULL, 0);
     bb_expr nearest = bb_reduce(c, "argkmin", BB_J, distance, NULL, 2);
     bb_expr listed = bb_reduce_listed(c, BB_J, bb_apply(c, "mul", (bb_expr[]){x, y}, 2, NULL, 0), nearest);
-    bb_reduction_definition largest = {.size = sizeof largest, .state_dim = 2, .init = bb_apply(c, "zero", NULL, 0, (const int64_t[]){2}, 1),
+    bb_reduction_definition largest = {.size = sizeof largest,
+                                       .state_dim = 2,
+                                       .init = bb_apply(c, "zero", NULL, 0, (const int64_t[]){2}, 1),
                                        .step = bb_apply(c, "maximum", (bb_expr[]){s, f}, 2, NULL, 0),
                                        .merge = bb_apply(c, "maximum", (bb_expr[]){s, t}, 2, NULL, 0)};
-    bb_expr output[2] = {listed, bb_reduce_custom(c, &largest, BB_J, bb_apply(c, "add", (bb_expr[]){x, y}, 2, NULL, 0))};
+    bb_expr output[2] = {listed,
+                         bb_reduce_custom(c, &largest, BB_J, bb_apply(c, "add", (bb_expr[]){x, y}, 2, NULL, 0))};
     bb_status status = bb_program_new(c, signature, 2, output, 2, &m.program);
     if (status == BB_OK) status = bb_compile(m.program, &interpreted, &m.kernel);
     release(&m);
@@ -181,7 +187,7 @@ static void showing_starves(void **state) {
     starve(doctor, "", "doctor");
 }
 
-/* ---- scenarios with arrays: those are made before memory is short ---- */
+/* ---- scenarios with arrays: those are made before memory is short ---------------------------- */
 
 static run_case sized;
 static char *wanted_bits;
@@ -213,9 +219,17 @@ static bb_status running_in_threads(const char *formula) {
 
 static bb_status running_ranges(const char *formula) {
     (void)formula;
-    const int64_t i[] = {0, 20, 30, 60}, j[] = {0, 80}, slices_i[] = {2, 3}, slices_j[] = {1}, of_j[] = {0, 5, 60, 80, 7, 7}, of_i[] = {3, 60};
-    bb_ranges ranges = {.size = sizeof ranges, .count_i = 2, .count_j = 1, .ranges_i = i, .slices_i = slices_i, .reduced_j = of_j,
-                        .ranges_j = j, .slices_j = slices_j, .reduced_i = of_i};
+    const int64_t i[] = {0, 20, 30, 60}, j[] = {0, 80}, slices_i[] = {2, 3}, slices_j[] = {1},
+                  of_j[] = {0, 5, 60, 80, 7, 7}, of_i[] = {3, 60};
+    bb_ranges ranges = {.size = sizeof ranges,
+                        .count_i = 2,
+                        .count_j = 1,
+                        .ranges_i = i,
+                        .slices_i = slices_i,
+                        .reduced_j = of_j,
+                        .ranges_j = j,
+                        .slices_j = slices_j,
+                        .reduced_i = of_i};
     bb_run_options options = {.size = sizeof options, .ranges = &ranges};
     return run_anew(&interpreted, &options);
 }
@@ -270,7 +284,7 @@ static void copies_and_solves_starve(void **state) {
     case_close(&sized);
 }
 
-/* ---- nothing is left behind ---- */
+/* ---- nothing is left behind ------------------------------------------------------------------ */
 
 static void many_runs_leave_nothing(void **state) {
     (void)state;

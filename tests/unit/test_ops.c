@@ -39,8 +39,7 @@ static void assert_derivatives(sample *s, const char *text, int v) {
     for (int64_t k = 0; k < s->f->dim; k++) w[k] = uniform(-1, 1);
     double expected = slope(s, v, u, w), scale = 1e-7 * (1 + fabs(expected));
     const bbi_node *tangent = constants(s->c, u, x->dim), *cotangent = constants(s->c, w, s->f->dim);
-    if (bbi_vjp(s->c, &s->f, &cotangent, 1, &x, 1, true, &result) != BB_OK)
-        fail_msg("%s: %s", text, bb_last_error());
+    if (bbi_vjp(s->c, &s->f, &cotangent, 1, &x, 1, true, &result) != BB_OK) fail_msg("%s: %s", text, bb_last_error());
     if (result->dim != x->dim) fail_msg("%s: the gradient has dimension %d", text, (int)result->dim);
     evaluate(s, result, value);
     double reverse = inner(u, value, x->dim);
@@ -74,8 +73,7 @@ static void check_row(const bbi_op_row *row, const int *dims) {
     char text[256];
     size_t used = (size_t)snprintf(text, sizeof text, "%s(", row->name);
     for (int k = 0; k < row->arity; k++)
-        used +=
-            (size_t)snprintf(text + used, sizeof text - used, "%s%s:p%d", k ? ", " : "", names[k], dims[k]);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s:p%d", k ? ", " : "", names[k], dims[k]);
     snprintf(text + used, sizeof text - used, ")");
     check_formula(text, row->domain_low, row->domain_high);
 }
@@ -86,8 +84,8 @@ static void elementwise_rows_folds_and_macros_have_right_derivatives(void **stat
     int rows = 0;
     for (int op = 0; op < BBI_OP_COUNT; op++) {
         const bbi_op_row *row = bbi_op_info(op);
-        bool complex_operands = strstr(row->alias, "Complex") || op == BBI_OP_conj || op == BBI_OP_complex ||
-                                op == BBI_OP_softmax_part;
+        bool complex_operands =
+            strstr(row->alias, "Complex") || op == BBI_OP_conj || op == BBI_OP_complex || op == BBI_OP_softmax_part;
         if (!derivative_is_defined_everywhere(row) || complex_operands || op == BBI_OP_stop) continue;
         for (int p = 0; p < 5; p++) check_row(row, patterns[p]);
         rows++;
@@ -201,8 +199,7 @@ static void every_row_is_complete(void **state) {
         const bbi_op_row *row = bbi_op_info(op);
         assert_true(row->name[0] && row->doc[0]);
         if (row->kind == BBI_LEAF) continue;
-        if (bbi_op_find(row->name, strlen(row->name)) != op)
-            fail_msg("the name %s is taken twice", row->name);
+        if (bbi_op_find(row->name, strlen(row->name)) != op) fail_msg("the name %s is taken twice", row->name);
         if (row->alias[0] && bbi_op_find(row->alias, strlen(row->alias)) != op)
             fail_msg("the alias %s is taken twice", row->alias);
         assert_true(row->domain_low < row->domain_high);
@@ -352,8 +349,7 @@ static void long_chains_do_not_exhaust_the_stack(void **state) {
     (void)state;
     enum { LENGTH = 20000 };
     bbi_context *c = bbi_context_new();
-    const bbi_node *x = bbi_var(c, 0, BBI_P, 1), *y = bbi_var(c, 1, BBI_P, 1), *f = x, *one = bbi_const(c, 1),
-                   *g;
+    const bbi_node *x = bbi_var(c, 0, BBI_P, 1), *y = bbi_var(c, 1, BBI_P, 1), *f = x, *one = bbi_const(c, 1), *g;
     for (int k = 0; k < LENGTH; k++) f = bbi_op2(c, BBI_OP_add, bbi_op1(c, BBI_OP_sin, f), x);
     assert_non_null(f);
     assert_true(bbi_cost(&f, 1) >= 21.0 * LENGTH);
@@ -368,9 +364,8 @@ static bb_status build_everything(void) {
     bbi_signature signature = {0};
     const bbi_node *f, *g, *x, *one;
     int64_t outputs;
-    bb_status status =
-        bbi_parse(c, "sum(kron(x:p4, exp(-square(x)), [2,2], [2,2])) + bspline(x, 1, 1)*sqnorm2(x)",
-                  &signature, NULL, &f, 1, &outputs);
+    bb_status status = bbi_parse(c, "sum(kron(x:p4, exp(-square(x)), [2,2], [2,2])) + bspline(x, 1, 1)*sqnorm2(x)",
+                                 &signature, NULL, &f, 1, &outputs);
     if (status == BB_OK) {
         x = bbi_var(c, 0, BBI_P, 4);
         one = bbi_const(c, 1);
@@ -388,8 +383,7 @@ static void every_failed_allocation_is_reported_and_nothing_leaks(void **state) 
         bbi_fail_allocations_after(n);
         status = build_everything();
         bbi_fail_allocations_after(-1);
-        if (status != BB_OK && status != BB_OUT_OF_MEMORY)
-            fail_msg("allocation %d: %s", (int)n, bb_last_error());
+        if (status != BB_OK && status != BB_OUT_OF_MEMORY) fail_msg("allocation %d: %s", (int)n, bb_last_error());
         assert_int_equal(bbi_live_allocations(), live);
         assert_true(n < 5000);
     }

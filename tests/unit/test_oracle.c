@@ -31,8 +31,7 @@ static int set_up(void **state) {
     return 0;
 }
 
-static double entry(const bbi_node *node, const bbi_oracle_array *array, int64_t n, int64_t i, int64_t j,
-                    int64_t d) {
+static double entry(const bbi_node *node, const bbi_oracle_array *array, int64_t n, int64_t i, int64_t j, int64_t d) {
     int64_t row = node->place == BBI_IJ ? i * n + j : node->place == BBI_I ? i : node->place == BBI_J ? j : 0;
     return array->data[row * array->dim + d];
 }
@@ -63,8 +62,7 @@ static int64_t evaluate(const char *formula, int64_t m, int64_t n, bbi_oracle_ar
     for (size_t k = 0; k < sizeof declarations / sizeof *declarations; k++)
         bbi_parse_alias(&signature, declarations[k]);
     c->raw = true;
-    if (bbi_parse(c, formula, &signature, NULL, raw, MAX_OUTPUTS, &count) != BB_OK)
-        fail_msg("%s", bb_last_error());
+    if (bbi_parse(c, formula, &signature, NULL, raw, MAX_OUTPUTS, &count) != BB_OK) fail_msg("%s", bb_last_error());
     if (bbi_oracle(raw, count, arrays, 5, m, n, outputs) != BB_OK) fail_msg("%s", bb_last_error());
     c->raw = false;
     assert_int_equal(bbi_parse(c, formula, &signature, NULL, roots, MAX_OUTPUTS, &count), BB_OK);
@@ -82,8 +80,7 @@ static void assert_values(const char *formula, int64_t m, int64_t n, int64_t row
                           const double *expected) {
     bbi_oracle_array out[MAX_OUTPUTS];
     assert_int_equal(evaluate(formula, m, n, out), 1);
-    if (out[0].rows != rows || out[0].dim != dim)
-        fail_msg("%s: %d x %d", formula, (int)out[0].rows, (int)out[0].dim);
+    if (out[0].rows != rows || out[0].dim != dim) fail_msg("%s: %d x %d", formula, (int)out[0].rows, (int)out[0].dim);
     for (int64_t k = 0; k < rows * dim; k++) {
         double u = out[0].data[k], v = expected[k];
         if (!close_to(u, v, 1e-13)) {
@@ -95,14 +92,11 @@ static void assert_values(const char *formula, int64_t m, int64_t n, int64_t row
 
 static double square_distance(int i, int j) {
     double sum = 0;
-    for (int d = 0; d < 3; d++)
-        sum += (x[3 * i + d] - y[3 * j + d]) * (x[3 * i + d] - y[3 * j + d]);
+    for (int d = 0; d < 3; d++) sum += (x[3 * i + d] - y[3 * j + d]) * (x[3 * i + d] - y[3 * j + d]);
     return sum;
 }
 
-static double kernel(int i, int j) {
-    return exp(-square_distance(i, j) / s[0]);
-}
+static double kernel(int i, int j) { return exp(-square_distance(i, j) / s[0]); }
 
 static void a_gaussian_sum_is_its_double_loop(void **state) {
     double over_j[M * 2] = {0}, over_i[N * 2] = {0}, over_both[2] = {0}, pairs[M * N];
@@ -150,8 +144,7 @@ static void reductions_follow_their_definitions(void **state) {
             total += exp(f);
             product[i] *= f;
             largest = f > largest ? f : largest;
-            for (int e = 0; e < 2; e++)
-                weighted[e] += exp(f) * b[2 * j + e] * b[2 * j + e];
+            for (int e = 0; e < 2; e++) weighted[e] += exp(f) * b[2 * j + e] * b[2 * j + e];
         }
         lse[i] = log(total);
         shifted[2 * i] = largest;
@@ -161,10 +154,8 @@ static void reductions_follow_their_definitions(void **state) {
             soft[2 * i + e] = weighted[e] / total;
         }
     }
-    for (int j = 0; j < 2 * N; j++)
-        mean[j % 2] += b[j] / N;
-    for (int j = 0; j < 2 * N; j++)
-        variance[j % 2] += (b[j] - mean[j % 2]) * (b[j] - mean[j % 2]) / N;
+    for (int j = 0; j < 2 * N; j++) mean[j % 2] += b[j] / N;
+    for (int j = 0; j < 2 * N; j++) variance[j % 2] += (b[j] - mean[j % 2]) * (b[j] - mean[j % 2]) / N;
     assert_values("prod_j(sqdist(x,y))", M, N, M, 1, product);
     assert_values("logsumexp_j(sqdist(x,y))", M, N, M, 1, lse);
     assert_values("logsumexp_j(sqdist(x,y), b*b)", M, N, M, 2, two);
@@ -226,8 +217,7 @@ static void listed_sums_follow_their_list(void **state) {
             int best = -1;
             for (int j = 0; j < N; j++) {
                 int smaller = 0;
-                for (int k = 0; k < N; k++)
-                    smaller += square_distance(i, k) < square_distance(i, j);
+                for (int k = 0; k < N; k++) smaller += square_distance(i, k) < square_distance(i, j);
                 if (smaller == s1) best = j;
             }
             slots[i] += s1 * square_distance(i, best);
@@ -268,8 +258,7 @@ static void assert_equivalent(char *left, char *right) {
     bbi_oracle_array out[MAX_OUTPUTS];
     snprintf(formula, sizeof formula, "(%s) * _one_ij; (%s) * _one_ij", left, right);
     assert_int_equal(evaluate(formula, M, N, out), 2);
-    if (out[0].dim != out[1].dim)
-        fail_msg("%s: %d and %d components", formula, (int)out[0].dim, (int)out[1].dim);
+    if (out[0].dim != out[1].dim) fail_msg("%s: %d and %d components", formula, (int)out[0].dim, (int)out[1].dim);
     for (int64_t k = 0; k < out[0].rows * out[0].dim; k++) {
         double u = out[0].data[k], v = out[1].data[k];
         if (!isfinite(v) || !close_to(u, v, 1e-9)) fail_msg("%s: %.17g and %.17g", formula, u, v);

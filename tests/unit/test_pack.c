@@ -13,11 +13,9 @@
 #include "../../src/backend/backend.h"
 #include "../../src/backend/half.h"
 
-static const int64_t bytes_of[] = {
-    [BBI_F16] = 2, [BBI_BF16] = 2, [BBI_F32] = 4, [BBI_F64] = 8, [BBI_I64] = 8};
+static const int64_t bytes_of[] = {[BBI_F16] = 2, [BBI_BF16] = 2, [BBI_F32] = 4, [BBI_F64] = 8, [BBI_I64] = 8};
 
-static double load(int dtype, const char *p)
-{
+static double load(int dtype, const char *p) {
     uint16_t h;
     float f;
     double d;
@@ -31,8 +29,7 @@ static double load(int dtype, const char *p)
     }
 }
 
-static void save(int dtype, char *p, double x)
-{
+static void save(int dtype, char *p, double x) {
     const uint16_t h = dtype == BBI_F16 ? bb_float_to_half((float)x) : bb_float_to_bfloat((float)x);
     const float f = (float)x;
     const int64_t i = (int64_t)x;
@@ -45,14 +42,12 @@ static void save(int dtype, char *p, double x)
     }
 }
 
-static double get(bool is_double, const void *array, int64_t k)
-{
+static double get(bool is_double, const void *array, int64_t k) {
     return is_double ? ((const double *)array)[k] : (double)((const float *)array)[k];
 }
 
 /* Numbers that every storage type but int64 holds to some bits, distinct for a few hundred elements. */
-static double number(int dtype, int64_t k)
-{
+static double number(int dtype, int64_t k) {
     return dtype == BBI_I64 ? (double)(k % 1000 - 500) : (double)((k * 37) % 509 - 254) / 32;
 }
 
@@ -66,11 +61,9 @@ typedef struct layout {
 } layout;
 
 enum { KINDS = 6 };
-static void open_layout(layout *l)
-{
+static void open_layout(layout *l) {
     const int64_t size = bytes_of[l->dtype], rows = l->rows, dim = l->dim;
-    const int64_t row_strides[KINDS] = {dim * size,           size,        (dim + 3) * size,
-                                        (3 * dim + 1) * size, -dim * size, 0};
+    const int64_t row_strides[KINDS] = {dim * size, size, (dim + 3) * size, (3 * dim + 1) * size, -dim * size, 0};
     const int64_t dim_strides[KINDS] = {size, (rows + 1) * size, size, 3 * size, -size, size};
     const size_t total = (size_t)((rows + 2) * (3 * dim + 4) * size + 64);
     l->memory = bbi_alloc(total);
@@ -79,19 +72,15 @@ static void open_layout(layout *l)
         l->memory[k] = 0x3b; /* a finite number in every type */
     }
     char *first = l->memory + l->shift + (l->kind == 4 ? (rows * dim) * size : 0);
-    l->array = (bbi_array){.data = first,
-                           .dtype = l->dtype,
-                           .row_stride = row_strides[l->kind],
-                           .dim_stride = dim_strides[l->kind]};
+    l->array = (bbi_array){
+        .data = first, .dtype = l->dtype, .row_stride = row_strides[l->kind], .dim_stride = dim_strides[l->kind]};
 }
 
-static char *element(const layout *l, int64_t r, int64_t d)
-{
+static char *element(const layout *l, int64_t r, int64_t d) {
     return l->memory + (l->array.data - l->memory) + r * l->array.row_stride + d * l->array.dim_stride;
 }
 
-static void fill(layout *l)
-{
+static void fill(layout *l) {
     for (int64_t r = 0; r < l->rows; r++) {
         for (int64_t d = 0; d < l->dim; d++) {
             save(l->dtype, element(l, r, d), number(l->dtype, r * l->dim + d));
@@ -101,12 +90,10 @@ static void fill(layout *l)
 
 static const int64_t dims[] = {1, 2, 3, 4, 5, 8, 15, 16, 33, 100};
 
-static void for_every_layout(void (*check)(layout *l, int level, bool is_double))
-{
+static void for_every_layout(void (*check)(layout *l, int level, bool is_double)) {
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int n = 0; n < 2 * 5 * KINDS * 10; n++) {
-            layout l = {
-                .dtype = n / 2 % 5, .kind = n / 10 % KINDS, .dim = dims[n / (10 * KINDS)], .rows = 77};
+            layout l = {.dtype = n / 2 % 5, .kind = n / 10 % KINDS, .dim = dims[n / (10 * KINDS)], .rows = 77};
             check(&l, level, n & 1);
             l.shift = 1; /* addresses need no alignment */
             check(&l, level, n & 1);
@@ -114,8 +101,7 @@ static void for_every_layout(void (*check)(layout *l, int level, bool is_double)
     }
 }
 
-static void check_pack(layout *l, int level, bool is_double)
-{
+static void check_pack(layout *l, int level, bool is_double) {
     enum { STRIDE = 128, FIRST = 3 };
     open_layout(l);
     fill(l);
@@ -130,8 +116,7 @@ static void check_pack(layout *l, int level, bool is_double)
             if (lane >= padded[n]) {
                 assert_true(isnan(found)); /* untouched */
             } else {
-                const double expected =
-                    counts[n] > 0 ? load(l->dtype, element(l, FIRST + row, k / STRIDE)) : 0;
+                const double expected = counts[n] > 0 ? load(l->dtype, element(l, FIRST + row, k / STRIDE)) : 0;
                 assert_true(found == expected);
             }
         }
@@ -139,14 +124,12 @@ static void check_pack(layout *l, int level, bool is_double)
     bbi_free(l->memory);
 }
 
-static void packing_converts_transposes_and_repeats_the_last_row(void **state)
-{
+static void packing_converts_transposes_and_repeats_the_last_row(void **state) {
     (void)state;
     for_every_layout(check_pack);
 }
 
-static void check_pack_indexed(layout *l, int level, bool is_double)
-{
+static void check_pack_indexed(layout *l, int level, bool is_double) {
     enum { STRIDE = 64, COUNT = 41 };
     (void)level;
     open_layout(l);
@@ -160,21 +143,18 @@ static void check_pack_indexed(layout *l, int level, bool is_double)
     for (int64_t d = 0; d < l->dim; d++) {
         for (int64_t k = 0; k < STRIDE; k++) {
             const int64_t row = rows[k < COUNT ? k : COUNT - 1];
-            assert_true(get(is_double, result, d * STRIDE + k) ==
-                        (row < 0 ? 0 : load(l->dtype, element(l, row, d))));
+            assert_true(get(is_double, result, d * STRIDE + k) == (row < 0 ? 0 : load(l->dtype, element(l, row, d))));
         }
     }
     bbi_free(l->memory);
 }
 
-static void indexed_packing_gathers_rows_and_gives_zero_for_none(void **state)
-{
+static void indexed_packing_gathers_rows_and_gives_zero_for_none(void **state) {
     (void)state;
     for_every_layout(check_pack_indexed);
 }
 
-static void check_unpack(layout *l, int level, bool is_double)
-{
+static void check_unpack(layout *l, int level, bool is_double) {
     enum { STRIDE = 128, FIRST = 2, COUNT = 71 };
     if (l->kind == 5) return; /* one row cannot be written several times */
     open_layout(l);
@@ -201,14 +181,12 @@ static void check_unpack(layout *l, int level, bool is_double)
     bbi_free(l->memory);
 }
 
-static void unpacking_is_the_way_back_and_writes_nothing_else(void **state)
-{
+static void unpacking_is_the_way_back_and_writes_nothing_else(void **state) {
     (void)state;
     for_every_layout(check_unpack);
 }
 
-static void every_float16_and_bfloat16_number_survives_both_ways(void **state)
-{
+static void every_float16_and_bfloat16_number_survives_both_ways(void **state) {
     (void)state;
     enum { ALL = 65536 };
     uint16_t *in = bbi_alloc(ALL * 2), *out = bbi_alloc(ALL * 2);
@@ -225,8 +203,7 @@ static void every_float16_and_bfloat16_number_survives_both_ways(void **state)
         bbi_unpack(is_double, n / 4, packed, ALL, &to, 1, 0, ALL);
         for (int64_t k = 0; k < ALL; k++) {
             const double x = load(dtype, (char *)&in[k]), y = get(is_double, packed, k);
-            assert_true(isnan(x) ? isnan(y) && isnan(load(dtype, (char *)&out[k]))
-                                 : x == y && in[k] == out[k]);
+            assert_true(isnan(x) ? isnan(y) && isnan(load(dtype, (char *)&out[k])) : x == y && in[k] == out[k]);
         }
     }
     bbi_free(in);
@@ -234,13 +211,12 @@ static void every_float16_and_bfloat16_number_survives_both_ways(void **state)
     bbi_free_aligned(packed);
 }
 
-static void rounding_to_float16_is_to_nearest_ties_to_even(void **state)
-{
+static void rounding_to_float16_is_to_nearest_ties_to_even(void **state) {
     (void)state;
     enum { COUNT = 16 };
-    static const float x[COUNT] = {
-        1.0f,     0x1.002p0f, 0x1.006p0f,      0x1.0021p0f, 65504,        65519.996f, 65520,    -65520,
-        0x1p-24f, 0x1p-25f,   0x1.000002p-25f, 0x1.8p-24f,  0x1.ffep-15f, -0.0f,      INFINITY, 0x1.ffdfp-1f};
+    static const float x[COUNT] = {1.0f,         0x1.002p0f, 0x1.006p0f, 0x1.0021p0f, 65504,           65519.996f,
+                                   65520,        -65520,     0x1p-24f,   0x1p-25f,    0x1.000002p-25f, 0x1.8p-24f,
+                                   0x1.ffep-15f, -0.0f,      INFINITY,   0x1.ffdfp-1f};
     static const uint16_t expected[COUNT] = {0x3c00, 0x3c00, 0x3c02, 0x3c01, 0x7bff, 0x7bff, 0x7c00, 0xfc00,
                                              1,      0,      1,      2,      0x0400, 0x8000, 0x7c00, 0x3bff};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
@@ -254,8 +230,7 @@ static void rounding_to_float16_is_to_nearest_ties_to_even(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing_converts_transposes_and_repeats_the_last_row),
         cmocka_unit_test(indexed_packing_gathers_rows_and_gives_zero_for_none),

@@ -27,8 +27,7 @@ static int64_t random_below(int64_t n) {
 static const bbi_node *read_one(bbi_context *c, const char *text, bbi_signature *signature) {
     const bbi_node *node = NULL;
     int64_t count;
-    if (bbi_parse(c, text, signature, NULL, &node, 1, &count) != BB_OK)
-        fail_msg("%s\n%s", text, bb_last_error());
+    if (bbi_parse(c, text, signature, NULL, &node, 1, &count) != BB_OK) fail_msg("%s\n%s", text, bb_last_error());
     return node;
 }
 
@@ -128,8 +127,7 @@ static const bbi_node *scalar_of(bbi_context *c, const bbi_node *a) {
 
 static const bbi_node *random_contract(bbi_context *c, const bbi_node *a, const bbi_node *b) {
     int64_t size[2] = {a->dim, b->dim}, first[1] = {0}, second[1] = {1}, both[2] = {1, 0};
-    bbi_contraction outer = {2, 1, 1, 2, size, first, second, both},
-                    total = {1, 1, 0, 0, size, first, NULL, NULL};
+    bbi_contraction outer = {2, 1, 1, 2, size, first, second, both}, total = {1, 1, 0, 0, size, first, NULL, NULL};
     if (a->dim * b->dim > 50) return bbi_contract(c, a, NULL, &total);
     return bbi_contract(c, a, b, &outer);
 }
@@ -142,8 +140,7 @@ static const bbi_node *random_reduction(bbi_context *c, const bbi_node *a, const
     const bbi_node *list = NULL;
     if (random_below(4) == 0 && axis != BBI_IJ)
         list = bbi_reduce(c, BBI_RED_argkmin, axis, 2, scalar_of(c, b), NULL, NULL);
-    return bbi_reduce(c, (bbi_reduction)reduction, axis, 1 + random_below(3), f,
-                      row->formulas == 2 ? b : NULL, list);
+    return bbi_reduce(c, (bbi_reduction)reduction, axis, 1 + random_below(3), f, row->formulas == 2 ? b : NULL, list);
 }
 
 /* One more node over those made before, of a random kind; NULL where shapes do not fit. */
@@ -151,8 +148,7 @@ static const bbi_node *random_node(bbi_context *c, const bbi_node *const *pool, 
     static const double numbers[] = {0,     -0.0,  1,     -1,         0.5,  2,    0.1,
                                      1e-30, 1e300, -3.25, 123456.789, 1e15, 1e17, 4.9e-324};
     const bbi_node *args[4];
-    for (int k = 0; k < 4; k++)
-        args[k] = pool[count - 1 - random_below(count < 12 ? count : 12)];
+    for (int k = 0; k < 4; k++) args[k] = pool[count - 1 - random_below(count < 12 ? count : 12)];
     switch (random_below(8)) {
     case 0: return bbi_const(c, numbers[random_below(sizeof numbers / sizeof *numbers)]);
     case 1: return random_reduction(c, args[0], args[1]);
@@ -177,8 +173,7 @@ static void what_is_printed_is_read_back_to_the_same_node(void **state) {
         const bbi_node *pool[64], *again;
         int64_t count = 0, outputs;
         static const char *const start[] = {"x:i3", "y:j3", "b:j1", "s:p1", "q:p3", "_one_ij", "_number_j"};
-        for (size_t k = 0; k < sizeof start / sizeof *start; k++)
-            pool[count++] = read_one(c, start[k], &signature);
+        for (size_t k = 0; k < sizeof start / sizeof *start; k++) pool[count++] = read_one(c, start[k], &signature);
         while (count < 40) {
             const bbi_node *node = random_node(c, pool, count);
             if (!node || node->dim > 100) continue;
@@ -211,8 +206,7 @@ static void long_sums_need_no_deep_stack(void **state) {
     bbi_signature signature = {0};
     bbi_text text = {0}, printed = {0};
     c->raw = true;
-    for (int k = 0; k < TERMS; k++)
-        bbi_text_add(&text, "%sVar(%d,1,0)*%d.5", k ? " + " : "", k % 100, k + 2);
+    for (int k = 0; k < TERMS; k++) bbi_text_add(&text, "%sVar(%d,1,0)*%d.5", k ? " + " : "", k % 100, k + 2);
     const bbi_node *node = read_one(c, text.data, &signature);
     bbi_print(&printed, node, &signature);
     assert_ptr_equal(read_one(c, printed.data, &signature), node);
@@ -229,9 +223,9 @@ static void a_dag_is_listed_line_by_line(void **state) {
     c->raw = true;
     const bbi_node *node = read_one(c, "argkmin_j(exp(x:i3) * 0.5 - y:j3, 2)", &signature);
     bbi_print_dag(&text, &node, 1, &signature);
-    assert_string_equal(
-        text.data, "%0 = x  dim 3 I\n%1 = exp(%0)  dim 3 I\n%2 = 0.5  dim 1 P\n%3 = mul(%1, %2)  dim 3 I\n"
-                   "%4 = y  dim 3 J\n%5 = sub(%3, %4)  dim 3 IJ\n%6 = argkmin_j(%5, 2)  dim 6 I\n");
+    assert_string_equal(text.data,
+                        "%0 = x  dim 3 I\n%1 = exp(%0)  dim 3 I\n%2 = 0.5  dim 1 P\n%3 = mul(%1, %2)  dim 3 I\n"
+                        "%4 = y  dim 3 J\n%5 = sub(%3, %4)  dim 3 IJ\n%6 = argkmin_j(%5, 2)  dim 6 I\n");
     bbi_text_free(&text);
     bbi_signature_free(&signature);
     bbi_context_release(c);
@@ -240,13 +234,8 @@ static void a_dag_is_listed_line_by_line(void **state) {
 /* ---- numbers ---- */
 
 static void numbers_survive_every_locale(void **state) {
-    static const double numbers[] = {0.1,
-                                     1.0 / 3,
-                                     6.02214076e23,
-                                     5e-324,
-                                     2.2250738585072014e-308,
-                                     1.7976931348623157e308,
-                                     9007199254740993.0};
+    static const double numbers[] = {
+        0.1, 1.0 / 3, 6.02214076e23, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 9007199254740993.0};
     const char *comma = setlocale(LC_NUMERIC, "de_DE.UTF-8");
     bbi_context *c = bbi_context_new();
     bbi_signature signature = {0};
@@ -288,11 +277,10 @@ static void declarations_of_keops_are_understood(void **state) {
         const char *text, *name;
         int64_t position, dim;
         bbi_place place;
-    } good[] = {{"x = Vi(3)", "x", 0, 3, BBI_I},     {"y=Vj(1,4)", "y", 1, 4, BBI_J},
-                {" b = Pm( 2 ) ", "b", 2, 2, BBI_P}, {"z = Var(3,5,0)", "z", 3, 5, BBI_I},
-                {"Vi(6)", "", 4, 6, BBI_I},          {"Vy(6)", "", 5, 6, BBI_J},
-                {"u:p7", "u", 6, 7, BBI_P},          {"v = Vx(2)", "v", 7, 2, BBI_I},
-                {"x = Vi(3)", "x", 0, 3, BBI_I}};
+    } good[] = {
+        {"x = Vi(3)", "x", 0, 3, BBI_I},      {"y=Vj(1,4)", "y", 1, 4, BBI_J}, {" b = Pm( 2 ) ", "b", 2, 2, BBI_P},
+        {"z = Var(3,5,0)", "z", 3, 5, BBI_I}, {"Vi(6)", "", 4, 6, BBI_I},      {"Vy(6)", "", 5, 6, BBI_J},
+        {"u:p7", "u", 6, 7, BBI_P},           {"v = Vx(2)", "v", 7, 2, BBI_I}, {"x = Vi(3)", "x", 0, 3, BBI_I}};
     static const char *const bad[] = {"x = Vi(4)",
                                       "x = Vk(3)",
                                       "x = ",
@@ -335,8 +323,7 @@ static void a_refused_formula_declares_nothing(void **state) {
     const bbi_node *node;
     int64_t count;
     read_one(c, "Var(0,3,0)", &s);
-    assert_int_equal(bbi_parse(c, "x:i3 + y:j3 + Var(5,3,1) + z", &s, NULL, &node, 1, &count),
-                     BB_UNKNOWN_NAME);
+    assert_int_equal(bbi_parse(c, "x:i3 + y:j3 + Var(5,3,1) + z", &s, NULL, &node, 1, &count), BB_UNKNOWN_NAME);
     assert_int_equal(count, 0);
     assert_int_equal(s.count, 1);
     assert_string_equal(s.variables[0].name, "");
@@ -392,8 +379,7 @@ static void assert_refused(const char *text, bb_status expected) {
 }
 
 static void repeat_text(bbi_text *text, const char *piece, int count) {
-    for (int k = 0; k < count; k++)
-        bbi_text_add(text, "%s", piece);
+    for (int k = 0; k < count; k++) bbi_text_add(text, "%s", piece);
 }
 
 static void hostile_texts_are_refused(void **state) {
@@ -451,9 +437,8 @@ static void errors_in_long_lines_show_a_window(void **state) {
 /* ---- memory ---- */
 
 static void running_out_of_memory_is_reported_and_leaks_nothing(void **state) {
-    static const char *const texts[] = {"min_argmin_j(sqdist(x:i3, y:j3)); mean_j(y)", "Var(7,1,0)",
-                                        "x:i3 + z", "x:i3 + (",
-                                        "sum_j(exp(-sqdist(x:i3, y:j3) / 0.25) * b:j1)"};
+    static const char *const texts[] = {"min_argmin_j(sqdist(x:i3, y:j3)); mean_j(y)", "Var(7,1,0)", "x:i3 + z",
+                                        "x:i3 + (", "sum_j(exp(-sqdist(x:i3, y:j3) / 0.25) * b:j1)"};
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
         int64_t live = bbi_live_allocations();
         bool injected = true;

@@ -21,8 +21,7 @@ static char needs[BLOCKS][BLOCKS]; /* needs[a][b]: a cannot do without b */
 static char names[BLOCKS][256];
 
 /* The next identifier that the prelude could have defined (v_, bb_, BB_); 0 at the end. */
-static int next_word(const char **at, const char *end, char *text)
-{
+static int next_word(const char **at, const char *end, char *text) {
     for (const char *p = *at; p < end;) {
         size_t n = strspn(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
         if (n > 0 && n < WORD && (!strncmp(p, "v_", 2) || !strncmp(p, "bb_", 3) || !strncmp(p, "BB_", 3))) {
@@ -37,8 +36,7 @@ static int next_word(const char **at, const char *end, char *text)
     return 0;
 }
 
-static int home_of(const char *text, int reader)
-{
+static int home_of(const char *text, int reader) {
     for (int i = 0; i < word_count; i++) {
         if (!strcmp(words[i].text, text)) {
             return words[i].block;
@@ -50,8 +48,7 @@ static int home_of(const char *text, int reader)
     return reader;
 }
 
-static char *read_prelude(const char *name)
-{
+static char *read_prelude(const char *name) {
     char path[1024];
     snprintf(path, sizeof path, "%s/src/backend/prelude/%s", BBI_SOURCE_DIR, name);
     FILE *file = fopen(path, "rb");
@@ -64,8 +61,7 @@ static char *read_prelude(const char *name)
 }
 
 /* Reads the line that opens a block: what it names, and, with what those need in turn, what it needs. */
-static void read_head(const char *head, const char *end)
-{
+static void read_head(const char *head, const char *end) {
     const char *colon = memchr(head, ':', (size_t)(end - head)), *at = colon;
     char text[WORD];
     assert_non_null(colon);
@@ -88,8 +84,7 @@ static void read_head(const char *head, const char *end)
     }
 }
 
-static void blocks_name_all_they_need(void **unused)
-{
+static void blocks_name_all_they_need(void **unused) {
     char *vocabulary = read_prelude("cpu.h"), *math = read_prelude("math.h"), text[WORD];
     const char *at = vocabulary, *mark = strstr(math, "/*@");
     while (next_word(&at, vocabulary + strlen(vocabulary), text)) {
@@ -113,8 +108,7 @@ static void blocks_name_all_they_need(void **unused)
     free(math);
 }
 
-static void the_prelude_includes_nothing(void **unused)
-{
+static void the_prelude_includes_nothing(void **unused) {
     static const char *const files[] = {"cpu.h", "math.h"};
     for (int i = 0; i < 2; i++) {
         char *text = read_prelude(files[i]);
@@ -123,8 +117,7 @@ static void the_prelude_includes_nothing(void **unused)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_name_all_they_need),
         cmocka_unit_test(the_prelude_includes_nothing),

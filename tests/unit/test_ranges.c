@@ -20,14 +20,10 @@ static bool in_range(int64_t i, int64_t j) {
 static void ranges_leave_out_the_other_pairs(void **state) {
     (void)state;
     run_case c;
-    case_open(&c, "sum_j(x:i1 * y:j1); argmin_j((x - y) ** 2); kmin_j((x - y) ** 2, 4)", BB_FLOAT64,
-              &interpreted);
+    case_open(&c, "sum_j(x:i1 * y:j1); argmin_j((x - y) ** 2); kmin_j((x - y) ** 2, 4)", BB_FLOAT64, &interpreted);
     case_size(&c, RM, RN);
-    bb_ranges ranges = {.size = sizeof ranges,
-                        .count_i = 2,
-                        .ranges_i = ranges_i,
-                        .slices_i = slices_i,
-                        .reduced_j = reduced_j};
+    bb_ranges ranges = {
+        .size = sizeof ranges, .count_i = 2, .ranges_i = ranges_i, .slices_i = slices_i, .reduced_j = reduced_j};
     bb_run_options options = {.size = sizeof options, .ranges = &ranges, .ranges_count = 1};
     EXPECT_OK(case_run(&c, &options));
     const double *x = c.input[0].data, *y = c.input[1].data, *least = c.output[2].data;
@@ -75,8 +71,7 @@ static void ranges_hold_for_both_axes_and_inner_stages(void **state) {
             total += x[i] * y[j];
             exponentials += exp(x[i] - y[j]);
         }
-        double wanted = exponentials > 0 ? total * log(exponentials) : 0,
-               found = case_element(&c.output[1], i);
+        double wanted = exponentials > 0 ? total * log(exponentials) : 0, found = case_element(&c.output[1], i);
         assert_true(fabs(wanted - found) <= 1e-10 * fmax(1, fabs(wanted)));
     }
     for (int64_t j = 0; j < RN; j++) assert_true(fabs(column * y[j] - case_element(&c.output[0], j)) < 1e-9);
@@ -97,11 +92,8 @@ static void each_batch_element_may_have_ranges_of_its_own(void **state) {
     const int64_t rows[] = {0, M}, slices[] = {1}, columns[B][2] = {{0, 40}, {30, 90}};
     bb_ranges ranges[B];
     for (int b = 0; b < B; b++)
-        ranges[b] = (bb_ranges){.size = sizeof *ranges,
-                                .count_i = 1,
-                                .ranges_i = rows,
-                                .slices_i = slices,
-                                .reduced_j = columns[b]};
+        ranges[b] = (bb_ranges){
+            .size = sizeof *ranges, .count_i = 1, .ranges_i = rows, .slices_i = slices, .reduced_j = columns[b]};
     bb_run_options options = {.size = sizeof options, .ranges = ranges, .ranges_count = B};
     EXPECT_OK(bb_run(c.kernel, inputs, 2, &output, 1, &options));
     for (int b = 0; b < B; b++) {

@@ -23,18 +23,14 @@ static double uniform(double low, double high) { /* xorshift64* */
     return low + (high - low) * (double)(seed * 0x2545F4914F6CDD1Du >> 11) / 9007199254740992.0;
 }
 
-static int pick(int n) {
-    return (int)uniform(0, n);
-}
+static int pick(int n) { return (int)uniform(0, n); }
 
 static void draw(bbi_oracle_array *a, double *data, int64_t dim, double low, double high) {
     *a = (bbi_oracle_array){data, 1, dim};
     for (int64_t k = 0; k < dim; k++) data[k] = uniform(low, high);
 }
 
-static bool close_to(double a, double b) {
-    return a == b || fabs(a - b) <= 1e-9 * (1 + fabs(a));
-}
+static bool close_to(double a, double b) { return a == b || fabs(a - b) <= 1e-9 * (1 + fabs(a)); }
 
 /* ---- single rules ---- */
 typedef struct letters {
@@ -42,8 +38,7 @@ typedef struct letters {
     int64_t integer[BBI_INT_LETTERS];
 } letters;
 
-static letters make_letters(bbi_context *c, const int64_t dim[3], const bbi_place place[3], double p,
-                            double q) {
+static letters make_letters(bbi_context *c, const int64_t dim[3], const bbi_place place[3], double p, double q) {
     letters l = {{NULL}, {2, 9, 2, 1}};
     for (int k = 0; k < 3; k++) l.node[k] = bbi_var(c, k, place[k], dim[k]);
     l.node[3] = bbi_const(c, p);
@@ -54,8 +49,8 @@ static letters make_letters(bbi_context *c, const int64_t dim[3], const bbi_plac
 static const bbi_place parameters[3] = {BBI_P, BBI_P, BBI_P};
 
 /* NaN and infinities on the left may become numbers; a number may not become NaN. */
-static void assert_sides_agree(int rule, const bbi_node *left, const bbi_node *right, const int64_t dim[3],
-                               double low, double high) {
+static void assert_sides_agree(int rule, const bbi_node *left, const bbi_node *right, const int64_t dim[3], double low,
+                               double high) {
     double x[3][3];
     bbi_oracle_array in[3], out[2];
     const bbi_node *sides[2] = {left, right};
@@ -63,8 +58,8 @@ static void assert_sides_agree(int rule, const bbi_node *left, const bbi_node *r
     assert_int_equal(bbi_oracle(sides, 2, in, 3, 1, 1, out), BB_OK);
     for (int64_t k = 0; k < left->dim; k++) {
         if (isfinite(out[0].data[k]) && !close_to(out[0].data[k], out[1].data[k]))
-            fail_msg("%s -> %s: %g and %g", bbi_rule_text(rule, false), bbi_rule_text(rule, true),
-                     out[0].data[k], out[1].data[k]);
+            fail_msg("%s -> %s: %g and %g", bbi_rule_text(rule, false), bbi_rule_text(rule, true), out[0].data[k],
+                     out[1].data[k]);
     }
     bbi_free(out[0].data);
     bbi_free(out[1].data);
@@ -87,8 +82,7 @@ static void every_rule_agrees_at_random_points(void **state) {
             }
             bbi_context_release(c);
         }
-        if (!checked)
-            fail_msg("%s -> %s fits no dimensions", bbi_rule_text(rule, false), bbi_rule_text(rule, true));
+        if (!checked) fail_msg("%s -> %s fits no dimensions", bbi_rule_text(rule, false), bbi_rule_text(rule, true));
     }
 }
 
@@ -97,8 +91,7 @@ static void every_rule_decreases_the_weight(void **state) {
     bbi_context *c = bbi_context_new();
     for (int rule = 0; rule < bbi_rule_count(); rule++) {
         if (!bbi_rule_decreases(c, rule))
-            fail_msg("%s -> %s does not decrease the weight", bbi_rule_text(rule, false),
-                     bbi_rule_text(rule, true));
+            fail_msg("%s -> %s does not decrease the weight", bbi_rule_text(rule, false), bbi_rule_text(rule, true));
     }
     bbi_context_release(c);
 }
@@ -108,10 +101,8 @@ static void no_rule_inspects_other_numbers_than_0_1_2(void **state) {
     for (int rule = 0; rule < 2 * bbi_rule_count(); rule++) {
         const char *text = bbi_rule_text(rule / 2, rule % 2);
         for (const char *p = text; *p; p++) {
-            bool digit = *p >= '0' && *p <= '9',
-                 in_word = p > text && ((p[-1] >= 'a' && p[-1] <= 'z') || p[-1] == '_');
-            if (digit && !in_word && (*p > '2' || strchr("0123456789.", p[1] ? p[1] : 'x')))
-                fail_msg("%s", text);
+            bool digit = *p >= '0' && *p <= '9', in_word = p > text && ((p[-1] >= 'a' && p[-1] <= 'z') || p[-1] == '_');
+            if (digit && !in_word && (*p > '2' || strchr("0123456789.", p[1] ? p[1] : 'x'))) fail_msg("%s", text);
         }
     }
 }
@@ -137,7 +128,8 @@ static void every_rule_fires(void **state) {
 /* ---- random formulas ---- */
 enum { POOL = 40, VARIABLES = 5, WIDEST = 12 };
 
-typedef struct twins { /* the same formulas, raw and rewritten */
+/* the same formulas, raw and rewritten */
+typedef struct twins {
     bbi_context *raw, *simple;
     const bbi_node *r[POOL], *s[POOL];
     int count;
@@ -157,8 +149,7 @@ static void push_op(twins *t, int op, const int *which, int narg, const int64_t 
         r[k] = t->r[which[k]];
         s[k] = t->s[which[k]];
     }
-    push(t, bbi_node_make(t->raw, op, r, narg, ints, nint),
-         bbi_node_make(t->simple, op, s, narg, ints, nint));
+    push(t, bbi_node_make(t->raw, op, r, narg, ints, nint), bbi_node_make(t->simple, op, s, narg, ints, nint));
 }
 
 static void push_component_op(twins *t, int a) {
@@ -213,8 +204,7 @@ static void push_contraction(twins *t) {
 static void grow(twins *t) {
     static const int one[] = {BBI_OP_neg, BBI_OP_square, BBI_OP_abs, BBI_OP_sin,  BBI_OP_cos,
                               BBI_OP_sum, BBI_OP_max,    BBI_OP_inv, BBI_OP_tanh, BBI_OP_exp};
-    static const int two[] = {BBI_OP_add, BBI_OP_sub, BBI_OP_mul,    BBI_OP_div,
-                              BBI_OP_add, BBI_OP_mul, BBI_OP_minimum};
+    static const int two[] = {BBI_OP_add, BBI_OP_sub, BBI_OP_mul, BBI_OP_div, BBI_OP_add, BBI_OP_mul, BBI_OP_minimum};
     int a = pick(t->count), b = pick(t->count);
     switch (pick(8)) {
     case 0:
@@ -267,8 +257,7 @@ static void assert_twins_agree(const twins *t, int k, double (*x)[6]) {
     }
     double *r = evaluate(t->r[k], x), *s = evaluate(t->s[k], x), *near = evaluate(t->r[k], moved);
     for (int64_t d = 0; d < t->r[k]->dim; d++) {
-        if (fabs(r[d] - s[d]) <= 1e-6 * (1 + fabs(r[d])) || fabs(r[d] - near[d]) > 1e-6 * (1 + fabs(r[d])))
-            continue;
+        if (fabs(r[d] - s[d]) <= 1e-6 * (1 + fabs(r[d])) || fabs(r[d] - near[d]) > 1e-6 * (1 + fabs(r[d]))) continue;
         if (!all_finite(t->r[k], x)) continue;
         bbi_text a = {0}, b = {0};
         bbi_print(&a, t->r[k], NULL);
@@ -308,8 +297,7 @@ static void gradients_of_random_formulas_are_cheap(void **state) {
         start(&t);
         while (t.count < POOL - 2) grow(&t);
         for (int k = VARIABLES; k < t.count; k++) {
-            const bbi_node *one = bbi_const(t.simple, 1),
-                           *all[1 + VARIABLES] = {bbi_op1(t.simple, BBI_OP_sum, t.s[k])};
+            const bbi_node *one = bbi_const(t.simple, 1), *all[1 + VARIABLES] = {bbi_op1(t.simple, BBI_OP_sum, t.s[k])};
             assert_int_equal(bbi_vjp(t.simple, all, &one, 1, t.s, VARIABLES, true, all + 1), BB_OK);
             double formula = bbi_cost(all, 1), together = bbi_cost(all, 1 + VARIABLES);
             if (together > 5 * formula + 2 * WIDEST) {
@@ -395,8 +383,8 @@ static void structure_does_not_depend_on_literals(void **state) {
             size_t used = 0;
             assert_int_equal(bbi_topological(&root, 1, &order, &count), BB_OK);
             for (int64_t k = 0; k < count; k++) {
-                used += (size_t)snprintf(shape[n] + used, sizeof shape[n] - used, "%s ",
-                                         bbi_op_info(order[k]->op)->name);
+                used +=
+                    (size_t)snprintf(shape[n] + used, sizeof shape[n] - used, "%s ", bbi_op_info(order[k]->op)->name);
             }
             bbi_free(order);
             bbi_signature_free(&signature);

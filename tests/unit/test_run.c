@@ -32,10 +32,10 @@ static int tear_down(void **state) {
 
 static void the_number_of_threads_does_not_change_a_bit(void **state) {
     (void)state;
-    static const char *const formulas[] = {
-        gaussian, "logsumexp_j(-sqdist(x:i3, y:j3))", "argkmin_j(sqdist(x:i3, y:j3), 4)",
-        "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j2)",
-        "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)"};
+    static const char *const formulas[] = {gaussian, "logsumexp_j(-sqdist(x:i3, y:j3))",
+                                           "argkmin_j(sqdist(x:i3, y:j3), 4)",
+                                           "sum_ij(exp(-sqdist(x:i3, y:j3)) * b:j2)",
+                                           "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)"};
     static const int64_t sizes[][2] = {{2000, 2000}, {5, 60000}, {100, 20000}, {20000, 30}};
     for (size_t f = 0; f < sizeof formulas / sizeof *formulas; f++)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
@@ -286,8 +286,7 @@ static void progress_grows_to_one(void **state) {
     run_case c;
     listener l = {.ordered = true};
     bb_run_options options = {.size = sizeof options, .progress = listen, .progress_data = &l};
-    case_open(&c, "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)", BB_FLOAT32,
-              &interpreted);
+    case_open(&c, "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)", BB_FLOAT32, &interpreted);
     case_size(&c, 20000, 20000);
     EXPECT_OK(case_run(&c, &options));
     assert_true(l.calls >= 3);
@@ -341,20 +340,16 @@ static void small_repeated_runs_allocate_nothing(void **state) {
 
 static void want_of_memory_at_any_place_is_reported(void **state) {
     (void)state;
-    static const char *const formulas[] = {
-        "sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)",
-        "argkmin_j(sqdist(x:i3, y:j3), 4)"};
+    static const char *const formulas[] = {"sum_j(exp(-sqdist(x:i3, y:j3) - logsumexp_j(-sqdist(x, y))) * b:j2)",
+                                           "argkmin_j(sqdist(x:i3, y:j3), 4)"};
     int64_t live = bbi_live_allocations();
     for (size_t f = 0; f < 2; f++)
         for (int64_t n = 0, successes = 0; successes < 12;
              n++) { /* helpers are done without: a success is not the end */
             run_case c;
             const int64_t all[] = {0, 200}, slices[] = {1}, columns[] = {0, 400};
-            bb_ranges ranges = {.size = sizeof ranges,
-                                .count_i = 1,
-                                .ranges_i = all,
-                                .slices_i = slices,
-                                .reduced_j = columns};
+            bb_ranges ranges = {
+                .size = sizeof ranges, .count_i = 1, .ranges_i = all, .slices_i = slices, .reduced_j = columns};
             bb_run_options options = {.size = sizeof options, .threads = 2, .ranges = &ranges};
             case_open(&c, formulas[f], BB_FLOAT32, &interpreted);
             case_size(&c, 200, 400);

@@ -58,7 +58,8 @@ static void *build_expressions(void *argument) {
         bb_expr f = bb_apply(c, "exp", (bb_expr[]){bb_apply(c, "mul", (bb_expr[]){d, scale}, 2, NULL, 0)}, 1, NULL, 0);
         static const bb_variable_info signature[] = {{"x", BB_I, 3}, {"y", BB_J, 3}};
         bb_expr output = bb_reduce(c, "sum", BB_J, f, NULL, 0);
-        bool good = bb_program_new(c, signature, 2, &output, 1, &program) == BB_OK && bb_grad(program, wanted, 1, NULL, 0, &derived) == BB_OK &&
+        bool good = bb_program_new(c, signature, 2, &output, 1, &program) == BB_OK &&
+                    bb_grad(program, wanted, 1, NULL, 0, &derived) == BB_OK &&
                     bb_compile(derived, &interpreted, &kernel) == BB_OK && bb_program_cost(derived) > 0;
         char *text = NULL;
         good = good && bb_program_show(derived, k % 2 ? "dag" : "plan", BB_FLOAT64, &text) == BB_OK;
@@ -123,8 +124,10 @@ static void *compile_anew(void *argument) {
     bb_kernel *kernel = NULL;
     float x[6] = {0, 0, 0, 1, 1, 1}, a[2];
     int64_t point[2] = {2, 3}, result[2] = {2, 1};
-    bb_array input[2] = {bb_array_of(x, BB_FLOAT32, 2, point), bb_array_of(x, BB_FLOAT32, 2, point)}, output = bb_array_of(a, BB_FLOAT32, 2, result);
-    bool good = bb_compile(s->program, &waiting, &kernel) == BB_OK && bb_run(kernel, input, 2, &output, 1, NULL) == BB_OK;
+    bb_array input[2] = {bb_array_of(x, BB_FLOAT32, 2, point), bb_array_of(x, BB_FLOAT32, 2, point)},
+             output = bb_array_of(a, BB_FLOAT32, 2, result);
+    bool good =
+        bb_compile(s->program, &waiting, &kernel) == BB_OK && bb_run(kernel, input, 2, &output, 1, NULL) == BB_OK;
     good = good && bb_kernel_tier(kernel, BB_FLOAT32, NULL) == BB_TARGET_CPU && fabsf(a[0] - (1 + expf(-6))) < 1e-6f;
     bb_kernel_release(kernel);
     if (!good) atomic_fetch_add(&s->wrong, 1);
@@ -135,7 +138,8 @@ static void a_program_may_be_compiled_by_all(void **state) {
     (void)state;
     shared s = {0};
     EXPECT_OK(bb_context_new(&s.context));
-    EXPECT_OK(bb_program_parse(s.context, "sum_j(exp(-2 * sqdist(x:i3, y:j3)) * exp(sum(0 * x)))", NULL, 0, &s.program));
+    EXPECT_OK(
+        bb_program_parse(s.context, "sum_j(exp(-2 * sqdist(x:i3, y:j3)) * exp(sum(0 * x)))", NULL, 0, &s.program));
     bb_context_release(s.context); /* the program keeps it */
     in_threads(compile_anew, &s);
     assert_int_equal(atomic_load(&s.wrong), 0);
@@ -171,8 +175,9 @@ static void handles_are_released_in_any_order(void **state) {
 
 static void bits_do_not_depend_on_threads(void **state) {
     (void)state;
-    static const char *const formulas[] = {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", "kmin_argkmin_j(sqdist(x:i3, y:j3), 5)",
-                                           "sumsoftmaxweight_ij(-sqdist(x:i3, y:j3), b:j2)", "prod_i(1 + 0.0001 * (x:i1 - y:j1))"};
+    static const char *const formulas[] = {
+        "sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", "kmin_argkmin_j(sqdist(x:i3, y:j3), 5)",
+        "sumsoftmaxweight_ij(-sqdist(x:i3, y:j3), b:j2)", "prod_i(1 + 0.0001 * (x:i1 - y:j1))"};
     static const int threads[] = {1, 2, 3, 7};
     for (size_t f = 0; f < sizeof formulas / sizeof *formulas; f++) {
         run_case c;
@@ -205,10 +210,16 @@ static void *cancel_after(void *delay) {
 
 static void long_runs_stop_soon(void **state) {
     (void)state;
-    static const struct { const char *formula; int64_t m, n; } cases[] = {
-        {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", 300000, 300000}, {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", 2000, 20000000},
-        {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", 20000000, 2000}, {"argkmin_j(sqdist(x:i3, y:j3), 300)", 100000, 300000},
-        {"sum_i(sin(x:i3 - y:j3))", 1000000, 100000}, {"sum_j(sin(x:i100 - y:j100))", 100000, 100000},
+    static const struct {
+        const char *formula;
+        int64_t m, n;
+    } cases[] = {
+        {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", 300000, 300000},
+        {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", 2000, 20000000},
+        {"sum_j(exp(-sqdist(x:i3, y:j3)) * b:j1)", 20000000, 2000},
+        {"argkmin_j(sqdist(x:i3, y:j3), 300)", 100000, 300000},
+        {"sum_i(sin(x:i3 - y:j3))", 1000000, 100000},
+        {"sum_j(sin(x:i100 - y:j100))", 100000, 100000},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         double soonest = 1e9;
@@ -225,7 +236,9 @@ static void long_runs_stop_soon(void **state) {
             soonest = fmin(soonest, bbi_seconds() - atomic_load(&cancelled_at));
             pthread_join(thread, NULL);
         }
-        if (soonest > 0.05) fail_msg("%s, %lld x %lld: cancelled after %g s", cases[k].formula, (long long)c.m, (long long)c.n, soonest);
+        if (soonest > 0.05)
+            fail_msg("%s, %lld x %lld: cancelled after %g s", cases[k].formula, (long long)c.m, (long long)c.n,
+                     soonest);
         case_close(&c);
     }
 }
@@ -328,12 +341,12 @@ static void a_process_may_end_or_fork_during_a_compile(void **state) {
     in_child(fork_and_exit);
 }
 
-#define LOOK_UP(library, name)                              \
-    __typeof__(&name) loaded_##name;                        \
-    do {                                                    \
-        void *symbol_ = dlsym(library, #name);              \
-        if (!symbol_) return 10;                            \
-        memcpy(&loaded_##name, &symbol_, sizeof symbol_);   \
+#define LOOK_UP(library, name)                                                                                         \
+    __typeof__(&name) loaded_##name;                                                                                   \
+    do {                                                                                                               \
+        void *symbol_ = dlsym(library, #name);                                                                         \
+        if (!symbol_) return 10;                                                                                       \
+        memcpy(&loaded_##name, &symbol_, sizeof symbol_);                                                              \
     } while (0)
 
 static int unload_during_a_compile(void) {
@@ -350,14 +363,18 @@ static int unload_during_a_compile(void) {
         LOOK_UP(library, bb_context_release);
         LOOK_UP(library, bb_program_release);
         LOOK_UP(library, bb_kernel_release);
-        static const char *const formulas[] = {"sum_j(exp(-sqdist(x:i3, y:j3)) * atan(x))", "sum_j(exp(-sqdist(x:i3, y:j3)) * asin(x / 2))",
+        static const char *const formulas[] = {"sum_j(exp(-sqdist(x:i3, y:j3)) * atan(x))",
+                                               "sum_j(exp(-sqdist(x:i3, y:j3)) * asin(x / 2))",
                                                "sum_j(exp(-sqdist(x:i3, y:j3)) * acos(x / 2))"};
         bb_context *context;
         bb_program *program;
         bb_kernel *kernel;
-        if (loaded_bb_context_new(&context) != BB_OK || loaded_bb_program_parse(context, formulas[round], NULL, 0, &program) != BB_OK) return 1;
+        if (loaded_bb_context_new(&context) != BB_OK ||
+            loaded_bb_program_parse(context, formulas[round], NULL, 0, &program) != BB_OK)
+            return 1;
         if (loaded_bb_compile(program, &background, &kernel) != BB_OK) return 2;
-        bb_array in[2] = {loaded_bb_array_of(x, BB_FLOAT32, 2, shape), loaded_bb_array_of(x, BB_FLOAT32, 2, shape)}, out = loaded_bb_array_of(a, BB_FLOAT32, 2, shape);
+        bb_array in[2] = {loaded_bb_array_of(x, BB_FLOAT32, 2, shape), loaded_bb_array_of(x, BB_FLOAT32, 2, shape)},
+                 out = loaded_bb_array_of(a, BB_FLOAT32, 2, shape);
         if (loaded_bb_run(kernel, in, 2, &out, 1, NULL) != BB_OK) return 3;
         loaded_bb_kernel_release(kernel);
         loaded_bb_program_release(program);

@@ -22,9 +22,9 @@ static void assert_value(const char *text, const double *x, const double *expect
     double value[512];
     value_at(text, x, value);
     for (int k = 0; k < count; k++) {
-        bool same = isnan(expected[k]) ? isnan(value[k])
-                                       : value[k] == expected[k] ||
-                                             fabs(value[k] - expected[k]) <= 1e-12 * (1 + fabs(expected[k]));
+        bool same = isnan(expected[k])
+                        ? isnan(value[k])
+                        : value[k] == expected[k] || fabs(value[k] - expected[k]) <= 1e-12 * (1 + fabs(expected[k]));
         if (!same) fail_msg("%s, component %d: %.17g, expected %.17g", text, k, value[k], expected[k]);
     }
 }
@@ -141,8 +141,7 @@ static void tensors_contract_as_defined(void **state) {
     for (int i = 0; i < 2; i++) /* kron of 2 x 3 and 2 x 2 */
         for (int j = 0; j < 3; j++)
             for (int k = 0; k < 2; k++)
-                for (int l = 0; l < 2; l++)
-                    expected[6 * (2 * i + k) + 2 * j + l] = a[3 * i + j] * x[6 + 2 * k + l];
+                for (int l = 0; l < 2; l++) expected[6 * (2 * i + k) + 2 * j + l] = a[3 * i + j] * x[6 + 2 * k + l];
     assert_value("kron(a:p6, b:p4, [2,3], [2,2])", x, expected, 24);
     assert_value("matvecmult(a:p6, b:p3)", x, (double[]){1 * 7 + 2 * 8 + 3 * 9, 4 * 7 + 5 * 8 + 6 * 9}, 2);
     assert_value("vecmatmult(a:p2, b:p6)", x, (double[]){1 * 3 + 2 * 6, 1 * 4 + 2 * 7, 1 * 5 + 2 * 8}, 3);
@@ -184,8 +183,7 @@ static void splines_have_their_known_values(void **state) {
     const double knots[9] = {0, 1, 2, 3, 4, 5, 6, 7, 4};
     assert_value("bspline(t:p8, x:p1, 3)", knots, (double[]){0, 1. / 6, 2. / 3, 1. / 6}, 4);
     assert_value("sum(bspline(t:p8, x:p1, 3))", (double[]){0, 1, 2, 3, 4, 5, 6, 7, 3.7}, (double[]){1}, 1);
-    assert_value("bspline(t:p6, x:p1, 2)", (double[]){0, 0, 0, 1, 1, 1, 0.25},
-                 (double[]){0.5625, 0.375, 0.0625}, 3);
+    assert_value("bspline(t:p6, x:p1, 2)", (double[]){0, 0, 0, 1, 1, 1, 0.25}, (double[]){0.5625, 0.375, 0.0625}, 3);
     assert_value("bspline(t:p4, x:p1, 0)", (double[]){0, 1, 2, 3, 1}, (double[]){0, 1, 0}, 3);
 }
 
@@ -214,10 +212,8 @@ static void shape_errors_name_the_operation(void **state) {
     (void)state;
     static const char *const cases[][2] = {
         {"add(a:p3, b:p5)", "add: operands have dimensions 3 and 5; they must be equal, or one of them 1"},
-        {"where(a:p3, b:p5, 1)",
-         "where: operands have dimensions 3, 5 and 1; those that are not 1 must be equal"},
-        {"elem(a:p3, 3)",
-         "slice: 1 components from 3 on in steps of 1 do not fit into a vector of dimension 3"},
+        {"where(a:p3, b:p5, 1)", "where: operands have dimensions 3, 5 and 1; those that are not 1 must be equal"},
+        {"elem(a:p3, 3)", "slice: 1 components from 3 on in steps of 1 do not fit into a vector of dimension 3"},
         {"matvecmult(a:p7, b:p3)", "a matrix of 7 entries has no rows or columns of 3"},
         {"complexreal(a:p3)", "a complex operand has the odd dimension 3"},
         {"logsumexp_j(a:p3)", "logsumexp: the formula has dimension 3; it must be a scalar"},

@@ -32,7 +32,8 @@ static void check_gradient(const char *formula) {
         input[v] = c.input[v];
         output[v] = c.input[v];
         output[v].data = found[v];
-        for (size_t e = 0; e < case_bytes(&input[v]) / sizeof(double); e++) ((double *)input[v].data)[e] += 2.5 + 0.01 * (double)(e % 7);
+        for (size_t e = 0; e < case_bytes(&input[v]) / sizeof(double); e++)
+            ((double *)input[v].data)[e] += 2.5 + 0.01 * (double)(e % 7);
     }
     loss(&c, cotangent);
     input[c.inputs] = c.output[0];
@@ -49,7 +50,8 @@ static void check_gradient(const char *formula) {
             double slope = (above - loss(&c, NULL)) / (2 * h);
             *x = here;
             if (!(fabs(found[v][e] - slope) <= 1e-6 * fmax(1, fabs(slope))))
-                fail_msg("%s: variable %d, element %zu: %.12g, the difference is %.12g", formula, v, e, found[v][e], slope);
+                fail_msg("%s: variable %d, element %zu: %.12g, the difference is %.12g", formula, v, e, found[v][e],
+                         slope);
         }
     bb_kernel_release(kernel);
     bb_program_release(gradient);

@@ -1,11 +1,13 @@
-/* cg.c: conjugate gradients (Hestenes and Stiefel, J. Res. NBS 49, 1952) for (K + alpha I) a = b with a kernel as the matrix. All columns of all
- * batch elements share each product with K and have step lengths of their own. Vectors are float64 whatever the kernel computes in. */
+/* cg.c: conjugate gradients (Hestenes and Stiefel, J. Res. NBS 49, 1952) for (K + alpha I) a = b with a kernel as the
+ * matrix. All columns of all batch elements share each product with K and have step lengths of their own. Vectors are
+ * float64 whatever the kernel computes in. */
 #include "program.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct system { /* (batch, rows, columns), row-major */
+/* (batch, rows, columns), row-major */
+typedef struct system {
     bb_kernel *kernel;
     const bb_run_options *run;
     bb_array *inputs;
@@ -13,8 +15,8 @@ typedef struct system { /* (batch, rows, columns), row-major */
     int64_t batches, rows, columns, count;
     bb_array direction, product; /* p in the kernel's dtype, K p in float64 */
     double alpha;
-    double *x, *r, *p, *q;       /* iterate, residual, direction, (K + alpha I) p */
-    double *rr, *pq, *bb;        /* per column: |r|^2, p.q, |b|^2 */
+    double *x, *r, *p, *q; /* iterate, residual, direction, (K + alpha I) p */
+    double *rr, *pq, *bb;  /* per column: |r|^2, p.q, |b|^2 */
 } system_;
 
 typedef struct storage {
@@ -54,7 +56,7 @@ static bb_status multiply(system_ *s) { /* q = (K + alpha I) p */
     return BB_OK;
 }
 
-/* ---- the iteration -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the iteration --------------------------------------------------------------------------- */
 static double residual_of(const system_ *s, const bb_solve_options *options, bool *done) {
     double tolerance = options->tolerance > 0 ? options->tolerance : 1e-6, rr = 0, bb = 0;
     bool each = true;
@@ -71,10 +73,17 @@ static bb_status step_lengths(const system_ *s, int64_t iteration, double *step)
     for (int64_t k = 0; k < s->batches * s->columns; k++) {
         step[k] = s->rr[k] > 0 ? s->rr[k] / s->pq[k] : 0;
         if (s->rr[k] > 0 && !(s->pq[k] > 0)) {
-            if (isnan(s->pq[k])) return bbi_fail(BB_NO_CONVERGENCE, "bb_solve: iteration %lld met NaN: the data or the formula give values that are not numbers", (long long)iteration);
-            return bbi_fail(BB_INDEFINITE, "bb_solve: iteration %lld found a direction with p.(K + alpha I)p = %g <= 0 in column %lld: the matrix is not positive definite; "
-                            "raise alpha (now %g), compute in float64, or check that the formula is a symmetric positive kernel",
-                            (long long)iteration, s->pq[k], (long long)(k % s->columns), s->alpha);
+            if (isnan(s->pq[k]))
+                return bbi_fail(
+                    BB_NO_CONVERGENCE,
+                    "bb_solve: iteration %lld met NaN: the data or the formula give values that are not numbers",
+                    (long long)iteration);
+            return bbi_fail(
+                BB_INDEFINITE,
+                "bb_solve: iteration %lld found a direction with p.(K + alpha I)p = %g <= 0 in column %lld: the matrix "
+                "is not positive definite; "
+                "raise alpha (now %g), compute in float64, or check that the formula is a symmetric positive kernel",
+                (long long)iteration, s->pq[k], (long long)(k % s->columns), s->alpha);
         }
     }
     return BB_OK;
@@ -87,10 +96,14 @@ static bb_status iterate(system_ *s, const bb_solve_options *options, double *st
         result->residual = residual_of(s, options, &done);
         if (options->report && options->report(options->report_data, result->iterations, result->residual))
             return bbi_fail(BB_CANCELLED, "bb_solve: cancelled after %lld iterations", (long long)result->iterations);
-        if (isnan(result->residual)) return bbi_fail(BB_NO_CONVERGENCE, "bb_solve: the residual is NaN: the right-hand side or the data contain NaN");
+        if (isnan(result->residual))
+            return bbi_fail(BB_NO_CONVERGENCE,
+                            "bb_solve: the residual is NaN: the right-hand side or the data contain NaN");
         if (done) return BB_OK;
         if (result->iterations == limit)
-            return bbi_fail(BB_NO_CONVERGENCE, "bb_solve: after %lld iterations the relative residual is %.3g; raise alpha or max_iterations, loosen the tolerance, or use float64",
+            return bbi_fail(BB_NO_CONVERGENCE,
+                            "bb_solve: after %lld iterations the relative residual is %.3g; raise alpha or "
+                            "max_iterations, loosen the tolerance, or use float64",
                             (long long)limit, result->residual);
         BBI_FORWARD(multiply(s));
         column_products(s, s->p, s->q, s->pq);
@@ -109,7 +122,7 @@ static bb_status iterate(system_ *s, const bb_solve_options *options, double *st
     }
 }
 
-/* ---- the caller's arrays ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the caller's arrays --------------------------------------------------------------------- */
 static bb_status copy_array(const bb_array *to, const bb_array *from, int64_t rows, int64_t columns, int64_t batches) {
     bbi_extent extent = {.nbatch = from->ndim - 2, .batches = batches};
     memcpy(extent.batch, from->shape, (size_t)extent.nbatch * sizeof *extent.batch);
@@ -131,23 +144,36 @@ static bb_status copy_array(const bb_array *to, const bb_array *from, int64_t ro
     return BB_OK;
 }
 
-static bb_status check_system(bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown, const bb_array *output, const bb_run_options *run) {
+static bb_status check_system(bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
+                              const bb_array *output, const bb_run_options *run) {
     bbi_extent extent;
     bool is_double;
-    if (!kernel || !inputs || !output) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: kernel, inputs and output must not be NULL");
+    if (!kernel || !inputs || !output)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: kernel, inputs and output must not be NULL");
     const bb_program *p = kernel->program;
     if (ninput != p->signature.count || unknown < 0 || unknown >= ninput)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: %d inputs for a program of %lld variables, unknown %d", ninput, (long long)p->signature.count, unknown);
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: %d inputs for a program of %lld variables, unknown %d", ninput,
+                        (long long)p->signature.count, unknown);
     const bbi_variable *v = &p->signature.variables[unknown];
-    if (p->noutput != 1 || p->info[0].is_index || v->place == BBI_P || p->info[0].dim != v->dim || (int)p->info[0].place != (BBI_IJ ^ (int)v->place))
-        return bbi_fail(BB_BAD_SHAPE, "bb_solve: the program must have one output a_i = sum_j K(..) b_j of the dimension of variable %d ('%s')", unknown, v->name);
+    if (p->noutput != 1 || p->info[0].is_index || v->place == BBI_P || p->info[0].dim != v->dim ||
+        (int)p->info[0].place != (BBI_IJ ^ (int)v->place))
+        return bbi_fail(
+            BB_BAD_SHAPE,
+            "bb_solve: the program must have one output a_i = sum_j K(..) b_j of the dimension of variable %d ('%s')",
+            unknown, v->name);
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, ninput, p->signature.variables, &is_double));
     BBI_FORWARD(bbi_arrays_extent(inputs, ninput, p->signature.variables, ninput, run, &extent));
     BBI_FORWARD(bbi_arrays_check_outputs(output, 1, p->info, &extent));
     const bb_array *b = &inputs[unknown];
-    if (bbi_array_dtype(b) == BBI_I64) return bbi_fail(BB_BAD_DTYPE, "bb_solve: the right-hand side (input %d) has the type int64, expected a floating one", unknown);
-    if (b->ndim < 2 || b->ndim > BBI_MAX_BATCH_DIMS + 2 || b->ndim != output->ndim || memcmp(b->shape, output->shape, (size_t)b->ndim * sizeof *b->shape))
-        return bbi_fail(BB_BAD_SHAPE, "bb_solve: the solution must have the shape of the right-hand side (input %d), (..., rows, dim)", unknown);
+    if (bbi_array_dtype(b) == BBI_I64)
+        return bbi_fail(BB_BAD_DTYPE,
+                        "bb_solve: the right-hand side (input %d) has the type int64, expected a floating one",
+                        unknown);
+    if (b->ndim < 2 || b->ndim > BBI_MAX_BATCH_DIMS + 2 || b->ndim != output->ndim ||
+        memcmp(b->shape, output->shape, (size_t)b->ndim * sizeof *b->shape))
+        return bbi_fail(
+            BB_BAD_SHAPE,
+            "bb_solve: the solution must have the shape of the right-hand side (input %d), (..., rows, dim)", unknown);
     return BB_OK;
 }
 
@@ -158,15 +184,19 @@ static bb_status open_system(system_ *s, storage *store, const bb_array *b) {
     s->rows = b->shape[b->ndim - 2], s->columns = b->shape[b->ndim - 1];
     s->count = s->batches * s->rows * s->columns;
     store->is_double = bbi_array_dtype(b) == BBI_F64;
-    size_t vector = (size_t)s->count * sizeof(double) + 8, columns = (size_t)(s->batches * s->columns) * sizeof(double) + 8;
+    size_t vector = (size_t)s->count * sizeof(double) + 8,
+           columns = (size_t)(s->batches * s->columns) * sizeof(double) + 8;
     double **const vectors[] = {&s->x, &s->r, &s->p, &s->q}, **const scalars[] = {&s->rr, &s->pq, &s->bb};
     bool ok = true;
     for (int k = 0; k < 4; k++) ok = (*vectors[k] = bbi_calloc(1, vector)) && ok;
     for (int k = 0; k < 3; k++) ok = (*scalars[k] = bbi_calloc(1, columns)) && ok;
     s->inputs = bbi_alloc((size_t)s->ninput * sizeof *s->inputs);
-    s->direction = bb_array_of(bbi_calloc(1, vector), store->is_double ? BB_FLOAT64 : BB_FLOAT32, b->ndim, store->shape);
+    s->direction =
+        bb_array_of(bbi_calloc(1, vector), store->is_double ? BB_FLOAT64 : BB_FLOAT32, b->ndim, store->shape);
     s->product = bb_array_of(s->q, BB_FLOAT64, b->ndim, store->shape);
-    return ok && s->inputs && s->direction.data ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld unknowns", (long long)s->count);
+    return ok && s->inputs && s->direction.data
+               ? BB_OK
+               : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld unknowns", (long long)s->count);
 }
 
 static void close_system(system_ *s) {
@@ -176,8 +206,8 @@ static void close_system(system_ *s) {
     bbi_free(s->direction.data);
 }
 
-bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output, const bb_solve_options *options,
-                   bb_solve_result *result) {
+bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
+                   const bb_solve_options *options, bb_solve_result *result) {
     bb_solve_options all = {.size = sizeof all};
     bb_solve_result found = {.size = sizeof found};
     storage store;
@@ -193,7 +223,8 @@ bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, i
     if (status == BB_OK) {
         memcpy(s.inputs, inputs, (size_t)input_count * sizeof *inputs);
         s.inputs[unknown] = s.direction;
-        bb_array b = bb_array_of(s.r, BB_FLOAT64, inputs[unknown].ndim, store.shape), x = bb_array_of(s.x, BB_FLOAT64, b.ndim, store.shape);
+        bb_array b = bb_array_of(s.r, BB_FLOAT64, inputs[unknown].ndim, store.shape),
+                 x = bb_array_of(s.x, BB_FLOAT64, b.ndim, store.shape);
         status = copy_array(&b, &inputs[unknown], s.rows, s.columns, s.batches);
         memcpy(s.p, s.r, (size_t)s.count * sizeof *s.r); /* from a = 0: r = p = b */
         column_products(&s, s.r, s.r, s.rr);
