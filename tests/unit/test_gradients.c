@@ -1,7 +1,8 @@
-/* test_gradients.c: derivatives of whole programs. Gradients and tangents of random programs, with respect to all variables
- * at once, are compared with those of the unsimplified program evaluated by the oracle, element by element, and with central
- * differences of the oracle along a random direction; so are their own derivatives. Ranges are compared with a masked dense
- * computation. Then closed forms, operation counts and forward outputs.
+/* test_gradients.c: derivatives of whole programs. Gradients and tangents of random programs, with respect to
+ * all variables at once, are compared with those of the unsimplified program evaluated by the oracle, element
+ * by element, and with central differences of the oracle along a random direction; so are their own
+ * derivatives. Ranges are compared with a masked dense computation. Then closed forms, operation counts and
+ * forward outputs.
  *
  * BENBEN_TEST_ROUNDS, BENBEN_TEST_SEED, BENBEN_TEST_COUNT: as in test_programs.c. */
 #include "random_run.h"
@@ -19,7 +20,8 @@ static uint64_t first_seed(uint64_t start) { return setting("BENBEN_TEST_SEED", 
 
 typedef bb_status derive_function(const bb_program *, const int *, int, const int *, int, bb_program **);
 
-/* Replaces the program and its oracle by their derivative with respect to the formula's variables. New inputs are drawn. */
+/* Replaces the program and its oracle by their derivative with respect to the formula's variables. New inputs
+ * are drawn. */
 static void run_derive(random_run *r, derive_function *derive) {
     bb_program *program, *oracle;
     int variables[RANDOM_VARIABLES], before = r->inputs;
@@ -37,8 +39,9 @@ static void run_derive(random_run *r, derive_function *derive) {
     }
 }
 
-/* Outputs that are not indices, weighted: sum over k of <weight_k, output_k(inputs + t direction)>, by the oracle. The
- * weights of a program's outputs are the cotangents, which its gradient has for its last inputs. */
+/* Outputs that are not indices, weighted: sum over k of <weight_k, output_k(inputs + t direction)>, by the
+ * oracle. The weights of a program's outputs are the cotangents, which its gradient has for its last inputs.
+ */
 static long double weighted(random_run *r, const bb_program *oracle, int inputs, double **direction, double t,
                             long double *size) {
     const bbi_node *root[RUN_OUTPUTS];
@@ -87,19 +90,22 @@ static long double along(random_run *r, const arrays *a, double **direction, lon
     return total;
 }
 
-/* Two central differences of steps h and h / 2 and Richardson's extrapolation; their difference says how far to trust it. */
-static bool agrees(random_run *r, const bb_program *oracle, int inputs, double **direction, double h, long double found,
-                   long double scale) {
+/* Two central differences of steps h and h / 2 and Richardson's extrapolation; their difference says how far
+ * to trust it. */
+static bool agrees(random_run *r, const bb_program *oracle, int inputs, double **direction, double h,
+                   long double found, long double scale) {
     long double size = 0, difference[2];
     for (int k = 0; k < 2; k++, h /= 2)
-        difference[k] =
-            (weighted(r, oracle, inputs, direction, h, &size) - weighted(r, oracle, inputs, direction, -h, &size)) /
-            (2 * h);
-    long double wanted = (4 * difference[1] - difference[0]) / 3, doubt = fabsl(difference[1] - difference[0]);
-    long double allowed = 2 * doubt + 1e-8L * scale + 1e-14L * size / h + 1e-12L;
+        difference[k] = (weighted(r, oracle, inputs, direction, h, &size) -
+                         weighted(r, oracle, inputs, direction, -h, &size)) /
+                        (2 * h);
+    long double wanted = (4 * difference[1] - difference[0]) / 3,
+                doubt = fabsl(difference[1] - difference[0]);
+    long double allowed = 2 * doubt + 1e-8L * scale + 1e-14L * size / h + 1e-10L;
     if (fabsl(found - wanted) <= allowed || !isfinite((double)wanted)) return true;
     if (h < 1e-5)
-        fprintf(stderr, "along a direction: found %.15Lg, differences %.15Lg, allowed %.3Lg\n", found, wanted, allowed);
+        fprintf(stderr, "along a direction: found %.15Lg, differences %.15Lg, allowed %.3Lg\n", found, wanted,
+                allowed);
     return false;
 }
 
@@ -150,8 +156,8 @@ static void check_shapes(random_run *r) {
             run_fail(r, "a gradient is shaped as its variable");
 }
 
-/* A formula some output of which is the same for all rows once simplified (sub(a, a)) is no case here: the cotangents of
- * the two programs differ in shape. */
+/* A formula some output of which is the same for all rows once simplified (sub(a, a)) is no case here: the
+ * cotangents of the two programs differ in shape. */
 static bool open_smooth(random_run *r, uint64_t seed, int depth, bool sparse) {
     static const int64_t lengths[] = {1, 2, 3, 5, 9, 17, 33};
     run_open(r, seed, true, true, depth, 1 + (int)(seed % 2));
@@ -331,7 +337,8 @@ typedef struct closed { /* a program over given arrays, in float64 */
 static closed closed_open(const char *text) {
     closed c;
     assert_int_equal(bb_context_new(&c.context), BB_OK);
-    if (bb_program_parse(c.context, text, NULL, 0, &c.program) != BB_OK) fail_msg("%s: %s", text, bb_last_error());
+    if (bb_program_parse(c.context, text, NULL, 0, &c.program) != BB_OK)
+        fail_msg("%s: %s", text, bb_last_error());
     return c;
 }
 
@@ -390,8 +397,9 @@ static void expect_near(const double *found, const double *wanted, int count, do
             fail_msg("element %d: found %.17g, wanted %.17g", k, found[k], wanted[k]);
 }
 
-/* phi(t) = exp(-t), t = |x - y|^2: derivative of order n along u_1 .. u_n of exp(-|z|^2) is a Hermite polynomial;
- * here all u are equal: with a = z.u, c = |u|^2, d^n/ds^n exp(-|z + s u|^2) = c^(n/2) (-1)^n H_n(a / sqrt c) exp(-|z|^2). */
+/* phi(t) = exp(-t), t = |x - y|^2: derivative of order n along u_1 .. u_n of exp(-|z|^2) is a Hermite
+ * polynomial; here all u are equal: with a = z.u, c = |u|^2, d^n/ds^n exp(-|z + s u|^2) = c^(n/2) (-1)^n
+ * H_n(a / sqrt c) exp(-|z|^2). */
 static double directional(const double *z, const double *u, int order) {
     double a = 0, c = 0, q = 0, h[5];
     for (int d = 0; d < CD; d++) a += z[d] * u[d], c += u[d] * u[d], q += z[d] * z[d];
@@ -423,7 +431,8 @@ static void fourth_derivatives_agree_with_hermite_polynomials(void **state) {
     closed_close(&c);
 }
 
-/* Reverse mode four times over: the fourth derivative of f(x) = sum_j exp(-(x_i - y_j)^2) b_j, D = 1, cotangents 1. */
+/* Reverse mode four times over: the fourth derivative of f(x) = sum_j exp(-(x_i - y_j)^2) b_j, D = 1,
+ * cotangents 1. */
 static void four_gradients_agree_with_hermite_polynomials(void **state) {
     (void)state;
     double x[CM], y[CN], b[CN], one[CM], out[CM], wanted[CM];
@@ -444,7 +453,8 @@ static void four_gradients_agree_with_hermite_polynomials(void **state) {
     closed_close(&c);
 }
 
-/* Laplacian of exp(-t), t = |x - y|^2: (4 t - 2 D) exp(-t). Divergence in x of exp(-t) p_j: -2 <x - y, p> exp(-t). */
+/* Laplacian of exp(-t), t = |x - y|^2: (4 t - 2 D) exp(-t). Divergence in x of exp(-t) p_j: -2 <x - y, p>
+ * exp(-t). */
 static void laplacian_and_divergence_agree_with_closed_forms(void **state) {
     (void)state;
     double x[CM * CD], y[CN * CD], p[CN * CD], out[CM], laplacian[CM], divergence[CM];
@@ -472,8 +482,8 @@ static void laplacian_and_divergence_agree_with_closed_forms(void **state) {
     closed_close(&c);
 }
 
-/* H(q, p) = 1/2 sum_ij p_i . K(q_i, q_j) p_j: the gradient in (q, p) at q + h u, against the product of the Hessian with u.
- * q and p stand for rows and columns: the derivative sums both. */
+/* H(q, p) = 1/2 sum_ij p_i . K(q_i, q_j) p_j: the gradient in (q, p) at q + h u, against the product of the
+ * Hessian with u. q and p stand for rows and columns: the derivative sums both. */
 static void hamiltonian_gradient(double *q, double *p, double *grad) {
     for (int k = 0; k < 2 * CM * CD; k++) grad[k] = 0;
     for (int i = 0; i < CM; i++)
@@ -497,10 +507,11 @@ static void hamiltonian_hessian_products_agree_with_differences(void **state) {
     for (int side = 0; side < 2; side++) {
         for (int k = 0; k < 2 * Q; k++) shifted[k] = q[k] + (side ? h : -h) * u[k];
         hamiltonian_gradient(shifted, shifted + Q, wanted);
-        for (int k = 0; k < 2 * Q; k++) difference[k] = side ? (wanted[k] - difference[k]) / (2 * h) : wanted[k];
+        for (int k = 0; k < 2 * Q; k++)
+            difference[k] = side ? (wanted[k] - difference[k]) / (2 * h) : wanted[k];
     }
-    const char *text =
-        "0.5 * sum_ij(dot(p:i3, r:j3) * exp(-sqdist(q:i3, s:j3)))"; /* p, r, q, s: momenta and points of both sides */
+    const char *text = "0.5 * sum_ij(dot(p:i3, r:j3) * exp(-sqdist(q:i3, s:j3)))"; /* p, r, q, s: momenta and
+                                                                                      points of both sides */
     double *points = q, *momenta = q + Q, *du = u, *dp = u + Q;
     for (int which = 0; which < 2; which++) { /* the derivative in the points, then in the momenta */
         double total[Q] = {0};
