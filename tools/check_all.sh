@@ -80,7 +80,8 @@ clang=$(command -v clang || compgen -c clang- | grep -E '^clang-[0-9]+$' | sort 
 [ -n "$clang" ] || { need clang clang && clang=clang; }
 if [ -n "$clang" ]; then
     build_and_test build-clang "-LE full" -DCMAKE_C_COMPILER="$clang" -DBENBEN_WERROR=ON
-    verdict "C tests, library built by $(basename "$clang")" $?
+    status=$?
+    verdict "C tests, library built by ${clang##*/}" $status
 else
     skip "clang" "not installed, and it could not be fetched"
 fi
