@@ -193,6 +193,8 @@ bool bbi_is_const(const bbi_node *node, double value); /* the constant, also rep
 bool bbi_node_is_index(const bbi_node *node);          /* a reduction that yields int64 indices */
 /* Topological order (operands first) of everything below the roots; *nodes is released with bbi_free. */
 bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi_node ***nodes, int64_t *count);
+/* Where node stands in such an order, which ascends by id; -1: nowhere. */
+int64_t bbi_position(const bbi_node *const *nodes, int64_t count, const bbi_node *node);
 /* Replaces variables: image[k] stands for the variable at position k (NULL: itself). Returns NULL on error. */
 const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image, int64_t nimage);
 /* Replaces whole nodes: wherever from[k] stands, to[k] does. */

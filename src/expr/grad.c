@@ -7,8 +7,6 @@
  * gradient with respect to a j-variable into a reduction over i, that with respect to a parameter into a reduction over
  * both, and the gradient through a reduction's value into a product at each pair. Broadcasting over components is
  * undone in one place too (bbi_fit_dim). */
-#include <stdlib.h>
-
 #include "grad.h"
 
 /* what has been collected for one node on one domain, by the axes that are still to be summed
@@ -29,18 +27,7 @@ typedef struct reverse {
     bbi_place free_axes;
 } reverse;
 
-static int64_t position_of(const reverse *r, const bbi_node *node) { /* nodes are sorted by id */
-    int64_t low = 0, high = r->count - 1;
-    while (low <= high) {
-        int64_t middle = (low + high) / 2;
-        if (r->nodes[middle] == node) return middle;
-        if (r->nodes[middle]->id < node->id)
-            low = middle + 1;
-        else
-            high = middle - 1;
-    }
-    return -1;
-}
+static int64_t position_of(const reverse *r, const bbi_node *node) { return bbi_position(r->nodes, r->count, node); }
 
 static bb_status failed(void) { return bbi_fail_append("%s", ""); }
 
@@ -208,11 +195,6 @@ static void mark_active(reverse *r, const bbi_node *const *variables, int64_t nv
     }
 }
 
-static int by_id(const void *a, const void *b) {
-    const bbi_node *x = *(const bbi_node *const *)a, *y = *(const bbi_node *const *)b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 static bb_status sweep(reverse *r, const bbi_node *const *outputs, const bbi_node *const *cotangents, int64_t noutput) {
     for (int64_t k = 0; k < noutput; k++) {
         const bbi_node *g = cotangents[k];
@@ -255,7 +237,6 @@ bb_status bbi_vjp(bbi_context *c, const bbi_node *const *outputs, const bbi_node
     for (int64_t v = 0; v < nvariable; v++)
         if (!variables[v]) return bbi_fail_append("%s", "");
     BBI_FORWARD(bbi_topological(outputs, noutput, &r.nodes, &r.count));
-    qsort(r.nodes, (size_t)r.count, sizeof *r.nodes, by_id);
     for (int64_t k = 0; k < noutput && pairwise; k++)
         r.free_axes = (bbi_place)(r.free_axes | outputs[k]->place | cotangents[k]->place);
     r.active = bbi_arena_alloc(&r.arena, (size_t)r.count * sizeof *r.active + 1);

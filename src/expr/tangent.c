@@ -1,8 +1,6 @@
 /* tangent.c: forward mode, and the operators of KeOps's text that are made of it. Elementwise rows are differentiated
  * by the text of their derivative column with the tangent in the place of the cotangent: a diagonal linear map is its
  * own transpose. */
-#include <stdlib.h>
-
 #include "grad.h"
 
 typedef struct forward {
@@ -11,18 +9,7 @@ typedef struct forward {
     int64_t count;
 } forward;
 
-static int64_t position_of(const forward *f, const bbi_node *node) {
-    int64_t low = 0, high = f->count - 1;
-    while (low <= high) {
-        int64_t middle = (low + high) / 2;
-        if (f->nodes[middle] == node) return middle;
-        if (f->nodes[middle]->id < node->id)
-            low = middle + 1;
-        else
-            high = middle - 1;
-    }
-    return -1;
-}
+static int64_t position_of(const forward *f, const bbi_node *node) { return bbi_position(f->nodes, f->count, node); }
 
 static const bbi_node *tangent_of(const forward *f, const bbi_node *node) {
     int64_t p = node ? position_of(f, node) : -1;
@@ -135,16 +122,10 @@ static const bbi_node *node_tangent(forward *f, const bbi_node *n, bool *bad) {
     }
 }
 
-static int by_id(const void *a, const void *b) {
-    const bbi_node *x = *(const bbi_node *const *)a, *y = *(const bbi_node *const *)b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 const bbi_node *bbi_jvp(bbi_context *c, const bbi_node *output, const bbi_node *const *variables,
                         const bbi_node *const *tangents, int64_t nvariable) {
     forward f = {.c = c};
     if (!output || bbi_topological(&output, 1, &f.nodes, &f.count) != BB_OK) return NULL;
-    qsort(f.nodes, (size_t)f.count, sizeof *f.nodes, by_id);
     f.tangent = bbi_calloc((size_t)f.count + 1, sizeof *f.tangent);
     bool bad = !f.tangent;
     if (bad) bbi_fail(BB_OUT_OF_MEMORY, "tangent: out of memory");

@@ -95,6 +95,19 @@ bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi
     return status;
 }
 
+int64_t bbi_position(const bbi_node *const *nodes, int64_t count, const bbi_node *node) {
+    int64_t low = 0, high = count - 1;
+    while (low <= high) {
+        int64_t middle = (low + high) / 2;
+        if (nodes[middle] == node) return middle;
+        if (nodes[middle]->id < node->id)
+            low = middle + 1;
+        else
+            high = middle - 1;
+    }
+    return -1;
+}
+
 /* ---- substitution ---- */
 static const bbi_node *rebuild(bbi_context *c, const bbi_node *n, const bbi_node *const *args) {
     if (n->op != BBI_OP_REDUCE) return bbi_node_make(c, n->op, args, n->narg, n->ints, n->nint);
