@@ -254,7 +254,7 @@ typedef struct bb_solve_result {
 } bb_solve_result;
 /* Conjugate gradients (Hestenes and Stiefel, 1952) for (K + alpha I) a = b, all columns of b together. The kernel is one output a_i = sum_j K(..) b_j; unknown: the
  * position of b in its signature. inputs: as for bb_run; inputs[unknown] is the right-hand side; output receives a (also when BB_NO_CONVERGENCE or
- * BB_INDEFINITE is returned: the best iterate). */
+ * BB_INDEFINITE is returned: the last iterate, which no earlier one beats in the norm of the matrix). */
 BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
                           const bb_solve_options *options, bb_solve_result *result);
 
@@ -268,6 +268,7 @@ typedef struct bb_op_info {
 typedef struct bb_reduction_info {
     const char *name, *alias, *doc;
     int takes_k, formulas, is_index;
+    int outputs; /* 2: values and indices; such a reduction stands at the top of a formula's text */
 } bb_reduction_info;
 BB_API int bb_op_count(void);
 BB_API bb_status bb_op(int number, bb_op_info *info);

@@ -5,6 +5,7 @@
 #include "compiler.h"
 #include "jit.h"
 #include "program.h"
+#include "syntax.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -100,9 +101,49 @@ bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands,
     return e;
 }
 
+static const bbi_composite_row *find_composite(const char *name) {
+    const bbi_composite_row *row;
+    for (int64_t k = 0; name && (row = bbi_composite_info(k)) != NULL; k++)
+        if (strcmp(row->name, name) == 0 || (row->alias[0] && strcmp(row->alias, name) == 0)) return row;
+    return NULL;
+}
+
+static const bbi_node *composite_operand(void *data, const char *name, size_t length) {
+    const bb_expr *operands = data;
+    return length == 1 && (name[0] == 'f' || name[0] == 'w') ? operands[name[0] == 'w'] : NULL;
+}
+
+/* A reduction made of others, by the way of the text: name_axis(f [, w]). */
+static bb_expr reduce_composite(bb_context *context, const bbi_composite_row *row, bb_axis axis, bb_expr formula,
+                                bb_expr weight) {
+    static const char *const suffix[] = {[BB_I] = "i", [BB_J] = "j", [BB_IJ] = "ij"};
+    bb_expr operands[2] = {formula, weight};
+    bbi_parse_options options = {.lookup = composite_operand, .lookup_data = operands};
+    const bbi_node *outputs[2];
+    int64_t count;
+    char text[128];
+    if (strchr(row->text, ';') || (weight != NULL) != (row->formulas == 2)) {
+        bbi_fail(BB_BAD_ARGUMENT, "bb_reduce: %s %s", row->name,
+                 strchr(row->text, ';') ? "has two outputs: make a program of its two reductions"
+                 : weight               ? "takes one formula, found a weight"
+                                        : "takes a second formula, the weight");
+        return NULL;
+    }
+    snprintf(text, sizeof text, "%s_%s(f%s)", row->name, suffix[axis], weight ? ", w" : "");
+    return bbi_parse(context, text, NULL, &options, outputs, 2, &count) == BB_OK ? outputs[0] : NULL;
+}
+
 bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr formula, bb_expr weight, int64_t k) {
     if (!usable(context, "bb_reduce") || !formula) return NULL;
     int reduction = name ? bbi_reduction_find(name, strlen(name)) : -1;
+    const bbi_composite_row *composite = reduction < 0 ? find_composite(name) : NULL;
+    if (composite && axis >= BB_I && axis <= BB_IJ) {
+        bbi_context_lock(context);
+        bool owned = all_owned(context, (const bb_expr[]){formula, weight}, 2, "bb_reduce");
+        bb_expr e = owned ? reduce_composite(context, composite, axis, formula, weight) : NULL;
+        bbi_context_unlock(context);
+        return e;
+    }
     if (reduction < 0 || axis < BB_I || axis > BB_IJ) {
         bbi_fail(
             reduction < 0 ? BB_UNKNOWN_NAME : BB_BAD_ARGUMENT,
@@ -187,18 +228,33 @@ bb_status bb_op(int number, bb_op_info *info) {
     return BB_OK;
 }
 
-int bb_reduction_count(void) { return BBI_RED_COUNT; }
+int bb_reduction_count(void) {
+    int count = BBI_RED_COUNT;
+    while (bbi_composite_info(count - BBI_RED_COUNT)) count++;
+    return count;
+}
 
 bb_status bb_reduction(int number, bb_reduction_info *info) {
-    if (number < 0 || number >= BBI_RED_COUNT || !info)
+    if (number < 0 || number >= bb_reduction_count() || !info)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_reduction: there is no reduction number %d", number);
+    const bbi_composite_row *composite = bbi_composite_info((int64_t)number - BBI_RED_COUNT);
+    if (composite) {
+        *info = (bb_reduction_info){.name = composite->name,
+                                    .alias = composite->alias,
+                                    .doc = composite->doc,
+                                    .takes_k = composite->parameters,
+                                    .formulas = composite->formulas,
+                                    .outputs = strchr(composite->text, ';') ? 2 : 1};
+        return BB_OK;
+    }
     const bbi_reduction_row *row = bbi_reduction_info(number);
     *info = (bb_reduction_info){.name = row->name,
                                 .alias = row->alias,
                                 .doc = row->doc,
                                 .takes_k = row->parameters,
                                 .formulas = row->formulas,
-                                .is_index = row->output == BBI_OUT_INDEX};
+                                .is_index = row->output == BBI_OUT_INDEX,
+                                .outputs = 1};
     return BB_OK;
 }
 

@@ -81,7 +81,7 @@ class OpInfo(c.Structure):
 
 class ReductionInfo(c.Structure):
     _fields_ = [("name", c.c_char_p), ("alias", c.c_char_p), ("doc", c.c_char_p), ("takes_k", c.c_int),
-                ("formulas", c.c_int), ("is_index", c.c_int)]
+                ("formulas", c.c_int), ("is_index", c.c_int), ("outputs", c.c_int)]
 
 
 class Statistics(c.Structure):
