@@ -129,7 +129,7 @@ BB_API bb_expr bb_variable(bb_context *context, int position, bb_axis place, int
 BB_API bb_expr bb_number(bb_context *context, double value);
 /* Any operation of the table by name or alias: operands, then its integer parameters (`benben ops` lists them). */
 BB_API bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers, int integer_count);
-/* Any reduction of the table over an axis. weight: second formula or NULL. k: for the K smallest, else 0. */
+/* Any reduction of the table over an axis. weight: second formula or NULL. k: for the K smallest, else 0. Over both axes an index is i N + j. */
 BB_API bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr formula, bb_expr weight, int64_t k);
 /* Sum over listed pairs. list: an index reduction that keeps i (argkmin over j ...), or a variable placed BB_I whose array holds int64 indices (M, dim), -1 for
  * no entry: the j's of each i. Axis BB_J sums over them in their order, axis BB_I is the transpose. (With i and j exchanged likewise.) */

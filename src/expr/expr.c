@@ -417,6 +417,11 @@ static bb_status check_reduction(const bbi_reduction_row *row, bbi_place axis, i
 
 /* A pair list: indices along the folded axis kept per row, or (the transpose) along the kept one. */
 static bb_status check_list(const bbi_reduction_row *row, bbi_place axis, const bbi_node *f, const bbi_node *list) {
+    if (row->output == BBI_OUT_INDEX && row->family != BBI_FAMILY_KMIN) /* both axes: see factor.c */
+        return axis == BBI_I && bbi_node_is_index(list) && list->dim == f->dim && list->place == f->place
+                   ? BB_OK
+                   : bbi_fail(BB_BAD_ARGUMENT, "%s over i: the list must hold the index along j of each row",
+                              row->name);
     bool indices = bbi_node_is_index(list) || (list->op == BBI_OP_VAR && list->ints[0] >= 0);
     if (row->family != BBI_FAMILY_SUM || axis == BBI_IJ)
         return bbi_fail(BB_BAD_ARGUMENT, "%s: only a sum over i or over j takes a list of pairs", row->name);

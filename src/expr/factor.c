@@ -79,6 +79,18 @@ static const bbi_node *both_axes(bbi_context *c, bbi_reduction reduction, const 
     if (row->output == BBI_OUT_VALUE && row->family != BBI_FAMILY_KMIN && row->family != BBI_FAMILY_USER) {
         r = bbi_reduce(c, reduction, BBI_J, 0, f, NULL, NULL);
         r = bbi_reduce(c, reduction, BBI_I, 0, r, NULL, NULL);
+    } else if (row->output == BBI_OUT_INDEX && row->family != BBI_FAMILY_KMIN) { /* row i first, then its column */
+        bbi_reduction value = reduction == BBI_RED_argmin ? BBI_RED_min : BBI_RED_max;
+        const bbi_node *best = bbi_reduce(c, value, BBI_J, 0, f, NULL, NULL);
+        const bbi_node *column = bbi_reduce(c, reduction, BBI_J, 0, f, NULL, NULL);
+        r = bbi_reduce(c, reduction, BBI_I, 0, best, NULL, column);
+    } else if (row->output == BBI_OUT_MAXSUM) {
+        const bbi_node *m = bbi_reduce(c, BBI_RED_max, BBI_IJ, 0, f, NULL, NULL);
+        const bbi_node *some = bbi_op2(c, BBI_OP_gt, m, bbi_const(c, -INFINITY));
+        const bbi_node *shift = bbi_op3(c, BBI_OP_where, some, m, bbi_const(c, 0));
+        const bbi_node *p = bbi_op1(c, BBI_OP_exp, bbi_op2(c, BBI_OP_sub, f, shift));
+        if (w) p = bbi_op2(c, BBI_OP_mul, p, w);
+        r = bbi_op2(c, BBI_OP_concat, m, bbi_reduce(c, BBI_RED_sum, BBI_IJ, 0, p, NULL, NULL));
     } else if (row->output == BBI_OUT_LOGSUM || row->output == BBI_OUT_RATIO) {
         r = bbi_reduce(c, BBI_RED_logsumexp, BBI_J, 0, f, NULL, NULL);
         r = bbi_reduce(c, BBI_RED_logsumexp, BBI_I, 0, r, NULL, NULL);

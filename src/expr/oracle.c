@@ -288,16 +288,29 @@ static void mark(oracle *o, const bbi_node *const *roots, int nroot) {
     }
 }
 
+/* Of a selection over both axes, written over i of one over j: the index i becomes i N + j. */
+static void look_up(const oracle *o, const bbi_node *r, double *index) {
+    const bbi_node *columns = r->arg[2];
+    const double *j = o->values[find(o, columns)];
+    for (int64_t d = 0; d < r->dim; d++) {
+        if (index[d] < 0) continue;
+        double column = j[(int64_t)index[d] * columns->dim + d];
+        index[d] = column < 0 ? -1 : index[d] * (double)o->n + column;
+    }
+}
+
 static bb_status reduction_table(oracle *o, const bbi_node *r, double *table) {
     const bbi_node *bodies[2] = {r->arg[0], r->narg > 1 ? r->arg[1] : NULL};
     gathered g = {.df = r->arg[0]->dim, .dw = bodies[1] ? bodies[1]->dim : 0};
-    bool listed = r->narg > 2 && r->arg[2];
+    bool selection = bbi_reduction_info((int)r->ints[0])->family != BBI_FAMILY_SUM;
+    bool listed = r->narg > 2 && r->arg[2] && !selection;
     bb_status status = BB_OK;
     mark(o, bodies, 2);
     for (int64_t row = 0; status == BB_OK && row < rows_of(o, r->place); row++) {
         g.count = 0;
         status = listed ? gather_listed(o, r, row, &g) : gather_row(o, r, row, &g);
         if (status == BB_OK) status = reduce(&g, r, table + row * r->dim);
+        if (status == BB_OK && selection && r->narg > 2 && r->arg[2]) look_up(o, r, table + row * r->dim);
     }
     bbi_free(g.f);
     bbi_free(g.w);

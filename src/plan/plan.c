@@ -61,7 +61,8 @@ static bb_status find_levels(planner *p) {
 
 static stage_key key_of(const planner *p, const bbi_node *r) {
     stage_key key = {.level = level_of(p, r), .kept = (bbi_place)r->place, .folded = (bbi_place)r->ints[1]};
-    key.list = r->narg > 2 ? r->arg[2] : NULL;
+    bool listed = bbi_reduction_info((int)r->ints[0])->family == BBI_FAMILY_SUM; /* of a selection it is a look-up */
+    key.list = r->narg > 2 && listed ? r->arg[2] : NULL;
     return key;
 }
 

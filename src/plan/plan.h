@@ -110,7 +110,9 @@ typedef struct bbi_fold {
     int64_t sum_first; /* SUM accumulated by the pair code: first component in the sum area, else -1 */
     int64_t out_first; /* first component of f in the out area, else -1; the weight's follow f's */
     bool want_index;   /* MIN, MAX, KMIN: some result reads the indices */
-    int32_t user;      /* FAMILY_USER: number in the plan's list of custom reductions */
+    int32_t lookup; /* MIN, MAX over both axes: 1 + the array that holds, for each element, its index along j; the index
+                       is then i N + j; 0: none */
+    int32_t user;   /* FAMILY_USER: number in the plan's list of custom reductions */
 } bbi_fold;
 
 /* after the folds: how a result enters the epilogue, as components of the row array */

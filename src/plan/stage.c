@@ -113,7 +113,9 @@ bb_status bbi_stage_fold(bbi_stage_builder *s, const bbi_node *r) {
     const bbi_node *f = r->arg[0], *w = r->narg > 1 ? r->arg[1] : NULL;
     int32_t user = row->family == BBI_FAMILY_USER ? bbi_plan_custom(s->plan, r->ints[2]) : 0;
     if (user < 0) return BB_OUT_OF_MEMORY;
-    int64_t key = (int64_t)f->id * 16 + row->family, detail = (w ? (int64_t)w->id + 1 : 0) * 65536 + r->ints[2];
+    const bbi_node *lookup = row->family != BBI_FAMILY_SUM && r->narg > 2 ? r->arg[2] : NULL;
+    int64_t key = ((int64_t)f->id * 16 + row->family) | (lookup ? (int64_t)(lookup->id + 1) << 36 : 0),
+            detail = (w ? (int64_t)w->id + 1 : 0) * 65536 + r->ints[2];
     int64_t known = bbi_table_get(&s->fold_of, key, detail + INT32_MAX);
     if (known < 0) {
         bbi_fold *grown = bbi_grow(s->stage->fold, s->stage->nfold, &s->fold_capacity, sizeof *grown);
@@ -126,6 +128,9 @@ bb_status bbi_stage_fold(bbi_stage_builder *s, const bbi_node *r) {
                          .k = r->ints[2],
                          .sum_first = -1,
                          .out_first = -1,
+                         .lookup = lookup ? 1 + s->plan->plan->ninput +
+                                                (int32_t)bbi_table_get(&s->plan->temporary_of, lookup->id, 0)
+                                          : 0,
                          .user = user};
         BBI_FORWARD(sink_fold(s, r, &fold));
         s->stage->fold[known] = fold;

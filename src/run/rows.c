@@ -163,6 +163,17 @@ static void fill_reads(bbi_worker *w, int64_t row, int32_t fold, const double *v
     }
 }
 
+/* Over both axes: the index of a row i becomes i N + j, j being that row's own index. */
+static void look_up(bbi_worker *w, const bbi_item *item, const bbi_fold *fold, int64_t *index, int64_t count) {
+    bbi_array columns = bbi_run_array(w->run, fold->lookup - 1, item->batch, item->batch_slot);
+    for (int64_t d = 0; d < count; d++) {
+        int64_t j = -1;
+        if (index[d] < 0) continue;
+        memcpy(&j, columns.data + index[d] * columns.row_stride + d * columns.dim_stride, sizeof j);
+        index[d] = j < 0 ? -1 : index[d] * w->run->extent.n + j;
+    }
+}
+
 void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value, int64_t *index) {
     const bbi_stage *stage = stage_of(worker);
     const bbi_stage_code *code = code_of(worker);
@@ -170,6 +181,7 @@ void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const
         if (index[k] >= 0) index[k] = bbi_segment_column(item->segment, index[k]);
     for (int32_t fold = 0; fold < stage->nfold; fold++) {
         int64_t indices = bbi_fold_index_count(&code->folding[fold]);
+        if (indices && stage->fold[fold].lookup) look_up(worker, item, &stage->fold[fold], index, indices);
         fill_reads(worker, row, fold, value, index);
         if (indices) write_indices(worker, item, row, fold, index);
         value += bbi_fold_value_count(&code->folding[fold]);
