@@ -1,7 +1,7 @@
 /* contract.c: the normal form of contractions, out[lo] = sum a[la] b[lb]. Axes of size 1 go, axes that stay
  * together in every tensor become one, scalars and repeats leave the contraction, what concerns one operand
  * alone is done to it first, and what is then an elementwise product, a scalar product, a sum or nothing at
- * all is made as such. What remains gets its operands in the order of their ids and its labels in the order
+ * all is made as such. What remains gets its operands in the order of order.c and its labels in the order
  * in which they are first met in lo, la, lb: equal contractions become one node. */
 #include "simplify.h"
 
@@ -188,7 +188,7 @@ const bbi_node *bbi_simplify_contract(bbi_context *c, const bbi_node *n) {
         if (s.count[A] == 0) return bbi_repeat(c, bbi_op2(c, BBI_OP_mul, a, b), n->dim);
         return bbi_op2(c, BBI_OP_mul, b, contract(c, a, NULL, s));
     }
-    if (b && b->id < a->id) swap_operands(&s, &a, &b);
+    if (b && bbi_compare(b, a) < 0) swap_operands(&s, &a, &b);
     r = b ? two_operands(c, a, b, &s) : one_operand(c, n, a, &s);
     if (r) return r;
     return unchanged(n, a, &s) ? NULL : contract(c, a, b, s);

@@ -4,7 +4,7 @@
  * oracle) it only checks, infers and interns; raw nodes and rewritten nodes never meet in the table, so a
  * formula built raw first does not hide its simplified form.
  *
- * Canonical order: a constant before anything else, then the older node (smaller id) first. */
+ * Canonical order: that of order.c; constants come first. */
 #include "expr.h"
 
 #include <string.h>
@@ -117,6 +117,7 @@ static bbi_node *store_node(bbi_context *c, const bbi_node *candidate) {
     if (ints) memcpy(ints, candidate->ints, (size_t)candidate->nint * sizeof *ints);
     n->ints = ints;
     n->id = (int32_t)c->node_count++;
+    bbi_order_prepare(n);
     const bbi_node **slot = &c->table[n->hash & (uint64_t)(c->table_size - 1)];
     n->next = *slot;
     *slot = n;
@@ -272,11 +273,6 @@ static bb_status check_counts(const bbi_op_row *row, int narg, int nint) {
     return BB_OK;
 }
 
-static bool comes_before(const bbi_node *a, const bbi_node *b) {
-    if ((a->op == BBI_OP_CONST) != (b->op == BBI_OP_CONST)) return a->op == BBI_OP_CONST;
-    return a->id < b->id;
-}
-
 static bool all_constant(const bbi_node *n) {
     for (int k = 0; k < n->narg; k++)
         if (n->arg[k]->op != BBI_OP_CONST) return false;
@@ -301,7 +297,7 @@ const bbi_node *bbi_node_make(bbi_context *c, int op, const bbi_node *const *arg
     if (!row || check_counts(row, narg, nint) != BB_OK || infer_shape(row, &n) != BB_OK) return NULL;
     if (!c->raw) {
         if (row->kind == BBI_MAP && all_constant(&n)) return bbi_const(c, fold_constants(row, &n));
-        if (row->flags & BBI_COMMUTES && comes_before(n.arg[1], n.arg[0])) {
+        if (row->flags & BBI_COMMUTES && bbi_compare(n.arg[1], n.arg[0]) < 0) {
             n.arg[0] = args[1];
             n.arg[1] = args[0];
         }

@@ -8,7 +8,11 @@
 
 #include "../base/base.h"
 
-enum { BBI_MAX_ARGS = 4, BBI_MAX_INTS = 64 };
+enum {
+    BBI_MAX_ARGS = 4,
+    BBI_MAX_INTS = 64,
+    BBI_SMALL = 8 /* dimensions up to here are unrolled, larger ones are run-time loops */
+};
 
 /* Placement: the axes that a value depends on. */
 typedef enum bbi_place { BBI_P = 0, BBI_I = 1, BBI_J = 2, BBI_IJ = 3 } bbi_place;
@@ -72,6 +76,8 @@ struct bbi_node {
     const bbi_node *arg[BBI_MAX_ARGS];
     const int64_t *ints;
     const bbi_node *next;  /* chain of the intern table */
+    int32_t height;        /* 0: a leaf; else one more than the highest operand's */
+    uint64_t shape;        /* see order.c */
     const bbi_node *image; /* NULL, or what a rewritten candidate became: such an entry of the table is in no formula */
     uint64_t hash;
 };
@@ -185,6 +191,13 @@ const bbi_node *bbi_contract(bbi_context *c, const bbi_node *a, const bbi_node *
                              const bbi_contraction *spec); /* b may be NULL with nb 0 */
 const bbi_node *bbi_reduce(bbi_context *c, bbi_reduction reduction, bbi_place axis, int64_t k, const bbi_node *f,
                            const bbi_node *weight, const bbi_node *list);
+/* ---- order.c: the order of nodes, which does not depend on when they were made ---------------- */
+int bbi_compare(const bbi_node *a, const bbi_node *b); /* < 0, 0, > 0; operands come before what uses them */
+int bbi_compare_places(const void *a, const void *b);  /* the same of two pointers to nodes, for qsort */
+void bbi_order_prepare(bbi_node *n);                   /* sets height and shape; its operands have theirs */
+/* Where node stands in an ascending list, such as a topological order; -1: nowhere. */
+int64_t bbi_position(const bbi_node *const *nodes, int64_t count, const bbi_node *node);
+bool bbi_is_literal(double value); /* rules may inspect it: it stays in the text of a kernel */
 /* custom.c: the number of a definition, to be given as k to bbi_reduce(c, BBI_RED_custom, ...), or -1. */
 int64_t bbi_define(bbi_context *c, const bbi_definition *definition);
 bool bbi_owns(const bbi_context *c, const bbi_node *node); /* whether the node was made in this context */
@@ -193,8 +206,6 @@ bool bbi_is_const(const bbi_node *node, double value); /* the constant, also rep
 bool bbi_node_is_index(const bbi_node *node);          /* a reduction that yields int64 indices */
 /* Topological order (operands first) of everything below the roots; *nodes is released with bbi_free. */
 bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi_node ***nodes, int64_t *count);
-/* Where node stands in such an order, which ascends by id; -1: nowhere. */
-int64_t bbi_position(const bbi_node *const *nodes, int64_t count, const bbi_node *node);
 /* Replaces variables: image[k] stands for the variable at position k (NULL: itself). Returns NULL on error. */
 const bbi_node *bbi_substitute(bbi_context *c, const bbi_node *root, const bbi_node *const *image, int64_t nimage);
 /* Replaces whole nodes: wherever from[k] stands, to[k] does. */

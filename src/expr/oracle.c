@@ -9,7 +9,7 @@
 #include <string.h>
 
 typedef struct oracle {
-    const bbi_node **nodes; /* by id, as bbi_topological gives them: operands first */
+    const bbi_node **nodes; /* as bbi_topological gives them: operands first */
     int64_t count;
     double **values; /* per node: its table, or the value at the current pair */
     bool *needed;    /* nodes of pairs under the reduction that is being taken */
@@ -18,15 +18,7 @@ typedef struct oracle {
     int64_t nvariable;
 } oracle;
 
-static int by_id(const void *a, const void *b) {
-    const bbi_node *x = *(const bbi_node *const *)a, *y = *(const bbi_node *const *)b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-static int64_t find(const oracle *o, const bbi_node *node) {
-    const bbi_node **found = bsearch(&node, o->nodes, (size_t)o->count, sizeof *o->nodes, by_id);
-    return found - o->nodes;
-}
+static int64_t find(const oracle *o, const bbi_node *node) { return bbi_position(o->nodes, o->count, node); }
 
 static int64_t rows_of(const oracle *o, int place) {
     return place == BBI_P ? 1 : place == BBI_I ? o->m : place == BBI_J ? o->n : o->m * o->n;

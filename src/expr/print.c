@@ -239,11 +239,6 @@ void bbi_print(bbi_text *text, const bbi_node *node, const bbi_signature *signat
 
 /* ---- DAGs ---- */
 
-static int by_id(const void *a, const void *b) {
-    const bbi_node *x = *(const bbi_node *const *)a, *y = *(const bbi_node *const *)b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 static void print_line(bbi_text *text, const bbi_node *const *nodes, int64_t count, int64_t k,
                        const bbi_signature *signature) {
     static const char *const places[] = {"P", "I", "J", "IJ"};
@@ -259,14 +254,9 @@ static void print_line(bbi_text *text, const bbi_node *const *nodes, int64_t cou
         bbi_text_add(text, "%s%s(", row ? row->name : bbi_op_info(node->op)->name,
                      row ? suffixes[node->ints[1] & 3] : "");
         for (int a = 0; a < node->narg; a++) {
-            const bbi_node **found =
-                node->arg[a] ? bsearch(&node->arg[a], nodes, (size_t)count, sizeof *nodes, by_id) : NULL;
-            if (found)
-                bbi_text_add(text, "%s%%%lld",
-                             a == 0                ? ""
-                             : reduction && a == 2 ? "; "
-                                                   : ", ",
-                             (long long)(found - (const bbi_node **)nodes));
+            int64_t found = node->arg[a] ? bbi_position(nodes, count, node->arg[a]) : -1;
+            if (found >= 0)
+                bbi_text_add(text, "%s%%%lld", a == 0 ? "" : reduction && a == 2 ? "; " : ", ", (long long)found);
         }
         if (!reduction)
             print_integers(text, node);

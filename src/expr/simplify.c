@@ -39,7 +39,8 @@
 static const bbi_node *orient_difference(bbi_context *c, const bbi_node *n) {
     const bbi_node *d = n->arg[0];
     bool even = n->op == BBI_OP_square || n->op == BBI_OP_abs || n->op == BBI_OP_cos || n->op == BBI_OP_cosh;
-    if (!even || d->op != BBI_OP_sub || d->arg[0]->op == BBI_OP_CONST || d->arg[0]->id < d->arg[1]->id) return NULL;
+    if (!even || d->op != BBI_OP_sub || d->arg[0]->op == BBI_OP_CONST || bbi_compare(d->arg[0], d->arg[1]) <= 0)
+        return NULL;
     return bbi_op1(c, n->op, bbi_op2(c, BBI_OP_sub, d->arg[1], d->arg[0]));
 }
 

@@ -1,9 +1,10 @@
 /* walk.c: what visits a whole formula: topological order, substitution of variables, operation counts.
- * Operands have smaller ids than their users, so the order of ids is topological; nodes are marked in a bit
- * set over ids and their rank in it is their place in the order. Nothing here recurses: a chain of a million
- * additions is walked like any other formula. */
+ * Operands have smaller ids than their users, so the order of ids is topological too, where no text of a kernel
+ * depends on it: nodes are marked in a bit set over ids and their rank in it is their place in that order. Nothing
+ * here recurses: a chain of a million additions is walked like any other formula. */
 #include "expr.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* bit set over ids, with the number of set bits before each word */
@@ -68,7 +69,7 @@ static void free_visited(visited *v) {
     bbi_free(v->before);
 }
 
-/* As bbi_topological; v stays valid for rank_of until free_visited. */
+/* Everything below the roots by id; v stays valid for rank_of until free_visited. */
 static bb_status sort_nodes(visited *v, const bbi_node *const *roots, int64_t nroot, const bbi_node ***nodes,
                             int64_t *count) {
     node_list list = {0};
@@ -90,22 +91,10 @@ static bb_status sort_nodes(visited *v, const bbi_node *const *roots, int64_t nr
 
 bb_status bbi_topological(const bbi_node *const *roots, int64_t nroot, const bbi_node ***nodes, int64_t *count) {
     visited v;
-    bb_status status = sort_nodes(&v, roots, nroot, nodes, count);
-    if (status == BB_OK) free_visited(&v);
-    return status;
-}
-
-int64_t bbi_position(const bbi_node *const *nodes, int64_t count, const bbi_node *node) {
-    int64_t low = 0, high = count - 1;
-    while (low <= high) {
-        int64_t middle = (low + high) / 2;
-        if (nodes[middle] == node) return middle;
-        if (nodes[middle]->id < node->id)
-            low = middle + 1;
-        else
-            high = middle - 1;
-    }
-    return -1;
+    BBI_FORWARD(sort_nodes(&v, roots, nroot, nodes, count));
+    free_visited(&v);
+    if (*count > 1) qsort(*nodes, (size_t)*count, sizeof **nodes, bbi_compare_places);
+    return BB_OK;
 }
 
 /* ---- substitution ---- */

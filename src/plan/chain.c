@@ -1,6 +1,6 @@
 /* chain.c: long chains of additions, as Laplacians of long vectors have them. bbi_lower descends from a node to its
  * operands and would descend as deep as such a chain is long, beyond any stack; here its links are lowered in the order
- * of their ids, operands first, so that each finds the one before it done. */
+ * of order.c, operands first, so that each finds the one before it done. */
 #include "lower.h"
 
 #include <stdlib.h>
@@ -31,15 +31,10 @@ static bb_status collect(const bbi_builder_state *b, chain *c, const bbi_node *n
     return BB_OK;
 }
 
-static int by_id(const void *a, const void *b) {
-    const bbi_node *x = *(const bbi_node *const *)a, *y = *(const bbi_node *const *)b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 bb_status bbi_lower_chain(bbi_builder_state *b, const bbi_node *node, int32_t index) {
     chain c = {0};
     bb_status status = collect(b, &c, node, index);
-    if (c.count > 1) qsort(c.link, (size_t)c.count, sizeof *c.link, by_id);
+    if (c.count > 1) qsort(c.link, (size_t)c.count, sizeof *c.link, bbi_compare_places);
     for (int32_t k = 0; k + 1 < c.count && status == BB_OK; k++) { /* the last one is the node itself */
         bbi_operand done;
         status = bbi_lower(b, c.link[k], index, &done);

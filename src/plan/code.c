@@ -46,7 +46,7 @@ static int32_t intern_index(bbi_code *code, bbi_index_op op, int32_t a, int32_t 
     if (code->index_count == code->index_capacity) {
         int32_t capacity = code->index_capacity ? 2 * code->index_capacity : 16;
         bbi_index *grown = bbi_realloc(code->index, (size_t)capacity * sizeof *grown);
-        if (!grown) return -1;
+        if (!grown) return (int32_t)(bbi_fail(BB_OUT_OF_MEMORY, "no memory for the indices of a code"), -1);
         code->index = grown;
         code->index_capacity = capacity;
     }

@@ -84,6 +84,7 @@ struct bbi_stage_builder {
     int64_t place_count, place_capacity;
     bool large[8];     /* by space, 6 sum, 7 out: a run-time dimension came before, so offsets are run-time numbers */
     bbi_table fold_of; /* (reduction id, 0) -> fold; (f and family, weight and K) -> fold */
+    int32_t pair_uniforms; /* components in front that are kept for the pair code */
     int32_t constants_used;
     int32_t source_capacity, fold_capacity, read_capacity, result_capacity, size_capacity;
 };
@@ -104,7 +105,6 @@ struct bbi_plan_builder {
 int32_t bbi_stage_constant(bbi_stage_builder *s, double value); /* its component of the uniform array; -1: no room */
 int32_t bbi_plan_custom(bbi_plan_builder *p,
                         int64_t definition); /* custom_plan.c: its number in the plan; -1 on error */
-bool bbi_is_literal(double value);           /* rules may inspect it: it stays in the text */
 uint8_t bbi_space_of(const bbi_stage_builder *s, const bbi_node *node); /* UNIFORM, ROW, COLUMN; VALUE per pair */
 bb_status bbi_locate(bbi_stage_builder *s, const bbi_node *node, bbi_place_in_stage *place);
 bb_status bbi_stage_open(bbi_stage_builder *s, bbi_plan_builder *plan, bbi_place kept, bbi_place folded);

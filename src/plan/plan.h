@@ -19,7 +19,6 @@
 
 enum {
     BBI_LANE_BYTES = 256,   /* a lane block: 64 float or 32 double lanes, whatever the vector width */
-    BBI_SMALL = 8,          /* dimensions up to here are unrolled, larger ones are run-time loops */
     BBI_COLUMN_BLOCK = 256, /* columns between two flushes of a sum into its second-level accumulator */
     BBI_SIZE_SLOTS = 512    /* at most so many run-time sizes in a stage */
 };

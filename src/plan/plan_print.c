@@ -156,6 +156,7 @@ static void print_stage(bbi_text *t, const bbi_plan *plan, const bbi_stage *s) {
                                           [BBI_OUT_RATIO] = "ratio",
                                           [BBI_OUT_MAXSUM] = "maxsum"};
     for (int32_t n = 0; n < s->nconstant; n++) {
+        if (s->constant[n] == 0) continue; /* never used: 0 stands in the text */
         bbi_text_add(t, " p[%d] = ", (int)n);
         print_real(t, s->constant[n]);
         bbi_text_add(t, "\n");

@@ -1,18 +1,18 @@
 /* stage.c: what one stage packs, computes in front of the pairs, folds and writes. Values that do not depend on the
  * pair are given components of the uniform, row or column array: sources are packed there, the others computed by that
- * array's map code. */
+ * array's map code.
+ *
+ * The uniform array opens with PAIR_UNIFORMS components that are kept for the pair code: what it reads of the uniform
+ * array is put there in the order in which it reads it. So its text does not show whether a factor is a number, a
+ * parameter or computed from others, nor what else the formula has of them: exp(-d), exp(-d / s) and
+ * exp(-0.3 d) are one kernel. */
 #include "lower.h"
 
 #include <math.h>
 
-/* ---- spaces and components ------------------------------------------------------------------- */
-bool bbi_is_literal(double value) {
-    static const double literals[] = {0, 1, -1, 2, -2, 0.5, -0.5};
-    for (size_t n = 0; n < sizeof literals / sizeof *literals; n++)
-        if (value == literals[n] && !(value == 0 && signbit(value))) return true;
-    return false;
-}
+enum { PAIR_UNIFORMS = 16 };
 
+/* ---- spaces and components ------------------------------------------------------------------- */
 uint8_t bbi_space_of(const bbi_stage_builder *s, const bbi_node *node) {
     if (node->place == BBI_P) return BBI_UNIFORM;
     if (node->place == s->stage->kept) return BBI_ROW;
@@ -22,7 +22,7 @@ uint8_t bbi_space_of(const bbi_stage_builder *s, const bbi_node *node) {
 
 int32_t bbi_stage_constant(bbi_stage_builder *s, double value) {
     bbi_stage *stage = s->stage;
-    for (int32_t k = 0; k < s->constants_used; k++)
+    for (int32_t k = s->pair_uniforms; k < s->constants_used; k++)
         if (stage->constant[k] == value || (isnan(value) && isnan(stage->constant[k]))) return k;
     if (s->constants_used == stage->nconstant) return -1;
     stage->constant[s->constants_used] = value;
@@ -179,15 +179,76 @@ bb_status bbi_stage_result(bbi_stage_builder *s, const bbi_node *node, int32_t a
     return BB_OK;
 }
 
+/* ---- what the pair code reads of the uniform array ------------------------------------------- */
+/* Whose value component `at` is: a computed one's operand in the uniform code, or the component itself where it is
+ * packed. False for components of long vectors, which the pair code addresses by a counter. */
+static bool uniform_value(const bbi_stage_builder *s, int64_t at, bbi_operand *value) {
+    const bbi_scope *root = &s->uniform.scope[0];
+    int64_t first;
+    for (int32_t n = 0; n < root->count; n++) {
+        const bbi_instruction *in = &root->list[n];
+        if (in->kind != BBI_STEP_OUT || !bbi_ix_is_const(&s->uniform, in->index, &first) || first != at) continue;
+        *value = in->arg[0];
+        return true;
+    }
+    for (int32_t n = 0; n < s->stage->nsource; n++) {
+        const bbi_source *source = &s->stage->source[n];
+        if (source->space == BBI_UNIFORM && at >= source->first && at < source->first + source->dim) return true;
+    }
+    return false;
+}
+
+/* Fills component `slot` with what component `at` holds. */
+static bb_status fill_slot(bbi_stage_builder *s, int32_t slot, int64_t at, bool *filled) {
+    *filled = true;
+    if (at < s->stage->nconstant) {
+        s->stage->constant[slot] = s->stage->constant[at];
+        return BB_OK;
+    }
+    bbi_operand value = {.space = BBI_UNIFORM, .number = bbi_ix_const(&s->uniform, at)};
+    *filled = uniform_value(s, at, &value);
+    if (!*filled) return BB_OK;
+    bbi_instruction out = {.kind = BBI_STEP_OUT,
+                           .narg = 1,
+                           .result = -1,
+                           .index = bbi_ix_const(&s->uniform, slot),
+                           .counter = -1,
+                           .arg = {value}};
+    if (out.index < 0 || value.number < 0) return BB_OUT_OF_MEMORY;
+    return bbi_emit(&s->uniform, 0, &out);
+}
+
+static bb_status gather_uniforms(bbi_stage_builder *s, bbi_code *pair) {
+    int64_t known[PAIR_UNIFORMS], at;
+    int32_t used = 0;
+    for (int32_t n = 0; n < pair->count; n++) {
+        for (int a = 0; a < pair->instruction[n].narg; a++) {
+            bbi_operand *operand = &pair->instruction[n].arg[a];
+            if (operand->space != BBI_UNIFORM || !bbi_ix_is_const(&s->pair, operand->number, &at)) continue;
+            int32_t slot = 0;
+            while (slot < used && known[slot] != at) slot++;
+            bool filled = slot < used;
+            if (slot == s->pair_uniforms) return BB_OK;
+            if (!filled) BBI_FORWARD(fill_slot(s, slot, at, &filled));
+            if (!filled) continue;
+            if (slot == used) known[used++] = at;
+            operand->number = bbi_ix_const(&s->pair, slot);
+            if (operand->number < 0) return BB_OUT_OF_MEMORY;
+        }
+    }
+    return BB_OK;
+}
+
 /* ---- opening and closing --------------------------------------------------------------------- */
 bb_status bbi_stage_open(bbi_stage_builder *s, bbi_plan_builder *plan, bbi_place kept, bbi_place folded) {
     bbi_stage *stage = s->stage;
     s->plan = plan;
     stage->kept = kept, stage->folded = folded;
     stage->list_array = -1;
-    stage->nconstant = plan->constant_reserve;
-    stage->uniform_count = plan->constant_reserve;
-    stage->constant = bbi_calloc((size_t)plan->constant_reserve + 1, sizeof *stage->constant);
+    s->pair_uniforms = s->constants_used = folded == BBI_P ? 0 : PAIR_UNIFORMS;
+    stage->nconstant = s->pair_uniforms + plan->constant_reserve;
+    stage->uniform_count = stage->nconstant;
+    stage->constant = bbi_calloc((size_t)stage->nconstant + 1, sizeof *stage->constant);
     stage->size = bbi_calloc(8, sizeof *stage->size);
     if (!stage->constant || !stage->size) return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory");
     s->size_capacity = 8;
@@ -230,6 +291,8 @@ bb_status bbi_stage_close(bbi_stage_builder *s) {
             stage->nsize, (int)BBI_SIZE_SLOTS);
     stage->size[0] = stage->sum_count;
     stage->size[1] = stage->out_count;
+    BBI_FORWARD(bbi_builder_close(&s->pair));
+    BBI_FORWARD(gather_uniforms(s, &stage->pair_code));
     for (size_t n = 0; n < sizeof builders / sizeof *builders; n++) {
         BBI_FORWARD(bbi_builder_close(builders[n]));
         BBI_FORWARD(bbi_code_check(builders[n]->code));

@@ -224,8 +224,8 @@ static void a_dag_is_listed_line_by_line(void **state) {
     const bbi_node *node = read_one(c, "argkmin_j(exp(x:i3) * 0.5 - y:j3, 2)", &signature);
     bbi_print_dag(&text, &node, 1, &signature);
     assert_string_equal(text.data,
-                        "%0 = x  dim 3 I\n%1 = exp(%0)  dim 3 I\n%2 = 0.5  dim 1 P\n%3 = mul(%1, %2)  dim 3 I\n"
-                        "%4 = y  dim 3 J\n%5 = sub(%3, %4)  dim 3 IJ\n%6 = argkmin_j(%5, 2)  dim 6 I\n");
+                        "%0 = 0.5  dim 1 P\n%1 = x  dim 3 I\n%2 = y  dim 3 J\n%3 = exp(%1)  dim 3 I\n"
+                        "%4 = mul(%3, %0)  dim 3 I\n%5 = sub(%4, %2)  dim 3 IJ\n%6 = argkmin_j(%5, 2)  dim 6 I\n");
     bbi_text_free(&text);
     bbi_signature_free(&signature);
     bbi_context_release(c);
