@@ -244,6 +244,22 @@ const bbi_node *bbi_place_as(bbi_context *c, const bbi_node *f, bbi_place place)
 const bbi_node *bbi_reduce_rewritten(bbi_context *c, bbi_reduction reduction, bbi_place axis, const bbi_node *f,
                                      const bbi_node *weight, const bbi_node *list, bool *failed);
 
+/* ---- expand.c -------------------------------------------------------------------------------- */
+/* outputs with squared distances of long vectors written as norms and scalar products of centred vectors */
+enum { BBI_EXPAND_BOUND, BBI_EXPAND_TOTAL, BBI_EXPAND_CENTRE, BBI_EXPAND_MAX = 8 };
+typedef struct bbi_expansion {
+    const bbi_node **output; /* the caller's array, one for each output; written where there are centres */
+    int centres;             /* 0: nothing to expand */
+    /* values of a program that runs first: a bound of the relative errors that the expansion adds, in units of roundoff;
+       a number that is finite where all norms are; then the centres, variables of the expanded outputs */
+    const bbi_node *prepared[BBI_EXPAND_CENTRE + BBI_EXPAND_MAX];
+} bbi_expansion;
+/* first: position of the first centre's variable. guarded: only where the bound holds for all that a distance is used
+ * for, when it is at most BBI_EXPAND_LIMIT; else every distance, clamped at 0. */
+#define BBI_EXPAND_LIMIT 32.0
+bb_status bbi_expand(bbi_context *c, const bbi_node *const *outputs, int64_t noutput, int64_t first, bool guarded,
+                     bbi_expansion *result);
+
 /* ---- grad.c ---------------------------------------------------------------------------------- */
 /* Cotangents of the variables for the cotangents of the outputs: result[v] = sum_k (d output_k / d variable_v)^T
  * cotangent_k, placed as the variable (contributions are summed over the axes that the variable does not have).

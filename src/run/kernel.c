@@ -4,19 +4,25 @@
 
 #include <string.h>
 
-bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, bbi_plan **plan) {
+bb_status bbi_plan_outputs(const bb_program *program, const bbi_node *const *outputs, int ninput,
+                           const bb_compile_options *options, bool is_double, bbi_plan **plan) {
     bool direct = options && options->sum_scheme == BB_SUM_DIRECT && options->accumulate_double && !is_double;
     bbi_plan_options how = {.separate_sums = direct, .places = program->place};
-    bbi_context_lock(program->context);
-    bb_status status = bbi_plan_make(program->context, program->output, program->noutput,
-                                     (int32_t)program->signature.count, &how, plan);
-    bbi_context_unlock(program->context);
+    bb_status status = bbi_plan_make(program->context, outputs, program->noutput, ninput, &how, plan);
     if (status == BB_OK && bbi_debug('l')) {
         bbi_text text = {0};
         bbi_plan_print(&text, *plan);
         if (text.data) bbi_log('l', "%s", text.data);
         bbi_text_free(&text);
     }
+    return status;
+}
+
+bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, bbi_plan **plan) {
+    bbi_context_lock(program->context);
+    bb_status status =
+        bbi_plan_outputs(program, program->output, (int)program->signature.count, options, is_double, plan);
+    bbi_context_unlock(program->context);
     return status;
 }
 
@@ -33,6 +39,8 @@ static bb_status check_options(const bb_compile_options *options, bb_compile_opt
         return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown policy %d", (int)all->policy);
     if ((int)all->sum_scheme < 0 || all->sum_scheme > BB_SUM_DIRECT)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown sum scheme %d", (int)all->sum_scheme);
+    if ((int)all->accuracy < 0 || all->accuracy > BB_ACCURACY_FAST)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown accuracy %d", (int)all->accuracy);
     return BB_OK;
 }
 
@@ -63,6 +71,7 @@ void bb_kernel_retain(bb_kernel *kernel) {
 
 static void variant_free(bbi_variant *v) {
     if (!v) return;
+    bbi_expanded_free(atomic_load(&v->expanded));
     if (v->executable) bbi_executable_free(v->executable);
     bbi_plan_free(v->plan);
     bbi_free(v);
@@ -139,6 +148,9 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
         return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d outputs, but the program has %d", output_count, p->noutput);
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, input_count, p->signature.variables, &is_double));
     BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
+    bool done = false;
+    BBI_FORWARD(bbi_run_expanded(kernel, v, is_double, inputs, outputs, options, &done));
+    if (done) return BB_OK;
     if (bbi_debug('r')) return logged_run(v->executable, inputs, p, outputs, options);
     return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info,
                        options);
@@ -167,7 +179,8 @@ bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const char **r
     if (!reason) reason = &ignored;
     *reason = "";
     bbi_variant *v = kernel ? atomic_load(&kernel->variant[dtype == BB_FLOAT64]) : NULL;
-    if (v) return bbi_executable_tier(v->executable, reason);
+    bbi_executable *expanded = v ? bbi_expanded_executable(atomic_load(&v->expanded)) : NULL;
+    if (v) return bbi_executable_tier(expanded ? expanded : v->executable, reason);
     *reason = "the kernel has not run with this type yet";
     return BB_TARGET_INTERP;
 }
@@ -176,7 +189,10 @@ bb_status bb_kernel_wait(bb_kernel *kernel) {
     if (!kernel) return bbi_fail(BB_BAD_ARGUMENT, "bb_kernel_wait: the kernel is NULL");
     for (int t = 0; t < 2; t++) {
         bbi_variant *v = atomic_load(&kernel->variant[t]);
-        if (v) BBI_FORWARD(bbi_executable_wait(v->executable));
+        if (!v) continue;
+        BBI_FORWARD(bbi_executable_wait(v->executable));
+        bbi_executable *expanded = bbi_expanded_executable(atomic_load(&v->expanded));
+        if (expanded) BBI_FORWARD(bbi_executable_wait(expanded));
     }
     return BB_OK;
 }

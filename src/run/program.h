@@ -18,10 +18,12 @@ struct bb_program {
     int noutput;
 };
 
+typedef struct bbi_expanded bbi_expanded;
 /* what serves one real type */
 typedef struct bbi_variant {
     bbi_plan *plan; /* of double; float uses the kernel's */
     bbi_executable *executable;
+    _Atomic(bbi_expanded *) expanded; /* NULL: nobody asked for it yet */
 } bbi_variant;
 
 struct bb_kernel {
@@ -46,6 +48,16 @@ bool bbi_options_fit(size_t size, size_t ours,
 
 /* ---- kernel.c */
 bb_status bbi_kernel_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant);
+/* Of other outputs, placed as the program's; the context is locked. */
+bb_status bbi_plan_outputs(const bb_program *program, const bbi_node *const *outputs, int ninput,
+                           const bb_compile_options *options, bool is_double, bbi_plan **plan);
 bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, bbi_plan **plan);
+
+/* ---- expanded.c */
+/* Runs with expanded distances where that is wanted, pays and is accurate enough; *done false: nothing was computed. */
+bb_status bbi_run_expanded(bb_kernel *kernel, bbi_variant *variant, bool is_double, const bb_array *inputs,
+                           const bb_array *outputs, const bb_run_options *options, bool *done);
+void bbi_expanded_free(bbi_expanded *expanded);
+bbi_executable *bbi_expanded_executable(const bbi_expanded *expanded); /* NULL where nothing is expanded */
 
 #endif

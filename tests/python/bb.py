@@ -45,7 +45,7 @@ class OutputInfo(c.Structure):
 
 class CompileOptions(c.Structure):
     _fields_ = [("size", c.c_size_t), ("target", c.c_int), ("policy", c.c_int), ("sum_scheme", c.c_int),
-                ("accumulate_double", c.c_int)]
+                ("accumulate_double", c.c_int), ("accuracy", c.c_int)]
 
 
 class Ranges(c.Structure):
