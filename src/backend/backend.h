@@ -62,6 +62,10 @@ void bbi_fold_flush(const bbi_folding *f, bool transposed, int64_t casts, void *
  * 0 (direct) or of lane 0 (transposed). */
 void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const void *out, int64_t out_stride,
                    int64_t lanes, int64_t casts, int64_t first_column);
+/* The same for a tile whose kernel finds the hits (BBI_SELECT_HITS): limits before the call, the fold behind it. */
+void bbi_fold_limits(const bbi_folding *f, const void *state, bbi_hits *hits);
+void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
+                   int64_t first_column, const bbi_hits *hits);
 /* Partial results, mergeable in any grouping but always merged in column order: per row `value_count` doubles and
  * `index_count` int64. */
 int64_t bbi_fold_value_count(const bbi_folding *f);

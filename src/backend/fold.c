@@ -146,10 +146,10 @@ static int64_t extreme_bytes(const bbi_folding *f) {
 
 static void extreme_init(const bbi_folding *f, char *cell) {
     const bbi_extreme_cell places = bbi_extreme_places(f);
-    int64_t count = f->fold.dim * bbi_fold_lanes(f), *index = (int64_t *)(void *)(cell + places.index);
+    int64_t count = f->fold.dim * bbi_fold_lanes(f);
     bbi_fold_fill(f, cell + places.best, count, worst(f));
     bbi_fold_fill(f, cell + places.seen, count, 0);
-    for (int64_t n = 0; n < count; n++) index[n] = -1;
+    memset(cell + places.index, -1, 8 * (size_t)count);
 }
 
 static int64_t extreme_indices(const bbi_folding *f) { return f->fold.want_index ? f->fold.dim : 0; }
@@ -175,10 +175,10 @@ static void take_extreme(const bbi_folding *f, double *value, int64_t *index, do
 
 static void extreme_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     const bbi_extreme_cell places = bbi_extreme_places(f);
-    const int64_t *indices = (const int64_t *)(const void *)(cell + places.index);
+    int64_t lanes = bbi_fold_lanes(f);
     for (int64_t c = 0; c < f->fold.dim; c++) {
-        int64_t n = c * bbi_fold_lanes(f) + lane;
-        take_extreme(f, &value[c], index + c, lane_real(f, cell + places.best, n), &indices[n]);
+        int64_t at = bbi_fold_index(f, cell + places.index + 8 * c * lanes, lane, lanes);
+        take_extreme(f, &value[c], index + c, lane_real(f, cell + places.best, c * lanes + lane), &at);
     }
 }
 
@@ -261,16 +261,30 @@ static const family families[] = {
 
 static const family *family_of(const bbi_folding *f) { return &families[f->fold.family]; }
 
+static const bbi_fold_isa *fold_isa(const bbi_folding *f) {
+#if BBI_HAVE_ISA >= 2
+    if (f->level >= 2) return f->is_double ? &bbi_fold_isa_2_1 : &bbi_fold_isa_2_0;
+#endif
+#if BBI_HAVE_ISA >= 1
+    if (f->level >= 1) return f->is_double ? &bbi_fold_isa_1_1 : &bbi_fold_isa_1_0;
+#endif
+    return f->is_double ? &bbi_fold_isa_0_1 : &bbi_fold_isa_0_0;
+}
+
+static const bbi_select_isa *select_isa(const bbi_folding *f) {
+#if BBI_HAVE_ISA >= 2
+    if (f->level >= 2) return f->is_double ? &bbi_select_isa_2_1 : &bbi_select_isa_2_0;
+#endif
+#if BBI_HAVE_ISA >= 1
+    if (f->level >= 1) return f->is_double ? &bbi_select_isa_1_1 : &bbi_select_isa_1_0;
+#endif
+    return f->is_double ? &bbi_select_isa_0_1 : &bbi_select_isa_0_0;
+}
+
 static bbi_fold_stepper *stepper_of(const bbi_folding *f) {
     if (f->fold.family == BBI_FAMILY_USER) return bbi_user_step_tile;
-    const bbi_fold_isa *isa = f->is_double ? &bbi_fold_isa_0_1 : &bbi_fold_isa_0_0;
-#if BBI_HAVE_ISA >= 1
-    if (f->level >= 1) isa = f->is_double ? &bbi_fold_isa_1_1 : &bbi_fold_isa_1_0;
-#endif
-#if BBI_HAVE_ISA >= 2
-    if (f->level >= 2) isa = f->is_double ? &bbi_fold_isa_2_1 : &bbi_fold_isa_2_0;
-#endif
-    return isa->step[f->fold.family];
+    bbi_fold_stepper *step = select_isa(f)->step[f->fold.family];
+    return step ? step : fold_isa(f)->step[f->fold.family];
 }
 
 /* ---- entries ---- */
@@ -324,6 +338,21 @@ void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const voi
         tile.values = values + cell * BBI_LANE_BYTES;
         step(&tile);
     }
+}
+
+/* The K-th smallest and the best are both what a state of one component begins with. */
+void bbi_fold_limits(const bbi_folding *f, const void *state, bbi_hits *hits) {
+    (void)f;
+    memcpy(hits->limit, state, sizeof hits->limit);
+    hits->count = 0;
+}
+
+void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
+                   int64_t first_column, const bbi_hits *hits) {
+    select_isa(f)->hits[f->fold.family](
+        &(bbi_fold_tile){
+            .folding = f, .cell = state, .values = out, .lanes = lanes, .casts = casts, .first = first_column},
+        hits);
 }
 
 int64_t bbi_fold_value_count(const bbi_folding *f) { return family_of(f)->value_count(f); }

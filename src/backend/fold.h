@@ -1,4 +1,5 @@
-/* fold.h: the states of reductions, shared by fold.c (scalar part) and fold_isa.c (steps over tiles).
+/* fold.h: the states of reductions, shared by fold.c, fold_kmin.c (scalar part), fold_isa.c and
+ * fold_select_isa.c (steps over tiles).
  *
  * A cell is the state of a lane block: one for a block of rows (direct schedule), or one for each row
  * (transposed, where the lanes of a cell hold different columns and are merged at the end). All arrays of a
@@ -9,7 +10,8 @@
  *
  * PROD      R product[dim][L]
  *
- * MIN, MAX  R best[dim][L]; with indices: R seen[dim][L] (0 or 1), int64 index[dim][L]
+ * MIN, MAX  R best[dim][L]; with indices: R seen[dim][L] (0 or 1), index[dim], each in 8 L bytes: for double L int64,
+ *           for float L low halves, then L high halves
  *
  * KMIN      per component: see bbi_kmin_cell; transposed, the lanes share one list, which stands in lane 0
  *
@@ -22,7 +24,10 @@
 #include "backend.h"
 #include "isa.h"
 
-enum { BBI_SORTED_K = 48 }; /* K up to here is kept sorted */
+enum {
+    BBI_SORTED_K = 128, /* K up to here is kept sorted */
+    BBI_LIST_FRONT = 4  /* R's in front of a sorted list; the last is -infinity */
+};
 
 /* A tile of values for one cell: component c of cast q, all lanes, at values + c * component_step + q * L, in
  * R's. */
@@ -37,8 +42,12 @@ typedef struct bbi_fold_tile {
 
 typedef void bbi_fold_stepper(const bbi_fold_tile *tile);
 typedef struct bbi_fold_isa {
-    bbi_fold_stepper *step[BBI_FAMILY_USER]; /* by family */
+    bbi_fold_stepper *step[BBI_FAMILY_USER]; /* by family: SUM, PROD, LSE */
 } bbi_fold_isa;
+typedef struct bbi_select_isa {
+    bbi_fold_stepper *step[BBI_FAMILY_USER]; /* MIN, MAX, KMIN */
+    void (*hits[BBI_FAMILY_USER])(const bbi_fold_tile *tile, const bbi_hits *hits);
+} bbi_select_isa;
 
 /* fold_kmin.c: the K smallest */
 int64_t bbi_kmin_bytes(const bbi_folding *f);
@@ -61,11 +70,14 @@ void bbi_user_finish(const bbi_folding *f, bbi_output output, const double *valu
 void bbi_user_step_tile(const bbi_fold_tile *tile);
 
 extern const bbi_fold_isa bbi_fold_isa_0_0, bbi_fold_isa_0_1;
+extern const bbi_select_isa bbi_select_isa_0_0, bbi_select_isa_0_1;
 #if BBI_HAVE_ISA >= 1
 extern const bbi_fold_isa bbi_fold_isa_1_0, bbi_fold_isa_1_1;
+extern const bbi_select_isa bbi_select_isa_1_0, bbi_select_isa_1_1;
 #endif
 #if BBI_HAVE_ISA >= 2
 extern const bbi_fold_isa bbi_fold_isa_2_0, bbi_fold_isa_2_1;
+extern const bbi_select_isa bbi_select_isa_2_0, bbi_select_isa_2_1;
 #endif
 
 /* A number of an array of float, or of double. */
@@ -96,26 +108,30 @@ static inline bbi_extreme_cell bbi_extreme_places(const bbi_folding *f) {
     return (bbi_extreme_cell){.best = 0, .seen = bytes, .index = 2 * bytes};
 }
 
-/* The K smallest of a lane. Small K: value[K][L] ascending, NaN where there is none yet; index[K], each in 8
- * L bytes: for double L int64, for float L low halves, then L high halves. Large K: limit[L] (the worst of
- * K), full[L] (0 or 1), int64 count[L], value[L][K], int64 index[L][K]; a lane's values are a heap with the
- * worst at the top. */
+/* Number `lane` of L indices in 8 L bytes; of `step` indices, where they stand further apart. */
+static inline int64_t bbi_fold_index(const bbi_folding *f, const void *index, int64_t lane, int64_t step) {
+    const uint32_t *halves = index;
+    if (f->is_double) return ((const int64_t *)index)[lane];
+    return (int64_t)((uint64_t)halves[lane] | (uint64_t)halves[step + lane] << 32);
+}
+
+/* The K smallest of the lanes of a component: R limit[L], the K-th smallest, NaN as long as a lane has not K; then a
+ * list for each lane, lane after lane. Small K: R value[L][stride] ascending, NaN where there is none yet, the list
+ * from BBI_LIST_FRONT on and long enough for whole vectors; indices at the same places, as halves (low[L][stride],
+ * high[L][stride]) for float. Large K: int64 count[L], R value[L][stride], int64 index[L][stride], in no order. */
 /* offsets within a component */
 typedef struct bbi_kmin_cell {
     bool sorted;
-    int64_t limit, full, count, value, index, bytes;
+    int64_t stride, count, value, index, bytes;
 } bbi_kmin_cell;
 
 static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f) {
     int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
-    bbi_kmin_cell c = {.sorted = k <= BBI_SORTED_K};
-    if (!c.sorted) {
-        c.full = BBI_LANE_BYTES;
-        c.count = 2 * BBI_LANE_BYTES;
-        c.value = c.count + 8 * lanes;
-    }
-    c.index = c.value + BBI_LANE_BYTES * k;
-    c.bytes = c.index + 8 * lanes * k;
+    bbi_kmin_cell c = {.sorted = k <= BBI_SORTED_K, .count = BBI_LANE_BYTES};
+    c.stride = c.sorted ? BBI_LIST_FRONT + (k + 15) / 16 * 16 : 2 * k;
+    c.value = c.count + (c.sorted ? 0 : 8 * lanes);
+    c.index = c.value + BBI_LANE_BYTES * c.stride;
+    c.bytes = c.index + 8 * lanes * c.stride;
     return c;
 }
 

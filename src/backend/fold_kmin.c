@@ -46,11 +46,15 @@ void bbi_kmin_init(const bbi_folding *f, char *cell) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     int64_t lanes = bbi_fold_lanes(f);
     for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
+        bbi_fold_fill(f, cell, lanes, NAN);
         if (places.sorted) {
-            bbi_fold_fill(f, cell, lanes * f->fold.k, NAN);
+            bbi_fold_fill(f, cell + places.value, lanes * places.stride, NAN);
+            for (int64_t lane = 0; lane < lanes; lane++) {
+                int64_t front = lane * places.stride + BBI_LIST_FRONT - 1;
+                bbi_fold_fill(f, cell + places.value + front * BBI_LANE_BYTES / lanes, 1, -INFINITY);
+            }
+            memset(cell + places.index, 0, (size_t)(8 * lanes * places.stride));
         } else {
-            bbi_fold_fill(f, cell + places.limit, lanes, INFINITY);
-            bbi_fold_fill(f, cell + places.full, lanes, 0);
             memset(cell + places.count, 0, 8 * (size_t)lanes);
         }
     }
@@ -69,37 +73,36 @@ static void add_entry(entries e, int64_t k, double x, int64_t i) {
     if (is_worse(e.value[0], e.index[0], x, i)) sift(e, k, x, i);
 }
 
+/* One lane of a state has entries: its list is the sorted partial result. */
 static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
-    int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
-    for (int64_t n = 0; n < k; n++) {
-        const void *index = cell + places.index + n * 8 * lanes;
-        double x = bbi_fold_real(cell, f->is_double, n * lanes + lane);
+    int64_t first = lane * places.stride + BBI_LIST_FRONT, step = bbi_fold_lanes(f) * places.stride;
+    for (int64_t n = 0; n < f->fold.k; n++) {
+        double x = bbi_fold_real(cell + places.value, f->is_double, first + n);
         if (isnan(x)) return;
-        const uint32_t *halves = index;
-        int64_t split = (int64_t)((uint64_t)halves[lane] | (uint64_t)halves[lanes + lane] << 32);
-        add_entry(e, k, x, f->is_double ? ((const int64_t *)index)[lane] : split);
+        put_entry(e, n, x, bbi_fold_index(f, cell + places.index, first + n, step));
     }
 }
 
-static void add_heap(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
+static void add_list(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     int64_t k = f->fold.k, count = ((const int64_t *)(const void *)(cell + places.count))[lane];
-    const int64_t *index = (const int64_t *)(const void *)(cell + places.index) + lane * k;
+    const int64_t *index = (const int64_t *)(const void *)(cell + places.index) + lane * places.stride;
     for (int64_t n = 0; n < count; n++) {
-        add_entry(e, k, bbi_fold_real(cell + places.value, f->is_double, lane * k + n), index[n]);
+        add_entry(e, k, bbi_fold_real(cell + places.value, f->is_double, lane * places.stride + n), index[n]);
     }
 }
 
-/* Until bbi_kmin_close the entries are a heap: all absent is one. */
+/* Large K: until bbi_kmin_close the entries are a heap: all absent is one. */
 void bbi_kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
-        (places.sorted ? add_sorted : add_heap)(f, cell, lane, entries_of(f, value, index, c));
+        (places.sorted ? add_sorted : add_list)(f, cell, lane, entries_of(f, value, index, c));
     }
 }
 
 void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index) {
+    if (bbi_kmin_places(f).sorted) return;
     for (int64_t c = 0; c < f->fold.dim; c++) {
         entries e = entries_of(f, value, index, c);
         for (int64_t last = f->fold.k - 1; last > 0; last--) {

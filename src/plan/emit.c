@@ -129,6 +129,7 @@ static int load_budget(const bbi_emitter *e, int32_t first, int32_t last) {
         sums += e->code->instruction[n].kind == BBI_STEP_SUM;
     }
     if (e->options->transposed) sums = 0;
+    if (e->selection != BBI_SELECT_NONE) sums++;
     int left = (e->options->level >= 2 ? 20 : 8) - sums * e->vectors * (e->counter >= 0 ? e->block : 1);
     return left < 0 ? 0 : left;
 }
@@ -223,7 +224,24 @@ static void emit_sum_count(bbi_emitter *e) {
     bbi_emit_line(e, "const I64 sum_count = %" PRId64 ";", e->stage->sum_count);
 }
 
+/* A kernel that selects looks at its tiles one by one: as few casts as make whole blocks. */
+static int group_casts(const bbi_emitter *e) {
+    int block = 1;
+    for (int32_t n = 0; n < e->code->count;) {
+        int32_t stop = segment_end(e, n, e->code->count);
+        if (stop == n) {
+            n = e->end[n] + 1;
+            continue;
+        }
+        int here = block_size(e, n, stop);
+        if (here > block) block = here;
+        n = stop;
+    }
+    return (BBI_GROUP_CASTS + block - 1) / block * block;
+}
+
 static int tile_size(const bbi_emitter *e) {
+    if (e->selection == BBI_SELECT_HITS) return group_casts(e);
     int bytes = (16 << e->options->level) * e->vectors * (e->nbuffered ? e->nbuffered : 1);
     int tile = 16384 / bytes;
     return tile > 64 ? 64 : tile < 8 ? 8 : tile - tile % 8;
@@ -235,8 +253,8 @@ static void emit_group(bbi_emitter *e, bool tiled) {
                   "static void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
                   "    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R "
                   "*restrict out,\n"
-                  "    I64 out_stride)\n{",
-                  e->vectors);
+                  "    I64 out_stride%s)\n{",
+                  e->vectors, e->selection == BBI_SELECT_HITS ? ", I64 *restrict hit, I64 first" : "");
     e->indent++;
     for (int32_t slot = 0; slot < e->stage->nsize; slot++) {
         if (names_size(e->code, slot)) bbi_emit_line(e, "const I64 n%d = size[%d];", (int)slot, (int)slot);
@@ -246,6 +264,7 @@ static void emit_group(bbi_emitter *e, bool tiled) {
     for (int32_t v = 0; v < e->code->value_count; v++) {
         if (e->buffered[v]) bbi_emit_line(e, "V b%d[%d];", (int)v, tile * e->vectors);
     }
+    bbi_emit_select_begin(e);
     if (tiled) {
         bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", tile);
         e->indent++;
@@ -253,17 +272,23 @@ static void emit_group(bbi_emitter *e, bool tiled) {
     } else {
         bbi_emit_line(e, "const I64 t = 0, t1 = casts;");
     }
+    bbi_emit_select_tile(e);
     emit_sequence(e, 0, e->code->count);
+    bbi_emit_select_hits(e);
     if (tiled) close_brace(e);
+    bbi_emit_select_end(e);
     close_brace(e);
 }
 
 static void emit_kernel(bbi_emitter *e) {
-    static const char arguments[] = "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
-                                    "                (R *)sum + e, (R *)out + e, out_stride);";
+    static const char all[] = "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
+                              "                (R *)sum + e, (R *)out + e, out_stride";
+    bool hits = e->selection == BBI_SELECT_HITS;
+    const char *more = hits ? ", (I64 *)sum + BB_HITS, e);" : ");";
     int vectors = group_vectors(e);
-    bool tiled = segment_end(e, 0, e->code->count) != e->code->count;
+    bool tiled = hits || segment_end(e, 0, e->code->count) != e->code->count;
     bbi_text_add(e->text, "\ntypedef long long I64;\n#define BB_L (I64)(%d / sizeof(R))\n", BBI_LANE_BYTES);
+    if (hits) bbi_text_add(e->text, "#define BB_HITS %d\n", BBI_LANE_BYTES / 8);
     e->vectors = 1;
     emit_group(e, tiled);
     e->vectors = vectors;
@@ -273,10 +298,10 @@ static void emit_kernel(bbi_emitter *e) {
                  "    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 "
                  "out_stride)\n{\n    I64 e = 0;\n");
     if (vectors > 1) {
-        bbi_text_add(e->text, "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s\n    }\n",
-                     vectors / 2, vectors, vectors, arguments);
+        bbi_text_add(e->text, "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s%s\n    }\n",
+                     vectors / 2, vectors, vectors, all, more);
     }
-    bbi_text_add(e->text, "    for (; e < lanes; e += BB_W) {\n        group_1%s\n    }\n}\n", arguments);
+    bbi_text_add(e->text, "    for (; e < lanes; e += BB_W) {\n        group_1%s%s\n    }\n}\n", all, more);
 }
 
 /* ---- entry ---- */
@@ -325,6 +350,7 @@ static bb_status emit_text(bbi_emitter *e) {
 bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options) {
     BBI_FORWARD(bbi_code_check(&stage->pair_code));
     bbi_emitter e = {.text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1};
+    if (!options->transposed) e.selection = bbi_stage_selection(stage);
     bb_status status = new_emitter(&e) ? emit_text(&e) : bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
     free_emitter(&e);
     return status;

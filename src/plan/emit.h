@@ -34,6 +34,7 @@ typedef struct bbi_emitter {
     int budget;      /* vector registers that loads may still occupy across the loop over casts */
     int tile;        /* casts in a buffer; 0: no loop sums or writes, the call is one segment */
     int indent, depth;
+    bbi_selection selection;
 } bbi_emitter;
 
 /* ---- emit_prelude.c ---- */
@@ -47,5 +48,14 @@ bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
 /* The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored.
  */
 void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last);
+
+/* ---- emit_select.c: hooks of a kernel that selects; the others print nothing by them ---- */
+void bbi_emit_select_begin(const bbi_emitter *e); /* before the first cast of a group of vectors */
+void bbi_emit_select_tile(const bbi_emitter *e);  /* before the casts of a tile */
+/* The variable best_v takes a value of vector v, whose text the caller prints between both. */
+void bbi_emit_select_open(const bbi_emitter *e, int v);
+void bbi_emit_select_close(const bbi_emitter *e, int v);
+void bbi_emit_select_hits(const bbi_emitter *e); /* behind the casts of a tile */
+void bbi_emit_select_end(const bbi_emitter *e);  /* behind the last cast */
 
 #endif

@@ -239,6 +239,13 @@ static void print_sum(const bbi_emitter *e, const bbi_instruction *s, int v, int
 }
 
 static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
+    if (e->selection != BBI_SELECT_NONE) {
+        bbi_emit_select_open(e, v);
+        print_operand(e, &s->arg[0], v, u, false);
+        bbi_emit_select_close(e, v);
+        if (e->selection == BBI_SELECT_BEST) return;
+        begin_line(e);
+    }
     bbi_text_add(e->text, "v_storeu(out + (q");
     print_offset(e, s->index, "out_stride", u);
     if (u && e->counter < 0) bbi_text_add(e->text, " + %d", u);

@@ -208,6 +208,23 @@ bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t 
 void bbi_plan_free(bbi_plan *plan);
 void bbi_plan_print(bbi_text *text, const bbi_plan *plan);
 
+/* ---- emit_select.c: stages whose kernel does a part of the selection ---- */
+/* Where the only fold of a stage is a minimum, a maximum or the K smallest of one component, the compiled kernel of the
+ * direct schedule compares the values while they are in registers. `sum` has another meaning then:
+ *   BEST  (no index) R best[L], the state itself; `out` is not used
+ *   HITS  a bbi_hits: values are written to `out`, and whoever folds them looks at the groups of casts named there. */
+typedef enum bbi_selection { BBI_SELECT_NONE, BBI_SELECT_BEST, BBI_SELECT_HITS } bbi_selection;
+bbi_selection bbi_stage_selection(const bbi_stage *stage);
+enum { BBI_GROUP_CASTS = 8 }; /* at least so many casts in a group */
+/* A group is some casts of one vector. It is a hit where a lane holds a value better than its limit, or has the limit
+ * NaN. The hits of a vector stand in the order of their casts. */
+typedef struct bbi_hits {
+    char limit[BBI_LANE_BYTES]; /* R's */
+    int64_t count;              /* 0 before the call */
+    int64_t hit[];              /* lanes (a bit each) << 32 | first cast << 16 | casts << 8 | first lane of the vector;
+                                   room for one more than there are groups */
+} bbi_hits;
+
 /* ---- emit.c: text of a pair kernel: a pure function of (stage, real type, level, schedule) ---- */
 typedef struct bbi_emit_options {
     bool is_double;

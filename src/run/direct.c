@@ -12,10 +12,20 @@ typedef struct direct {
     const bbi_stage_code *code;
     const bbi_schedule *s;
     char *uniform, *row, *column, *sum, *out, *state, *interp;
-    int64_t size; /* of a real number */
+    bbi_hits *hits;
+    bbi_selection selection; /* of compiled kernels */
+    int64_t size;            /* of a real number */
 } direct;
 
 static char *sum_of(const direct *d, int64_t block) { return d->sum + block * d->stage->sum_count * BBI_LANE_BYTES; }
+
+static char *state_of(const direct *d, int64_t block) { return d->state + block * d->s->state_bytes; }
+
+/* What a compiled kernel takes for its sums. */
+static void *accumulator_of(const direct *d, int64_t block) {
+    if (d->selection == BBI_SELECT_BEST) return state_of(d, block);
+    return d->selection == BBI_SELECT_HITS ? (void *)d->hits : sum_of(d, block);
+}
 
 static char *next_state(const bbi_folding *folding, char *state) {
     return state + (bbi_fold_state_bytes(folding, false, 1) + 63) / 64 * 64;
@@ -29,7 +39,7 @@ static int64_t lanes_of(const direct *d, int64_t block) {
 static void begin(const direct *d, int64_t blocks) {
     memset(d->sum, 0, (size_t)(blocks * d->stage->sum_count * BBI_LANE_BYTES));
     for (int64_t block = 0; block < blocks; block++) {
-        char *state = d->state + block * d->s->state_bytes;
+        char *state = state_of(d, block);
         for (int32_t k = 0; k < d->stage->nfold; k++) {
             bbi_fold_init(&d->code->folding[k], false, 1, state);
             state = next_state(&d->code->folding[k], state);
@@ -42,7 +52,7 @@ static void call_pair(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
     const int64_t *sizes = d->stage->size;
     int64_t lanes = lanes_of(d, block), lane_stride = d->s->row_stride, cast_stride = d->s->column_stride;
     if (kernel)
-        kernel(sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum_of(d, block), d->out,
+        kernel(sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts, accumulator_of(d, block), d->out,
                d->s->tile);
     else
         bbi_interp_pair(d->code->pair, false, sizes, d->uniform, lane, lane_stride, cast, cast_stride, lanes, casts,
@@ -50,7 +60,7 @@ static void call_pair(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
 }
 
 static void step_folds(const direct *d, int64_t block, int64_t casts, int64_t position) {
-    char *state = d->state + block * d->s->state_bytes;
+    char *state = state_of(d, block);
     for (int32_t k = 0; k < d->stage->nfold; k++) {
         const bbi_folding *folding = &d->code->folding[k];
         if (folding->fold.sum_first < 0)
@@ -60,7 +70,7 @@ static void step_folds(const direct *d, int64_t block, int64_t casts, int64_t po
 }
 
 static void flush_sums(const direct *d, int64_t block) {
-    char *state = d->state + block * d->s->state_bytes;
+    char *state = state_of(d, block);
     for (int32_t k = 0; k < d->stage->nfold; k++) {
         const bbi_folding *folding = &d->code->folding[k];
         if (folding->fold.sum_first >= 0)
@@ -70,16 +80,35 @@ static void flush_sums(const direct *d, int64_t block) {
     }
 }
 
+/* Limits grow old in the course of a call, and many values pass a limit that is falling fast: the first calls are short.
+ */
+static void meet_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t first, int64_t count,
+                      int64_t position) {
+    const bbi_folding *folding = &d->code->folding[0];
+    for (int64_t end = first + count; first < end;) {
+        int64_t met = position - d->item->first_position, casts = met / 8 - met / 8 % 16;
+        if (casts < 16) casts = 16;
+        if (casts > end - first) casts = end - first;
+        bbi_fold_limits(folding, state_of(d, block), d->hits);
+        call_pair(d, kernel, block, first, casts);
+        bbi_fold_hits(folding, state_of(d, block), d->out, lanes_of(d, block), casts, position, d->hits);
+        first += casts;
+        position += casts;
+    }
+}
+
 /* The packed columns, `count` of them from this position of the sequence on, against one lane block. */
 static void meet(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t position, int64_t count) {
-    if (d->stage->out_count == 0) {
-        call_pair(d, kernel, block, 0, count);
-        return;
-    }
-    for (int64_t first = 0; first < count; first += d->s->tile) {
-        int64_t casts = count - first < d->s->tile ? count - first : d->s->tile;
+    bool in_kernel = kernel && d->selection == BBI_SELECT_BEST;
+    int64_t casts = d->stage->out_count == 0 || in_kernel ? count : d->s->tile;
+    for (int64_t first = 0; first < count; first += casts) {
+        if (count - first < casts) casts = count - first;
+        if (kernel && d->selection == BBI_SELECT_HITS) {
+            meet_hits(d, kernel, block, first, casts, position + first);
+            continue;
+        }
         call_pair(d, kernel, block, first, casts);
-        step_folds(d, block, casts, position + first);
+        if (!in_kernel) step_folds(d, block, casts, position + first);
     }
 }
 
@@ -122,7 +151,7 @@ static bool finish_blocks(const direct *d, int64_t blocks) {
     for (int32_t k = 0; k < stage->nresult; k++)
         if (stage->result[k].fold >= 0) return false;
     for (int64_t block = 0; block < blocks; block++) {
-        char *state = d->state + block * d->s->state_bytes;
+        char *state = state_of(d, block);
         for (int32_t fold = 0; fold < stage->nfold; fold++) {
             const bbi_folding *folding = &d->code->folding[fold];
             for (int32_t k = 0; k < stage->nread; k++) {
@@ -162,9 +191,11 @@ void bbi_run_direct(bbi_worker *worker, const bbi_item *item) {
                 .column = w + s->column,
                 .sum = w + s->sum,
                 .out = w + s->out,
+                .hits = (bbi_hits *)(void *)(w + s->hits),
                 .state = w + s->state,
                 .interp = w + s->interp};
     int64_t blocks = (item->rows + s->lanes - 1) / s->lanes;
+    d.selection = bbi_stage_selection(d.stage);
     bbi_load_uniform(worker, item->batch, item->batch_slot);
     bbi_load_rows(worker, item);
     begin(&d, blocks);

@@ -90,8 +90,8 @@ typedef struct bbi_schedule {
     int64_t value_count, index_count; /* of a row's partial result, all folds together */
     bbi_segment dense;                /* all rows meet all columns */
     double work;                      /* pair operations, all batch elements of a run */
-    size_t uniform, wide, row, column, sum, out, state, value, index, result, list, interp; /* in a workspace */
-    size_t bytes;                                                                           /* of a workspace */
+    size_t uniform, wide, row, column, sum, hits, out, state, value, index, result, list, interp; /* in a workspace */
+    size_t bytes;                                                                                 /* of a workspace */
 } bbi_schedule;
 /* batches: elements that run together. Ranges: the columns are those of the longest sequence. */
 void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns, int64_t batches,

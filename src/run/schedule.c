@@ -133,10 +133,17 @@ static size_t reserve(bbi_schedule *s, int64_t bytes) {
     return at;
 }
 
+/* Vectors have 16 bytes or more. */
+static int64_t hits_bytes(const bbi_schedule *s) {
+    int64_t groups = ceil_div(s->tile, BBI_GROUP_CASTS);
+    return (int64_t)sizeof(bbi_hits) + 8 * (1 + groups * BBI_LANE_BYTES / 16);
+}
+
 static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     int64_t blocks = s->transposed ? 1 : s->group / s->lanes, casts = s->transposed ? s->group : 1;
     s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count);
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
+    if (!s->transposed && bbi_stage_selection(stage) == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
     s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * (s->transposed ? casts : s->tile));
     s->state = reserve(s, s->state_bytes * blocks);
     s->value = reserve(s, 8 * s->value_count * (casts + 1));

@@ -13,7 +13,7 @@
 
 #include "../../src/backend/backend.h"
 
-enum { MAX_LANES = 64, MAX_COLUMNS = 700, MAX_COMPONENTS = 4, MAX_K = 80, STRIDE = 48, SUM_COUNT = 6 };
+enum { MAX_LANES = 64, MAX_COLUMNS = 700, MAX_COMPONENTS = 4, MAX_K = 150, STRIDE = 48, SUM_COUNT = 6 };
 
 static uint64_t seed = 1;
 static uint64_t random_bits(void) {
@@ -312,9 +312,9 @@ static int compare_columns(const void *a, const void *b) {
 }
 
 static void check_kmin(setting *s) {
-    static const int64_t ks[] = {1, 2, 10, 48, 49, MAX_K};
+    static const int64_t ks[] = {1, 2, 10, 16, 17, 128, 129, MAX_K};
     s->components = s->f.fold.dim = 1 + below(3);
-    s->f.fold.k = ks[below(6)];
+    s->f.fold.k = ks[below(8)];
     s->f.fold.out_first = 1;
     begin(s);
     fill_values(s, (kind)below(KINDS), -1, 1);
@@ -344,15 +344,15 @@ static void the_k_smallest_are_those_of_a_sort(void **unused) {
 
 static void indices_go_beyond_32_bits(void **unused) {
     (void)unused;
-    const int64_t far = INT64_C(5) << 32;
-    for (int n = 0; n < 4 * (bbi_cpu_level() + 1); n++) {
+    for (int n = 0; n < 8 * (bbi_cpu_level() + 1); n++) {
+        const int64_t far = n & 4 ? INT64_C(5) << 32 : (INT64_C(1) << 32) - 7;
         setting s = {.f = {.fold = {.family = n & 1 ? BBI_FAMILY_MIN : BBI_FAMILY_KMIN,
                                     .dim = 1,
                                     .k = 2,
                                     .sum_first = -1,
                                     .want_index = true},
                            .is_double = n & 2,
-                           .level = n / 4},
+                           .level = n / 8},
                      .components = 1};
         begin(&s);
         s.columns = STRIDE;
@@ -364,6 +364,7 @@ static void indices_go_beyond_32_bits(void **unused) {
         for (int64_t row = 0; row < s.rows; row++) {
             bbi_fold_partial(&s.f, false, s.state, row, s.rows, s.partial, s.partial_index);
             assert_true(s.partial_index[0] == far + row % STRIDE);
+            if (s.f.fold.family == BBI_FAMILY_KMIN) assert_in_range(s.partial_index[1], far, far + STRIDE - 1);
         }
         end(&s);
     }

@@ -187,6 +187,7 @@ BB_INLINE V v_xor(V a, V b) { return (V)((VI)a ^ (VI)b); }
 BB_INLINE VM v_and(VM a, VM b) { return (VM)(a & b); }
 BB_INLINE VM v_or(VM a, VM b) { return (VM)(a | b); }
 BB_INLINE VM v_not(VM a) { return (VM)~a; }
+BB_INLINE int v_bits(VM m) { return m; }
 BB_INLINE int v_any(VM m) { return m != 0; }
 BB_INLINE int v_all(VM m) { return m == BB_ALL; }
 #ifdef __clang__

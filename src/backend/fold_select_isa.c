@@ -1,0 +1,305 @@
+/* fold_select_isa.c: minima, maxima and the K smallest of tiles of values, for one instruction set and one real type.
+ *
+ * What happens seldom (a new minimum, a value below the K-th smallest) is found by one comparison for a group of casts
+ * of a vector: here, or by the compiled kernel while the values are in registers (bbi_hits). Only what is hit is looked
+ * at again. Either way values are taken in the order of the columns and ties stay with the first, so that the state is
+ * the same whoever finds the hits, and however large the groups are. */
+#include "fold.h"
+#include "prelude/cpu.h"
+
+#define LANES (BBI_LANE_BYTES / (int64_t)sizeof(R))
+enum {
+    TILE = 16,                                  /* casts between two comparisons */
+    PARTS = (int)(sizeof(int64_t) / sizeof(R)), /* R's that hold an index: low half and high half, or all of it */
+    WORD_CASTS = 64 / (int)BB_W                 /* casts of a vector whose lanes have a bit each in 64 */
+};
+
+static int64_t vector_count(const bbi_fold_tile *t) { return (t->lanes + BB_W - 1) / BB_W; }
+
+static const R *component(const bbi_fold_tile *t, int64_t c) { return (const R *)t->values + c * t->component_step; }
+
+/* The part of an index that R number `part` holds. */
+static I index_part(int64_t column, int part) { return (I)(uint64_t)(column >> 32 * part); }
+
+/* ---- minimum and maximum ---- */
+/* A lane's best, whether it has seen a number, and its index; of one component, from some vector on. */
+typedef struct extremes {
+    R *best, *seen, *index; /* part p of the index: p * LANES further */
+} extremes;
+
+static extremes extremes_of(const bbi_fold_tile *t, int64_t c, int64_t lane) {
+    const bbi_extreme_cell places = bbi_extreme_places(t->folding);
+    return (extremes){.best = (R *)(void *)(t->cell + places.best) + c * LANES + lane,
+                      .seen = (R *)(void *)(t->cell + places.seen) + c * LANES + lane,
+                      .index = (R *)(void *)(t->cell + places.index) + c * PARTS * LANES + lane};
+}
+
+/* v_minx and v_maxx give their second operand where the first is NaN: NaN is ignored. */
+BB_INLINE V better(bool max, V a, V b) { return max ? v_maxx(a, b) : v_minx(a, b); }
+BB_INLINE VM is_better(bool max, V a, V b) { return max ? v_gt(a, b) : v_lt(a, b); }
+
+/* A group where a lane improves, or (unless `numbers` says that only what is better counts) a lane that has seen no
+ * number yet: cast by cast, strictly better only, so that the first of equals stays. The casts agree in the high half
+ * of their columns. */
+BB_INLINE void improve(bool max, bool numbers, const R *p, int64_t casts, extremes e, int64_t first) {
+    V m = v_loadu(e.best), low = v_loadu(e.index);
+    VM unseen = v_eq(v_loadu(e.seen), K(0)), took = v_lt(K(0), K(0));
+    for (int64_t q = 0; q < casts; q++) {
+        const V x = v_loadu(p + q * LANES);
+        VM now = is_better(max, x, m);
+        if (numbers) now = v_or(now, v_and(v_and(unseen, v_not(took)), v_eq(x, x)));
+        m = v_sel(now, x, m);
+        low = v_sel(now, (V)v_splati(index_part(first + q, 0)), low);
+        took = v_or(took, now);
+    }
+    v_storeu(e.best, m);
+    v_storeu(e.seen, v_mask01(v_or(took, v_not(unseen))));
+    v_storeu(e.index, low);
+    for (int part = 1; part < PARTS; part++) {
+        R *high = e.index + part * LANES;
+        v_storeu(high, v_sel(took, (V)v_splati(index_part(first, part)), v_loadu(high)));
+    }
+}
+
+/* The same for any columns. */
+BB_INLINE void improve_any(bool max, bool numbers, const R *p, int64_t casts, extremes e, int64_t first) {
+    if (PARTS == 1 || first >> 32 == (first + casts - 1) >> 32) {
+        improve(max, numbers, p, casts, e, first);
+        return;
+    }
+    for (int64_t q = 0; q < casts; q++) improve(max, numbers, p + q * LANES, 1, e, first + q);
+}
+
+/* Where the lanes of a cell are columns of one row, they share the best of all: only what is better than that
+ * concerns the row, and lanes that see few columns each would improve all the time. */
+BB_INLINE void improve_row(bool max, const R *p, int64_t lanes, extremes e, int64_t first) {
+    R b = e.best[0];
+    int64_t at = -1;
+    for (int64_t l = 0; l < lanes; l++) {
+        bool unseen = at < 0 && e.seen[0] == 0;
+        if (p[l] != p[l] || !(unseen || (max ? p[l] > b : p[l] < b))) continue;
+        b = p[l];
+        at = first + l;
+    }
+    for (int64_t l = 0; at >= 0 && l < LANES; l++) {
+        e.best[l] = b;
+        e.seen[l] = 1;
+        for (int part = 0; part < PARTS; part++) {
+            const I half = index_part(at, part);
+            __builtin_memcpy(e.index + part * LANES + l, &half, sizeof half);
+        }
+    }
+}
+
+BB_INLINE void least_only(bool max, R *best, const R *p, int64_t casts) {
+    V m = v_loadu(best);
+    for (int64_t q = 0; q < casts; q++) m = better(max, v_loadu(p + q * LANES), m);
+    v_storeu(best, m);
+}
+
+BB_INLINE void extreme(bool max, const bbi_fold_tile *t) {
+    for (int64_t c = 0; c < t->folding->fold.dim; c++) {
+        for (int64_t v = 0; v < vector_count(t); v++) {
+            const R *p = component(t, c) + v * BB_W;
+            const extremes e = extremes_of(t, c, v * BB_W);
+            if (!t->folding->fold.want_index) {
+                least_only(max, e.best, p, t->casts);
+                continue;
+            }
+            for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
+                int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
+                V m = v_loadu(e.best), least = m;
+                for (int64_t q = q0; q < q0 + casts; q++) least = better(max, v_loadu(p + q * LANES), least);
+                VM rare = v_or(is_better(max, least, m), v_eq(v_loadu(e.seen), K(0)));
+                if (__builtin_expect(!v_any(rare), 1)) continue;
+                if (t->lane_step) {
+                    int64_t left = t->lanes - v * BB_W;
+                    improve_row(max, p, left < BB_W ? left : BB_W, extremes_of(t, c, 0), t->first + v * BB_W);
+                    continue;
+                }
+                improve_any(max, true, p + q0 * LANES, casts, e, t->first + q0);
+            }
+        }
+    }
+}
+
+static void step_min(const bbi_fold_tile *t) { extreme(false, t); }
+static void step_max(const bbi_fold_tile *t) { extreme(true, t); }
+
+/* A lane that has seen no number has the worst of all as its limit. If it has seen none better after the hits are done,
+ * its numbers are all as bad: the first of them counts. */
+BB_INLINE void hit_extreme(bool max, const bbi_fold_tile *t, const bbi_hits *hits) {
+    for (int64_t n = 0; n < hits->count; n++) {
+        const int64_t hit = hits->hit[n], lane = hit & 255, casts = hit >> 8 & 255, q = hit >> 16 & 65535;
+        improve_any(max, false, component(t, 0) + q * LANES + lane, casts, extremes_of(t, 0, lane), t->first + q);
+    }
+    for (int64_t v = 0; v < vector_count(t); v++) {
+        const extremes e = extremes_of(t, 0, v * BB_W);
+        if (__builtin_expect(v_any(v_eq(v_loadu(e.seen), K(0))), 0))
+            improve_any(max, true, component(t, 0) + v * BB_W, t->casts, e, t->first);
+    }
+}
+
+static void hit_min(const bbi_fold_tile *t, const bbi_hits *hits) { hit_extreme(false, t, hits); }
+static void hit_max(const bbi_fold_tile *t, const bbi_hits *hits) { hit_extreme(true, t, hits); }
+
+/* ---- K smallest ---- */
+/* The lists of a component. */
+typedef struct lists {
+    int64_t k, stride;
+    bool sorted;
+    R *limit, *value;
+    I *part; /* sorted: part p of the index of value n: p * parts further */
+    int64_t parts;
+    int64_t *count, *index; /* large K */
+} lists;
+
+static lists lists_of(const bbi_fold_tile *t, int64_t c) {
+    const bbi_kmin_cell places = bbi_kmin_places(t->folding);
+    char *cell = t->cell + c * places.bytes;
+    return (lists){.k = t->folding->fold.k,
+                   .stride = places.stride,
+                   .sorted = places.sorted,
+                   .limit = (R *)(void *)cell,
+                   .value = (R *)(void *)(cell + places.value),
+                   .part = (I *)(void *)(cell + places.index),
+                   .parts = places.stride * LANES,
+                   .count = (int64_t *)(void *)(cell + places.count),
+                   .index = (int64_t *)(void *)(cell + places.index)};
+}
+
+/* Everything that is not at most x moves up by one, x takes the place below; what falls off the end was not among the K
+ * smallest. Equal values that are there already have smaller indices. Places without a value are NaN: not at most x. A
+ * vector reads the values and those one place below, so that each of its places finds what becomes of it. High halves
+ * of indices are 0 until a column has one. */
+BB_INLINE void insert_sorted(const lists *to, int64_t lane, R x, int64_t column) {
+    const int64_t last = (to->k - 1) / BB_W * BB_W;
+    R *value = to->value + lane * to->stride + BBI_LIST_FRONT;
+    const V new = v_splat(x);
+    for (int64_t n = last; n >= 0; n -= BB_W) {
+        const V here = v_loadu(value + n), below = v_loadu(value + n - 1);
+        const VM moves = v_not(v_ge(new, here)), all_move = v_not(v_ge(new, below));
+        v_storeu(value + n, v_sel(moves, v_sel(all_move, below, new), here));
+        for (int p = 0; p < PARTS && (p == 0 || column >> 32 != 0); p++) {
+            R *part = (R *)(void *)(to->part + p * to->parts + lane * to->stride + BBI_LIST_FRONT) + n;
+            const V there = v_loadu(part), own = (V)v_splati(index_part(column, p));
+            v_storeu(part, v_sel(moves, v_sel(all_move, v_loadu(part - 1), own), there));
+        }
+        if (last > BB_W && !v_all(all_move)) break;
+    }
+    to->limit[lane] = value[to->k - 1];
+}
+
+static bool is_less(R a, int64_t i, R b, int64_t j) { return a < b || (a == b && i < j); }
+
+/* Brings the k smallest entries of n to the front, the worst of them to place k - 1 (Hoare, Algorithm 65: find, 1961). */
+static void select_smallest(R *value, int64_t *index, int64_t n, int64_t k) {
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        const R x = value[middle];
+        const int64_t at = index[middle];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (is_less(value[i], index[i], x, at)) i++;
+            while (is_less(x, at, value[j], index[j])) j--;
+            if (i > j) break;
+            const R v = value[i];
+            const int64_t l = index[i];
+            value[i] = value[j];
+            index[i++] = index[j];
+            value[j] = v;
+            index[j--] = l;
+        }
+        if (k - 1 <= j) {
+            high = j;
+        } else if (k - 1 >= i) {
+            low = i;
+        } else {
+            return;
+        }
+    }
+}
+
+/* Large K: what is below the limit is appended; a full list keeps its K smallest and lowers the limit. */
+BB_INLINE void append(const lists *to, int64_t lane, R x, int64_t column) {
+    R *value = to->value + lane * to->stride;
+    int64_t *index = to->index + lane * to->stride, count = to->count[lane];
+    value[count] = x;
+    index[count] = column;
+    if (++count == to->stride) {
+        select_smallest(value, index, count, to->k);
+        count = to->k;
+        to->limit[lane] = value[to->k - 1];
+    }
+    to->count[lane] = count;
+}
+
+BB_INLINE void insert(const lists *to, int64_t lane, R x, int64_t column) {
+    if (to->sorted) {
+        insert_sorted(to, lane, x, column);
+    } else {
+        append(to, lane, x, column);
+    }
+}
+
+/* Some casts of one vector. The limits are read once: to read them again after a lane has stored its new one would
+ * stall. What is above a new limit falls off the list. */
+BB_INLINE void insert_group(const lists *to, const R *p, int64_t lane, int64_t casts, int64_t first) {
+    const V limit = v_loadu(to->limit + lane);
+    for (int64_t q0 = 0; q0 < casts; q0 += WORD_CASTS) {
+        const int64_t word = casts - q0 < WORD_CASTS ? casts - q0 : WORD_CASTS;
+        uint64_t bits = 0;
+        for (int64_t q = 0; q < word; q++)
+            bits |= (uint64_t)v_bits(v_not(v_ge(v_loadu(p + (q0 + q) * LANES), limit))) << q * BB_W;
+        for (; bits; bits &= bits - 1) {
+            const int64_t at = __builtin_ctzll(bits), q = q0 + at / BB_W, l = at % BB_W;
+            const R x = p[q * LANES + l];
+            if (x == x) insert(to, lane + l, x, first + q);
+        }
+    }
+}
+
+/* Where the lanes of a cell are columns of one row, the row has one list, in lane 0; the other lanes stay
+ * empty. Lists of their own would each keep K of the few columns that they see. */
+static void insert_row(const lists *to, const R *p, int64_t lanes, int64_t first) {
+    unsigned bits = (unsigned)v_bits(v_not(v_ge(v_loadu(p), v_splat(*to->limit))));
+    if (lanes < BB_W) bits &= (1u << lanes) - 1;
+    for (; bits; bits &= bits - 1) {
+        const int l = __builtin_ctz(bits);
+        if (p[l] == p[l] && !(p[l] >= *to->limit)) insert(to, 0, p[l], first + l);
+    }
+}
+
+static void step_kmin(const bbi_fold_tile *t) {
+    for (int64_t c = 0; c < t->folding->fold.dim; c++) {
+        const lists to = lists_of(t, c);
+        for (int64_t v = 0; v < vector_count(t); v++) {
+            const R *p = component(t, c) + v * BB_W;
+            if (t->lane_step) {
+                insert_row(&to, p, t->lanes - v * BB_W, t->first + v * BB_W);
+                continue;
+            }
+            for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
+                const int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
+                V least = K(BB_INF);
+                for (int64_t q = q0; q < q0 + casts; q++) least = v_minx(v_loadu(p + q * LANES), least);
+                if (__builtin_expect(v_all(v_ge(least, v_loadu(to.limit + v * BB_W))), 1)) continue;
+                insert_group(&to, p + q0 * LANES, v * BB_W, casts, t->first + q0);
+            }
+        }
+    }
+}
+
+static void hit_kmin(const bbi_fold_tile *t, const bbi_hits *hits) {
+    const lists to = lists_of(t, 0);
+    for (int64_t n = 0; n < hits->count; n++) {
+        const int64_t hit = hits->hit[n], lane = hit & 255, casts = hit >> 8 & 255, q = hit >> 16 & 65535;
+        insert_group(&to, component(t, 0) + q * LANES + lane, lane, casts, t->first + q);
+    }
+}
+
+const bbi_select_isa BBI_ISA_NAME(bbi_select_isa, BB_ISA, BB_DOUBLE) = {
+    .step = {[BBI_FAMILY_MIN] = step_min, [BBI_FAMILY_MAX] = step_max, [BBI_FAMILY_KMIN] = step_kmin},
+    .hits = {[BBI_FAMILY_MIN] = hit_min, [BBI_FAMILY_MAX] = hit_max, [BBI_FAMILY_KMIN] = hit_kmin},
+};

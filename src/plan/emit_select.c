@@ -1,0 +1,67 @@
+/* emit_select.c: what a kernel does for minima, maxima and the K smallest, while the values are in registers.
+ *
+ * A plain minimum is accumulated like a sum. Where indices are wanted, a value costs one v_minx: each vector takes the
+ * best of a group of casts, and one comparison with what was known before tells whether somebody has to look at the
+ * values. The list of the groups that are hit is written without a branch, because where hits are frequent they are
+ * not predictable. A minimum improves within the call; the limit of the K smallest is that of the call's beginning.
+ *
+ * v_minx and v_maxx give their second operand where one is NaN: values that are NaN do nothing, a limit that is NaN
+ * stays, and is not equal to itself: everything is a hit then. */
+#include "emit.h"
+
+bbi_selection bbi_stage_selection(const bbi_stage *stage) {
+    const bbi_fold *fold = stage->fold;
+    if (stage->list || stage->nfold != 1 || stage->sum_count != 0 || stage->out_count != 1 || fold->dim != 1)
+        return BBI_SELECT_NONE;
+    const bbi_code *code = &stage->pair_code;
+    int depth = 0, outs = 0;
+    for (int32_t n = 0; n < code->count; n++) {
+        const bbi_instruction *s = &code->instruction[n];
+        depth += (s->kind == BBI_STEP_LOOP) - (s->kind == BBI_STEP_END);
+        if (s->kind != BBI_STEP_OUT) continue;
+        if (depth > 0 || outs++ > 0) return BBI_SELECT_NONE;
+    }
+    bool extreme = fold->family == BBI_FAMILY_MIN || fold->family == BBI_FAMILY_MAX;
+    if (outs == 0 || !(extreme || fold->family == BBI_FAMILY_KMIN)) return BBI_SELECT_NONE;
+    return extreme && !fold->want_index ? BBI_SELECT_BEST : BBI_SELECT_HITS;
+}
+
+static void declare(const bbi_emitter *e, const char *name) {
+    for (int v = 0; v < e->vectors; v++) bbi_emit_line(e, "V %s_%d = v_loadu(sum + %d * BB_W);", name, v, v);
+}
+
+void bbi_emit_select_begin(const bbi_emitter *e) {
+    if (e->selection == BBI_SELECT_BEST) declare(e, "best");
+    if (e->selection != BBI_SELECT_HITS) return;
+    declare(e, "limit");
+    bbi_emit_line(e, "I64 hits = hit[0];");
+}
+
+void bbi_emit_select_tile(const bbi_emitter *e) {
+    if (e->selection != BBI_SELECT_HITS) return;
+    for (int v = 0; v < e->vectors; v++) bbi_emit_line(e, "V best_%d = limit_%d;", v, v);
+}
+
+void bbi_emit_select_open(const bbi_emitter *e, int v) {
+    bool max = e->stage->fold[0].family == BBI_FAMILY_MAX;
+    bbi_text_add(e->text, "best_%d = %s(", v, max ? "v_maxx" : "v_minx");
+}
+
+void bbi_emit_select_close(const bbi_emitter *e, int v) { bbi_text_add(e->text, ", best_%d);\n", v); }
+
+void bbi_emit_select_hits(const bbi_emitter *e) {
+    if (e->selection != BBI_SELECT_HITS) return;
+    for (int v = 0; v < e->vectors; v++) {
+        bbi_emit_line(e, "const I64 bits_%d = v_bits(v_ne(best_%d, limit_%d));", v, v, v);
+        bbi_emit_line(e, "hit[1 + hits] = bits_%d << 32 | t << 16 | (t1 - t) << 8 | (first + %d * BB_W);", v, v);
+        bbi_emit_line(e, "hits += bits_%d != 0;", v);
+    }
+    for (int v = 0; v < e->vectors && e->stage->fold[0].family != BBI_FAMILY_KMIN; v++)
+        bbi_emit_line(e, "limit_%d = best_%d;", v, v);
+}
+
+void bbi_emit_select_end(const bbi_emitter *e) {
+    if (e->selection == BBI_SELECT_HITS) bbi_emit_line(e, "hit[0] = hits;");
+    for (int v = 0; v < e->vectors && e->selection == BBI_SELECT_BEST; v++)
+        bbi_emit_line(e, "v_storeu(sum + %d * BB_W, best_%d);", v, v);
+}

@@ -1,0 +1,126 @@
+/* test_select.c: minima, maxima and the K smallest whose compiled kernels compare the values themselves: against the
+ * oracle and the interpreter, for every instruction set and type, over sizes around those of vectors, groups of casts
+ * and blocks, with ties, NaN and infinities. */
+#include "run_case.h"
+
+#include "base.h"
+
+static const bb_compile_options interpreted = {.size = sizeof interpreted, .target = BB_TARGET_INTERP};
+static const bb_compile_options compiled = {.size = sizeof compiled, .target = BB_TARGET_CPU, .policy = BB_POLICY_WAIT};
+
+static uint64_t seed = 1;
+static int64_t below(int64_t n) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)((seed >> 33) % (uint64_t)n);
+}
+
+enum { PLAIN, WITH_NAN, WITH_INFINITY, MOSTLY_NAN, ONLY_INFINITY, FALLING, KINDS };
+
+static double special(int kind, int64_t e) {
+    switch (kind) {
+    case WITH_NAN: return below(5) ? (double)(below(9) - 4) : (double)NAN;
+    case WITH_INFINITY: return below(5) ? (double)(below(9) - 4) : below(2) ? INFINITY : -INFINITY;
+    case MOSTLY_NAN: return below(50) ? (double)NAN : (double)below(3);
+    case ONLY_INFINITY: return INFINITY;
+    default: return (double)(3000 - e); /* every column is better than those before */
+    }
+}
+
+static void fill(run_case *c, int kind) {
+    for (int k = 0; k < c->inputs && kind != PLAIN; k++) {
+        int64_t count = case_rows(c, c->variable[k].place) * c->variable[k].dim;
+        for (int64_t e = 0; e < count; e++) {
+            double x = special(kind, e);
+            if (c->dtype == BB_FLOAT64)
+                ((double *)c->input[k].data)[e] = x;
+            else
+                ((float *)c->input[k].data)[e] = (float)x;
+        }
+    }
+}
+
+/* One formula: a compiled and an interpreted kernel over random sizes. */
+static void check_formula(const char *formula, bb_dtype dtype, int64_t least) {
+    static const int64_t sizes[] = {1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130, 255, 257, 400};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    run_case c, i;
+    case_open(&c, formula, dtype, &compiled);
+    case_open(&i, formula, dtype, &interpreted);
+    for (int round = 0; round < 2 * KINDS; round++) {
+        int64_t m = least - 1 + sizes[below(SIZES)], n = least - 1 + sizes[below(SIZES)];
+        case_size(&c, m, n);
+        case_size(&i, m, n);
+        uint64_t again = seed;
+        fill(&c, round % KINDS);
+        seed = again;
+        fill(&i, round % KINDS);
+        EXPECT_OK(case_run(&c, NULL));
+        EXPECT_OK(case_run(&i, NULL));
+        if (m * n <= 12000) case_check(&c, 0); /* the oracle takes its time */
+        size_t length;
+        char *bits = case_bits(&i, &length);
+        case_expect_bits(&c, bits, formula);
+        free(bits);
+    }
+    case_close(&c);
+    case_close(&i);
+}
+
+static void selections_agree_at_every_level(void **state) {
+    (void)state;
+    static const struct {
+        const char *formula;
+        int64_t least; /* rows and columns */
+    } cases[] = {{"min_j(sqdist(x:i3, y:j3)); max_j(x:i3 * y:j3)", 1},
+                 {"min_argmin_j(sqdist(x:i3, y:j3)); max_argmax_j(sqdist(x, y))", 1},
+                 {"argmax_j(x:i1 + y:j1); argmin_i(x - y)", 1},
+                 {"min_argmin_j(sum(abs(x:i20 - y:j20)))", 1},
+                 {"kmin_argkmin_j(sqdist(x:i2, y:j2), 1)", 1},
+                 {"kmin_argkmin_j(sqdist(x:i2, y:j2), 10); kmin_argkmin_i(x - y, 17)", 17},
+                 {"kmin_argkmin_j(sqdist(x:i20, y:j20), 33)", 33},
+                 {"argkmin_j(sqdist(x:i2, y:j2), 128)", 128},
+                 {"kmin_argkmin_j(sqdist(x:i2, y:j2), 150)", 150}};
+    for (int level = 0; level <= bbi_cpu_level(); level++) {
+        char digit[2] = {(char)('0' + level), 0};
+        setenv("BENBEN_ISA", digit, 1);
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+            for (int dtype = BB_FLOAT32; dtype <= BB_FLOAT64; dtype++)
+                check_formula(cases[k].formula, (bb_dtype)dtype, cases[k].least);
+    }
+    unsetenv("BENBEN_ISA");
+}
+
+/* Rows that begin anew within an item, intervals, and a column axis that is cut: the kernel's tier cannot be seen. */
+static void selections_agree_with_ranges_and_long_axes(void **state) {
+    (void)state;
+    static const char formula[] = "min_j(sqdist(x:i3, y:j3)); argmin_j(x * y + y); kmin_argkmin_j(sqdist(x, y), 12)";
+    static const int64_t ranges[] = {0, 90, 90, 91, 100, 300}, slices[] = {1, 3, 5},
+                         reduced[] = {10, 500, 0, 3, 20, 400, 5, 100, 7, 9};
+    bb_ranges sparse = {
+        .size = sizeof sparse, .count_i = 3, .ranges_i = ranges, .slices_i = slices, .reduced_j = reduced};
+    bb_run_options options = {.size = sizeof options, .ranges = &sparse, .ranges_count = 1};
+    for (int dtype = BB_FLOAT32; dtype <= BB_FLOAT64; dtype++)
+        for (int dense = 0; dense < 2; dense++) {
+            run_case c, i;
+            case_open(&c, formula, (bb_dtype)dtype, &compiled);
+            case_open(&i, formula, (bb_dtype)dtype, &interpreted);
+            case_size(&c, 300, dense ? 20000 : 500);
+            case_size(&i, 300, dense ? 20000 : 500);
+            EXPECT_OK(case_run(&c, dense ? NULL : &options));
+            EXPECT_OK(case_run(&i, dense ? NULL : &options));
+            size_t length;
+            char *bits = case_bits(&i, &length);
+            case_expect_bits(&c, bits, formula);
+            free(bits);
+            case_close(&c);
+            case_close(&i);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(selections_agree_at_every_level),
+        cmocka_unit_test(selections_agree_with_ranges_and_long_axes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
