@@ -2,6 +2,8 @@
 #   make            the library and the command
 #   make check      what to run while working: C unit tests and the quick Python tests
 #   make check-all  everything, as .ci/run does
+#   make python     the Python package, staged in build/site
+#   make wheel      its wheel, in build/wheel
 #   make demo       the first job on real data: build/demo/terrain.png
 #   make bench      times of a few standard cases beside a plain C loop
 #   make golden     renew the stored texts of emitted kernels (review the diff)
@@ -19,7 +21,7 @@ GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
 TEST_ENVIRONMENT = BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache BENBEN_BUILD=$(CURDIR)/$(BUILD)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-.PHONY: all build configure check check-unit check-python check-all demo bench golden format install clean
+.PHONY: all build configure check check-unit check-python check-all python wheel demo bench golden format install clean
 all: build
 
 configure:
@@ -36,9 +38,19 @@ check-unit: build
 	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target unit_tests
 	@cd $(BUILD) && $(TEST_ENVIRONMENT) $(CTEST) -LE full -j $(JOBS) --output-on-failure
 
-check-python: build
+check-python: python
 	@tools/require.sh python tests/requirements.txt
 	@$(TEST_ENVIRONMENT) $(PYTHON) -m pytest -q -rs -m "not full" tests/python
+
+python: build
+	@tools/require.sh python-headers && $(CMAKE) $(BUILD) >/dev/null
+	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target python_site
+
+wheel:
+	@tools/require.sh cmake && tools/require.sh python-headers
+	@tools/require.sh python python/requirements-wheel.txt
+	@rm -rf $(BUILD)/wheel
+	@$(PYTHON) -m build --wheel --outdir $(BUILD)/wheel .
 
 check-all:
 	@JOBS=$(JOBS) tools/check_all.sh

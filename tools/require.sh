@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what a make target needs and the machine lacks:
-#   require.sh cmake | cmocka | package NAME COMMAND | python REQUIREMENTS.txt
+#   require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt
 # Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
 # Python packages go to .venv only.
 set -euo pipefail
@@ -50,11 +50,16 @@ cmocka)
 package)
     command -v "$3" >/dev/null || apt_install "$2" || exit 1
     ;;
+python-headers)
+    python3 -c 'import os, sysconfig
+assert os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null || apt_install python3-dev ||
+        { echo "error: the Python package needs the headers of Python (Debian: python3-dev)" >&2; exit 1; }
+    ;;
 python)
     python_packages "$2"
     ;;
 *)
-    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python REQUIREMENTS.txt" >&2
+    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,46 @@
+"""Benben: symbolic matrices F(x_i, y_j) that are never stored: differentiated, compiled and reduced at run time.
+
+benben.numpy has LazyTensors and Genred for NumPy arrays.
+"""
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import _core
+from ._errors import (
+    ArgumentError,
+    CancelledError,
+    CompilerError,
+    ConvergenceError,
+    ConvergenceWarning,
+    DeviceError,
+    DtypeError,
+    Error,
+    FormulaError,
+    NotDifferentiableError,
+    RangesError,
+    ShapeError,
+    UnknownNameError,
+)
+
+__version__: str = _core.version
+__all__ = ["ArgumentError", "CancelledError", "CompilerError", "ConvergenceError", "ConvergenceWarning", "DeviceError",
+           "DtypeError", "Error", "FormulaError", "NotDifferentiableError", "RangesError", "ShapeError",
+           "UnknownNameError", "__version__", "doctor"]
+
+
+def doctor() -> str:
+    """What was found on this machine (compilers, processor, cache), what is missing, and the remedy.
+
+    >>> import benben
+    >>> "compiler" in benben.doctor()
+    True
+    """
+    return str(_core.doctor())
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("numpy", "pykeops"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

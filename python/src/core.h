@@ -1,0 +1,56 @@
+/* core.h: benben._core, the C library as Python sees it, on CPython's limited API (3.11 and later, one binary). The
+ * extension knows programs, kernels and arrays; formulas as Python objects, LazyTensors and the rest are Python. */
+#ifndef BENBEN_CORE_H
+#define BENBEN_CORE_H
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "benben.h"
+
+enum { CORE_MAX_DIMS = 14 };
+
+/* ---- core.c */
+/* Sets the exception of a status with the library's message; returns NULL. */
+PyObject *core_fail(bb_status status);
+PyObject *core_fail_null(void);     /* the same for a NULL expression */
+bb_context *core_context(void);      /* borrowed; replaced by a new one when it has grown large */
+void core_context_grew(Py_ssize_t nodes);
+extern PyTypeObject *core_program_type, *core_kernel_type;
+
+/* ---- value.c: Python's arrays and numbers as the library's */
+typedef struct core_value {
+    bb_array array;
+    Py_buffer buffer;
+    PyObject *capsule; /* of __dlpack__ */
+    double *numbers;   /* of a list of numbers, or `single` */
+    double single;
+    Py_ssize_t count;
+    int has_buffer, is_number, needs_conversion; /* of a type that the library does not compute in */
+    int64_t shape[CORE_MAX_DIMS], strides[CORE_MAX_DIMS];
+} core_value;
+/* 0, or -1 with an exception. A number or a tuple of numbers gets its memory later, by core_value_number. */
+int core_value_take(PyObject *object, int writable, core_value *value);
+void core_value_number(core_value *value, int is_double);
+void core_value_drop(core_value *value);
+/* A new NumPy array. dtype: "float32", "float64", "float16" or "int64". */
+PyObject *core_empty(const int64_t *shape, int ndim, const char *dtype);
+
+/* ---- program.c */
+typedef struct core_program {
+    PyObject_HEAD
+    bb_program *program;
+} core_program;
+PyObject *core_program_wrap(bb_program *program); /* takes over the reference */
+PyObject *core_parse(PyObject *module, PyObject *arguments);
+PyObject *core_build(PyObject *module, PyObject *arguments);
+PyObject *core_dim(PyObject *module, PyObject *arguments);
+extern PyType_Spec core_program_spec;
+
+/* ---- kernel.c */
+PyObject *core_compile(core_program *self, PyObject *arguments, PyObject *keywords);
+extern PyType_Spec core_kernel_spec;
+int core_kernel_ready(PyObject *module); /* what running needs of NumPy; at import */
+
+#endif

@@ -1,0 +1,450 @@
+/* kernel.c: running. A call takes its arrays, allocates what it gives back, lets go of the interpreter's lock, runs, and
+ * now and then asks Python whether somebody pressed Ctrl-C. It is the path of the smallest problems: it keeps its frame
+ * on the stack and imports, looks up and formats nothing. */
+#include "core.h"
+
+#include <string.h>
+
+enum { STACK_VALUES = 24, MAX_OUTPUTS = 8, CODE_INT = 0 };
+
+typedef struct core_kernel {
+    PyObject_HEAD
+    bb_kernel *kernel;
+    int inputs, outputs;
+    int rows; /* outputs that depend on no axis have one of length 1 all the same */
+    bb_output_info info[MAX_OUTPUTS];
+    bb_variable_info *variable;
+} core_kernel;
+
+/* ---- making ----------------------------------------------------------------------------------------------------------- */
+static int choose(const char *value, const char *const *names, const char *what) {
+    for (int k = 0; names[k]; k++)
+        if (!strcmp(value, names[k])) return k;
+    PyErr_Format(PyExc_ValueError, "%s '%s' is unknown", what, value);
+    return -1;
+}
+
+static int describe(core_kernel *self, const bb_program *program) {
+    self->outputs = bb_program_output_count(program);
+    self->inputs = bb_program_variable_count(program);
+    if (self->outputs > MAX_OUTPUTS) {
+        PyErr_Format(PyExc_ValueError, "%d outputs: at most %d are supported", self->outputs, MAX_OUTPUTS);
+        return -1;
+    }
+    self->variable = PyMem_Malloc(sizeof *self->variable * (size_t)(self->inputs + 1));
+    if (!self->variable) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    bb_status status = BB_OK;
+    for (int k = 0; k < self->outputs && status == BB_OK; k++) status = bb_program_output(program, k, &self->info[k]);
+    for (int k = 0; k < self->inputs && status == BB_OK; k++)
+        status = bb_program_variable(program, k, &self->variable[k]);
+    if (status == BB_OK) return 0;
+    core_fail(status);
+    return -1;
+}
+
+PyObject *core_compile(core_program *program, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"target", "policy", "sum_scheme", "accumulate_double", "rows", NULL};
+    static const char *const targets[] = {"auto", "interp", "cpu", NULL};
+    static const char *const policies[] = {"auto", "wait", "background", NULL};
+    static const char *const schemes[] = {"auto", "block", "kahan", "direct", NULL};
+    const char *target = "auto", *policy = "auto", *scheme = "auto";
+    int accumulate_double = 0, rows = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|ssspp:compile", names, &target, &policy, &scheme,
+                                     &accumulate_double, &rows))
+        return NULL;
+    int t = choose(target, targets, "target"), p = choose(policy, policies, "policy"),
+        s = choose(scheme, schemes, "sum_scheme");
+    if (t < 0 || p < 0 || s < 0) return NULL;
+    bb_compile_options options = {.size = sizeof options,
+                                  .target = (bb_target)t,
+                                  .policy = (bb_policy)p,
+                                  .sum_scheme = (bb_sum_scheme)s,
+                                  .accumulate_double = accumulate_double};
+    allocfunc allocate = (allocfunc)PyType_GetSlot(core_kernel_type, Py_tp_alloc);
+    core_kernel *self = (core_kernel *)(void *)allocate(core_kernel_type, 0);
+    if (!self) return NULL;
+    bb_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = bb_compile(program->program, &options, &self->kernel);
+    Py_END_ALLOW_THREADS
+    self->rows = rows;
+    if (status != BB_OK) core_fail(status);
+    if (status == BB_OK && !describe(self, bb_kernel_program(self->kernel))) return (PyObject *)self;
+    Py_DECREF((PyObject *)self);
+    return NULL;
+}
+
+static void kernel_free(core_kernel *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    if (self->kernel) bb_kernel_release(self->kernel);
+    PyMem_Free(self->variable);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyObject *refuse_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    (void)arguments, (void)keywords;
+    PyErr_Format(PyExc_TypeError, "%R is made by Program.compile", (PyObject *)type);
+    return NULL;
+}
+
+/* ---- ranges: a sequence of six arrays, or of such sequences, one for each batch element --------------------------------- */
+typedef struct core_ranges {
+    bb_ranges *structure;
+    core_value *value;
+    Py_ssize_t count, taken;
+} core_ranges;
+
+static void ranges_drop(core_ranges *r) {
+    for (Py_ssize_t k = 0; k < r->taken; k++) core_value_drop(&r->value[k]);
+    PyMem_Free(r->structure);
+    PyMem_Free(r->value);
+}
+
+static int ranges_take_one(core_ranges *r, PyObject *six, bb_ranges *into) {
+    const int64_t *data[6];
+    int64_t length[6];
+    for (Py_ssize_t k = 0; k < 6; k++) {
+        PyObject *item = PySequence_GetItem(six, k);
+        core_value *value = &r->value[r->taken];
+        int bad = !item || core_value_take(item, 0, value);
+        Py_XDECREF(item);
+        if (bad) return -1;
+        r->taken++;
+        const bb_array *a = &value->array;
+        int64_t compact = 1;
+        for (int d = a->ndim - 1; d >= 0; compact *= a->shape[d--])
+            if (a->shape[d] > 1 && a->strides && a->strides[d] != compact) bad = 1;
+        if (bad || value->is_number || a->dtype_code != CODE_INT || a->dtype_bits != 64 || a->device_type != 1) {
+            PyErr_SetString(PyExc_TypeError, "ranges are six contiguous arrays of int64 on the CPU");
+            return -1;
+        }
+        if (a->ndim != (k % 3 == 1 ? 1 : 2) || (k % 3 != 1 && a->shape[1] != 2)) {
+            PyErr_Format(PyExc_ValueError, "array %zd of the ranges: expected the shape %s", k,
+                         k % 3 == 1 ? "(C,)" : "(C, 2)");
+            return -1;
+        }
+        data[k] = (const int64_t *)(const void *)((const char *)a->data + a->byte_offset);
+        length[k] = a->shape[0];
+    }
+    for (int side = 0; side < 6; side += 3) {
+        int64_t last = length[side + 1] ? data[side + 1][length[side + 1] - 1] : 0;
+        if (length[side] == length[side + 1] && last <= length[side + 2]) continue;
+        PyErr_SetString(PyExc_ValueError, "ranges: as many slices as clusters are expected, the last one not beyond the "
+                                          "number of reduction intervals");
+        return -1;
+    }
+    *into = (bb_ranges){sizeof *into, length[0], length[3], data[0], data[1], data[2], data[3], data[4], data[5]};
+    return 0;
+}
+
+static int ranges_take(PyObject *list, core_ranges *r) {
+    r->count = PySequence_Size(list);
+    if (r->count < 0) return -1;
+    r->structure = PyMem_Malloc(sizeof *r->structure * (size_t)(r->count + 1));
+    r->value = PyMem_Malloc(sizeof *r->value * (size_t)(6 * r->count + 1));
+    if (!r->structure || !r->value) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t k = 0; k < r->count; k++) {
+        PyObject *six = PySequence_GetItem(list, k);
+        int bad = !six || PySequence_Size(six) != 6 || ranges_take_one(r, six, &r->structure[k]);
+        Py_XDECREF(six);
+        if (!bad) continue;
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "ranges: a sequence of six arrays is expected");
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- Ctrl-C and progress: the library asks from the calling thread, a few times a second ---------------------------------- */
+typedef struct watch {
+    PyThreadState *state;
+    PyObject *progress; /* or NULL */
+} watch;
+
+static int watch_run(void *data, double done) {
+    watch *w = data;
+    if (done >= 1 && !w->progress) return 0;
+    PyEval_RestoreThread(w->state);
+    int stop = PyErr_CheckSignals() != 0;
+    if (!stop && w->progress) {
+        PyObject *answer = PyObject_CallFunction(w->progress, "d", done);
+        stop = !answer || (answer != Py_None && PyObject_IsTrue(answer) != 0);
+        Py_XDECREF(answer);
+    }
+    w->state = PyEval_SaveThread();
+    return stop;
+}
+
+static int watch_solve(void *data, int64_t iteration, double residual) {
+    watch *w = data;
+    PyEval_RestoreThread(w->state);
+    int stop = PyErr_CheckSignals() != 0;
+    if (!stop && w->progress) {
+        PyObject *answer = PyObject_CallFunction(w->progress, "Ld", (long long)iteration, residual);
+        stop = !answer || (answer != Py_None && PyObject_IsTrue(answer) != 0);
+        Py_XDECREF(answer);
+    }
+    w->state = PyEval_SaveThread();
+    return stop;
+}
+
+/* ---- a call's frame ---------------------------------------------------------------------------------------------------------- */
+typedef struct frame {
+    core_value *value, on_stack[STACK_VALUES];
+    bb_array *array, array_on_stack[STACK_VALUES];
+    int taken, inputs;
+    int is_double, is_half, convert;
+    core_ranges ranges;
+    bb_run_options options;
+    watch watch;
+} frame;
+
+static void frame_drop(frame *f) {
+    while (f->taken) core_value_drop(&f->value[--f->taken]);
+    if (f->ranges.value) ranges_drop(&f->ranges);
+    if (f->value != f->on_stack) PyMem_Free(f->value);
+    if (f->array != f->array_on_stack) PyMem_Free(f->array);
+}
+
+/* What the inputs are computed in: double if there is a float64, unless something else is there too: then the caller
+ * converts. */
+static void frame_types(frame *f) {
+    int wide = 0, narrow = 0, half = 0;
+    for (int k = 0; k < f->inputs; k++) {
+        const core_value *v = &f->value[k];
+        if (v->is_number) continue;
+        if (v->needs_conversion) f->convert = 1;
+        if (v->array.dtype_bits == 64)
+            wide = 1;
+        else if (v->array.dtype_bits == 16)
+            half = 1;
+        else
+            narrow = 1;
+    }
+    f->is_double = wide || (!narrow && !half); /* numbers alone: double */
+    f->is_half = half && !narrow && !wide;
+    if (wide && (narrow || half)) f->convert = 1;
+}
+
+static int frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
+    if (!PyTuple_Check(inputs)) {
+        PyErr_SetString(PyExc_TypeError, "inputs: a tuple is expected");
+        return -1;
+    }
+    Py_ssize_t count = PyTuple_Size(inputs), room = count + self->outputs;
+    f->taken = f->inputs = f->convert = 0;
+    f->ranges = (core_ranges){0};
+    f->value = room <= STACK_VALUES ? f->on_stack : PyMem_Malloc(sizeof *f->value * (size_t)room);
+    f->array = room <= STACK_VALUES ? f->array_on_stack : PyMem_Malloc(sizeof *f->array * (size_t)room);
+    if (!f->value || !f->array) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t k = 0; k < count; k++) {
+        f->taken++; /* also what fails is dropped: it may hold a buffer already */
+        if (core_value_take(PyTuple_GetItem(inputs, k), 0, &f->value[k])) return -1;
+    }
+    f->inputs = (int)count;
+    frame_types(f);
+    if (f->convert) return 0;
+    for (Py_ssize_t k = 0; k < count; k++) {
+        if (f->value[k].is_number) core_value_number(&f->value[k], f->is_double);
+        f->array[k] = f->value[k].array;
+    }
+    return 0;
+}
+
+static int frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *rows_j, PyObject *threads,
+                         PyObject *progress) {
+    f->options = (bb_run_options){.size = sizeof f->options};
+    f->watch.progress = progress == Py_None ? NULL : progress;
+    f->options.progress = watch_run;
+    f->options.progress_data = &f->watch;
+    f->options.rows_i = rows_i ? PyLong_AsLongLong(rows_i) : 0;
+    f->options.rows_j = rows_j ? PyLong_AsLongLong(rows_j) : 0;
+    f->options.threads = threads ? (int)PyLong_AsLong(threads) : 0;
+    if (PyErr_Occurred()) return -1;
+    if (!ranges || ranges == Py_None) return 0;
+    if (ranges_take(ranges, &f->ranges)) return -1;
+    f->options.ranges = f->ranges.structure;
+    f->options.ranges_count = f->ranges.count;
+    return 0;
+}
+
+/* The array of an output with an axis of length 1 that the library does not know. */
+static void without_row(core_value *value) {
+    bb_array *a = &value->array;
+    if (a->ndim < 2) return;
+    memmove(value->shape, a->shape, (size_t)a->ndim * sizeof *value->shape);
+    if (a->strides) memmove(value->strides, a->strides, (size_t)a->ndim * sizeof *value->strides);
+    if (value->shape[a->ndim - 2] != 1) return;
+    value->shape[a->ndim - 2] = value->shape[a->ndim - 1];
+    value->strides[a->ndim - 2] = value->strides[a->ndim - 1];
+    a->shape = value->shape;
+    if (a->strides) a->strides = value->strides;
+    a->ndim--;
+}
+
+/* Allocates output k, or takes the caller's; returns a new reference. */
+static PyObject *frame_output(frame *f, core_kernel *self, int k, PyObject *given) {
+    PyObject *object = NULL;
+    int added = self->rows && self->info[k].place == BB_NONE;
+    if (given) {
+        object = given;
+        Py_INCREF(object);
+    } else {
+        int64_t shape[CORE_MAX_DIMS + 2];
+        int ndim = 0;
+        bb_status status = bb_output_shape(self->kernel, f->array, f->inputs, &f->options, k, shape, CORE_MAX_DIMS, &ndim);
+        if (status != BB_OK) return core_fail(status);
+        if (added) {
+            shape[ndim] = shape[ndim - 1];
+            shape[ndim - 1] = 1;
+            ndim++;
+        }
+        object = core_empty(shape, ndim,
+                            self->info[k].is_index ? "int64" : f->is_double ? "float64" : f->is_half ? "float16" : "float32");
+    }
+    if (!object) return NULL;
+    core_value *value = &f->value[f->inputs + k];
+    f->taken++;
+    if (core_value_take(object, 1, value)) {
+        Py_DECREF(object);
+        return NULL;
+    }
+    if (added) without_row(value);
+    f->array[f->inputs + k] = value->array;
+    return object;
+}
+
+/* run(inputs[, outputs or None[, ranges[, rows_i[, rows_j[, threads[, progress]]]]]]): the outputs, one alone or in a tuple;
+ * NotImplemented where inputs have to be converted first: float64 beside narrower types, integers. */
+static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssize_t count) {
+    if (count < 1 || count > 7) {
+        PyErr_SetString(PyExc_TypeError, "run: 1 to 7 arguments");
+        return NULL;
+    }
+    frame f;
+    PyObject *result = NULL, *output[MAX_OUTPUTS] = {NULL};
+    PyObject *given = count > 1 && argument[1] != Py_None ? argument[1] : NULL;
+#define AT(k) (count > (k) ? argument[k] : NULL)
+    if (frame_take(&f, self, argument[0])) goto end;
+    if (f.convert) {
+        result = Py_NotImplemented;
+        Py_INCREF(result);
+        goto end;
+    }
+    if (frame_options(&f, AT(2), AT(3), AT(4), AT(5), count > 6 ? argument[6] : Py_None)) goto end;
+    if (given && (!PyTuple_Check(given) || PyTuple_Size(given) != self->outputs)) {
+        PyErr_Format(PyExc_TypeError, "outputs: a tuple of %d arrays is expected", self->outputs);
+        goto end;
+    }
+    for (int k = 0; k < self->outputs; k++)
+        if (!(output[k] = frame_output(&f, self, k, given ? PyTuple_GetItem(given, k) : NULL))) goto end;
+    bb_status status;
+    f.watch.state = PyEval_SaveThread();
+    status = bb_run(self->kernel, f.array, f.inputs, f.array + f.inputs, self->outputs, &f.options);
+    PyEval_RestoreThread(f.watch.state);
+    if (status != BB_OK)
+        core_fail(status);
+    else if (self->outputs == 1) {
+        result = output[0];
+        output[0] = NULL;
+    } else if ((result = PyTuple_New(self->outputs))) {
+        for (int k = 0; k < self->outputs; k++) {
+            PyTuple_SetItem(result, k, output[k]);
+            output[k] = NULL;
+        }
+    }
+#undef AT
+end:
+    frame_drop(&f);
+    for (int k = 0; k < self->outputs; k++) Py_XDECREF(output[k]);
+    return result;
+}
+
+/* ---- systems --------------------------------------------------------------------------------------------------------------- */
+/* solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report): (a, iterations, residual, why it
+ * stopped early or None). */
+static PyObject *kernel_solve(core_kernel *self, PyObject *arguments) {
+    PyObject *inputs, *ranges, *report, *output = NULL, *result = NULL;
+    int unknown, relative;
+    long long max_iterations;
+    bb_solve_options options = {.size = sizeof options};
+    if (!PyArg_ParseTuple(arguments, "OiddpLOO:solve", &inputs, &unknown, &options.alpha, &options.tolerance, &relative,
+                          &max_iterations, &ranges, &report))
+        return NULL;
+    options.relative = relative;
+    options.max_iterations = max_iterations;
+    frame f;
+    if (frame_take(&f, self, inputs)) goto end;
+    if (f.convert) {
+        result = Py_NotImplemented;
+        Py_INCREF(result);
+        goto end;
+    }
+    if (frame_options(&f, ranges, NULL, NULL, NULL, report)) goto end;
+    if (self->outputs != 1) {
+        PyErr_SetString(PyExc_ValueError, "solve: the formula must have one output");
+        goto end;
+    }
+    if (!(output = frame_output(&f, self, 0, NULL))) goto end;
+    bb_run_options run = f.options;
+    run.progress = NULL;
+    options.run = &run;
+    options.report = watch_solve;
+    options.report_data = &f.watch;
+    bb_solve_result solved = {.size = sizeof solved};
+    f.watch.state = PyEval_SaveThread();
+    bb_status status = bb_solve(self->kernel, f.array, f.inputs, unknown, &f.array[f.inputs], &options, &solved);
+    PyEval_RestoreThread(f.watch.state);
+    if (PyErr_Occurred() || (status != BB_OK && status != BB_NO_CONVERGENCE && status != BB_INDEFINITE))
+        core_fail(status);
+    else
+        result = Py_BuildValue("(OLds)", output, (long long)solved.iterations, solved.residual,
+                               status == BB_OK ? NULL : bb_last_error());
+end:
+    frame_drop(&f);
+    Py_XDECREF(output);
+    return result;
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------------------------------------- */
+static PyObject *kernel_tier(core_kernel *self, PyObject *arguments) {
+    const char *dtype = "float32", *reason = "";
+    if (!PyArg_ParseTuple(arguments, "|s:tier", &dtype)) return NULL;
+    bb_target tier = bb_kernel_tier(self->kernel, strcmp(dtype, "float64") ? BB_FLOAT32 : BB_FLOAT64, &reason);
+    return Py_BuildValue("(sz)", tier == BB_TARGET_CPU ? "cpu" : "interp", reason);
+}
+
+static PyObject *kernel_wait(core_kernel *self, PyObject *none) {
+    (void)none;
+    bb_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = bb_kernel_wait(self->kernel);
+    Py_END_ALLOW_THREADS
+    if (status != BB_OK) return core_fail(status);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef kernel_methods[] = {
+    {"run", (PyCFunction)(void (*)(void))kernel_run, METH_FASTCALL,
+     "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None)"},
+    {"solve", (PyCFunction)(void (*)(void))kernel_solve, METH_VARARGS,
+     "solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report)"},
+    {"tier", (PyCFunction)(void (*)(void))kernel_tier, METH_VARARGS, "tier(dtype='float32'): (what runs, why not compiled)"},
+    {"wait", (PyCFunction)(void (*)(void))kernel_wait, METH_NOARGS, "Waits for background compiles."},
+    {NULL, NULL, 0, NULL}};
+static PyType_Slot kernel_slots[] = {{Py_tp_dealloc, (void *)kernel_free},
+                                     {Py_tp_new, (void *)refuse_new},
+                                     {Py_tp_methods, kernel_methods},
+                                     {Py_tp_doc, "A program that can run."},
+                                     {0, NULL}};
+PyType_Spec core_kernel_spec = {"benben._core.Kernel", sizeof(core_kernel), 0, Py_TPFLAGS_DEFAULT, kernel_slots};
