@@ -12,8 +12,8 @@
 #ifdef __cplusplus
 extern "C"
 #endif
-void naive(long long M, long long N, const REAL *x, const REAL *y, const REAL *b, REAL s, REAL *a, int threads)
-{
+    void
+    naive(long long M, long long N, const REAL *x, const REAL *y, const REAL *b, REAL s, REAL *a, int threads) {
     (void)threads; /* used where OpenMP is */
 #pragma omp parallel for num_threads(threads)
     for (long long i = 0; i < M; i++) {

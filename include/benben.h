@@ -94,22 +94,24 @@ typedef enum bb_status {
     BB_SYSTEM = 15,
     BB_INTERNAL = 16
 } bb_status;
-BB_API const char *bb_last_error(void);              /* this thread's last message, "" when there was none; valid until its next failing call */
+BB_API const char *bb_last_error(
+    void); /* this thread's last message, "" when there was none; valid until its next failing call */
 BB_API const char *bb_status_text(bb_status status); /* the meaning of a code in one line */
 BB_API void bb_clear_error(void);
-BB_API const char *bb_version(void);                 /* "0.1.0" */
+BB_API const char *bb_version(void); /* "0.1.0" */
 
 /* ---- arrays: DLPack's fields --------------------------------------------------------------------------------------------------- */
 typedef enum bb_dtype { BB_FLOAT32 = 0, BB_FLOAT64 = 1, BB_FLOAT16 = 2, BB_BFLOAT16 = 3, BB_INT64 = 4 } bb_dtype;
 typedef struct bb_array {
-    void *data;             /* pointer to device memory; element (0, ..., 0) is at data + byte_offset */
-    int32_t device_type;    /* as in DLPack: 1 CPU, 2 CUDA, 4 OpenCL */
+    void *data;          /* pointer to device memory; element (0, ..., 0) is at data + byte_offset */
+    int32_t device_type; /* as in DLPack: 1 CPU, 2 CUDA, 4 OpenCL */
     int32_t device_id;
     int32_t ndim;
-    uint8_t dtype_code;     /* as in DLPack: 0 int, 2 float, 4 bfloat */
+    uint8_t dtype_code; /* as in DLPack: 0 int, 2 float, 4 bfloat */
     uint8_t dtype_bits;
-    uint16_t dtype_lanes;   /* 1 */
-    const int64_t *shape;   /* (..., rows, dim) for i- and j-variables, (..., dim) for parameters; dimensions in front are batches */
+    uint16_t dtype_lanes; /* 1 */
+    const int64_t *
+        shape; /* (..., rows, dim) for i- and j-variables, (..., dim) for parameters; dimensions in front are batches */
     const int64_t *strides; /* in elements; NULL: row-major and compact */
     uint64_t byte_offset;
 } bb_array;
@@ -119,8 +121,14 @@ BB_API bb_array bb_array_of(void *data, bb_dtype dtype, int ndim, const int64_t 
 /* ---- expressions ------------------------------------------------------------------------------------------------------------------ */
 /* A context owns expressions and serialises their construction (any thread may call). */
 typedef struct bbi_context bb_context;
-typedef const struct bbi_node *bb_expr; /* owned by its context; NULL stands for an error, and every builder passes NULL on */
-typedef enum bb_axis { BB_NONE = 0, BB_I = 1, BB_J = 2, BB_IJ = 3 } bb_axis; /* placement of a variable or axis of a reduction; BB_NONE: parameter */
+typedef const struct bbi_node
+    *bb_expr; /* owned by its context; NULL stands for an error, and every builder passes NULL on */
+typedef enum bb_axis {
+    BB_NONE = 0,
+    BB_I = 1,
+    BB_J = 2,
+    BB_IJ = 3
+} bb_axis; /* placement of a variable or axis of a reduction; BB_NONE: parameter */
 BB_API bb_status bb_context_new(bb_context **context);
 BB_API void bb_context_release(bb_context *context);
 
@@ -128,9 +136,11 @@ BB_API void bb_context_release(bb_context *context);
 BB_API bb_expr bb_variable(bb_context *context, int position, bb_axis place, int64_t dim);
 BB_API bb_expr bb_number(bb_context *context, double value);
 /* Any operation of the table by name or alias: operands, then its integer parameters (`benben ops` lists them). */
-BB_API bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count, const int64_t *integers, int integer_count);
+BB_API bb_expr bb_apply(bb_context *context, const char *name, const bb_expr *operands, int count,
+                        const int64_t *integers, int integer_count);
 /* Any reduction of the table over an axis. weight: second formula or NULL. k: for the K smallest, else 0. Over both axes an index is i N + j. */
-BB_API bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr formula, bb_expr weight, int64_t k);
+BB_API bb_expr bb_reduce(bb_context *context, const char *name, bb_axis axis, bb_expr formula, bb_expr weight,
+                         int64_t k);
 /* Sum over listed pairs. list: an index reduction that keeps i (argkmin over j ...), or a variable placed BB_I whose array holds int64 indices (M, dim), -1 for
  * no entry: the j's of each i. Axis BB_J sums over them in their order, axis BB_I is the transpose. (With i and j exchanged likewise.) */
 BB_API bb_expr bb_reduce_listed(bb_context *context, bb_axis axis, bb_expr formula, bb_expr list);
@@ -141,7 +151,8 @@ typedef struct bb_reduction_definition {
     int64_t state_dim;
     bb_expr init, step, merge, finish; /* finish NULL: the state itself */
 } bb_reduction_definition;
-BB_API bb_expr bb_reduce_custom(bb_context *context, const bb_reduction_definition *definition, bb_axis axis, bb_expr formula);
+BB_API bb_expr bb_reduce_custom(bb_context *context, const bb_reduction_definition *definition, bb_axis axis,
+                                bb_expr formula);
 BB_API int64_t bb_expr_dim(bb_expr expression);
 BB_API bb_axis bb_expr_place(bb_expr expression);
 
@@ -155,13 +166,14 @@ typedef struct bb_variable_info {
 typedef struct bb_output_info {
     bb_axis place; /* BB_I: (..., M, dim), BB_J: (..., N, dim), BB_NONE: (..., dim) */
     int64_t dim;
-    int is_index;  /* int64 */
+    int is_index; /* int64 */
 } bb_output_info;
 /* From text (either spelling). declarations: "x = Vi(3)", "x:i3" ... in order; variables written in place follow. */
-BB_API bb_status bb_program_parse(bb_context *context, const char *formula, const char *const *declarations, int count, bb_program **program);
+BB_API bb_status bb_program_parse(bb_context *context, const char *formula, const char *const *declarations, int count,
+                                  bb_program **program);
 /* From expressions. signature: the variables in order of position, also those that no expression mentions. */
-BB_API bb_status bb_program_new(bb_context *context, const bb_variable_info *signature, int variable_count, const bb_expr *outputs, int output_count,
-                                bb_program **program);
+BB_API bb_status bb_program_new(bb_context *context, const bb_variable_info *signature, int variable_count,
+                                const bb_expr *outputs, int output_count, bb_program **program);
 BB_API void bb_program_retain(bb_program *program);
 BB_API void bb_program_release(bb_program *program);
 BB_API int bb_program_variable_count(const bb_program *program);
@@ -173,9 +185,11 @@ BB_API double bb_program_cost(const bb_program *program); /* operations per pair
 /* The gradient program. Inputs: the program's own, one cotangent per floating-point output (shaped as it), then the forward outputs named by `forward`,
  * whose values it may use instead of computing them again. Outputs: one per variable, shaped as it (summed over the axes that it lacks).
  * Method: reverse accumulation; see Griewank and Walther, Evaluating Derivatives, 2008. */
-BB_API bb_status bb_grad(const bb_program *program, const int *variables, int count, const int *forward, int forward_count, bb_program **gradient);
+BB_API bb_status bb_grad(const bb_program *program, const int *variables, int count, const int *forward,
+                         int forward_count, bb_program **gradient);
 /* The tangent program. Inputs: the program's own, one tangent per variable in `variables`, then forward outputs. Outputs: one tangent per floating-point output. */
-BB_API bb_status bb_diff(const bb_program *program, const int *variables, int count, const int *forward, int forward_count, bb_program **tangent);
+BB_API bb_status bb_diff(const bb_program *program, const int *variables, int count, const int *forward,
+                         int forward_count, bb_program **tangent);
 /* Text, to be released with bb_free: what = "parsed", "dag", "plan" or "source" (of the CPU kernels, float32 unless dtype says else). */
 BB_API bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **text);
 BB_API void bb_free(void *pointer);
@@ -184,10 +198,11 @@ BB_API void bb_free(void *pointer);
 typedef struct bb_kernel bb_kernel;
 typedef enum bb_target { BB_TARGET_AUTO = 0, BB_TARGET_INTERP = 1, BB_TARGET_CPU = 2 } bb_target;
 typedef enum bb_policy {
-    BB_POLICY_AUTO = 0,       /* interpreted at once while the compiler works in the background; a long run goes over to the compiled kernel as soon as it is
+    BB_POLICY_AUTO =
+        0, /* interpreted at once while the compiler works in the background; a long run goes over to the compiled kernel as soon as it is
                                  there (the bits are the same), and one that is in the cache is used from the start */
-    BB_POLICY_WAIT = 1,       /* compile before the first result */
-    BB_POLICY_BACKGROUND = 2  /* never wait */
+    BB_POLICY_WAIT = 1,      /* compile before the first result */
+    BB_POLICY_BACKGROUND = 2 /* never wait */
 } bb_policy;
 typedef enum bb_sum_scheme { BB_SUM_AUTO = 0, BB_SUM_BLOCK = 1, BB_SUM_KAHAN = 2, BB_SUM_DIRECT = 3 } bb_sum_scheme;
 typedef enum bb_accuracy {    /* of squared distances in 12 dimensions or more; docs/accuracy.md has measurements */
@@ -214,29 +229,30 @@ BB_API const bb_program *bb_kernel_program(const bb_kernel *kernel); /* borrowed
  * Neighbour lists in CSR form are ranges too: a cluster for each row, an interval [j, j + 1) for each neighbour, slices the ends of the rows. */
 typedef struct bb_ranges {
     size_t size;
-    int64_t count_i, count_j;                          /* clusters */
-    const int64_t *ranges_i, *slices_i, *reduced_j;    /* (count_i, 2), (count_i), (slices_i[count_i - 1], 2) */
+    int64_t count_i, count_j;                       /* clusters */
+    const int64_t *ranges_i, *slices_i, *reduced_j; /* (count_i, 2), (count_i), (slices_i[count_i - 1], 2) */
     const int64_t *ranges_j, *slices_j, *reduced_i;
 } bb_ranges;
 typedef struct bb_run_options {
     size_t size;
-    int threads;                 /* 0: all cores */
-    const bb_ranges *ranges;     /* NULL: all pairs */
-    int64_t ranges_count;        /* 1, or the number of batch elements */
+    int threads;             /* 0: all cores */
+    const bb_ranges *ranges; /* NULL: all pairs */
+    int64_t ranges_count;    /* 1, or the number of batch elements */
     int32_t device_type, device_id;
     void *stream;
     void *(*workspace)(void *data, size_t bytes); /* device memory from the caller; NULL: our own */
     void *workspace_data;
-    int (*progress)(void *data, double done);     /* done in [0, 1], from one thread at a time; non-zero return cancels */
+    int (*progress)(void *data, double done); /* done in [0, 1], from one thread at a time; non-zero return cancels */
     void *progress_data;
-    const volatile int *cancel;                   /* non-zero: stop soon with BB_CANCELLED */
-    int64_t rows_i, rows_j;                       /* M and N where no input says them; 0: from the inputs */
+    const volatile int *cancel; /* non-zero: stop soon with BB_CANCELLED */
+    int64_t rows_i, rows_j;     /* M and N where no input says them; 0: from the inputs */
 } bb_run_options;
 /* inputs: in the order of the signature; outputs: preallocated, of the shapes of bb_output_shape; floating-point outputs may have any floating dtype, index outputs int64. */
-BB_API bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs, int output_count, const bb_run_options *options);
+BB_API bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs,
+                        int output_count, const bb_run_options *options);
 /* Shape of an output for these inputs. shape has room for capacity numbers. */
-BB_API bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_run_options *options, int position,
-                                 int64_t *shape, int capacity, int *ndim);
+BB_API bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int input_count,
+                                 const bb_run_options *options, int position, int64_t *shape, int capacity, int *ndim);
 /* BB_TARGET_CPU once every pair kernel of the type is compiled, else BB_TARGET_INTERP. reason (may be NULL): why it is not compiled, "" otherwise. */
 BB_API bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const char **reason);
 /* Waits for background compiles. */
@@ -245,10 +261,10 @@ BB_API bb_status bb_kernel_wait(bb_kernel *kernel);
 /* ---- kernel systems ------------------------------------------------------------------------------------------------------------------------- */
 typedef struct bb_solve_options {
     size_t size;
-    double alpha;               /* ridge: (K + alpha I) a = b */
-    double tolerance;           /* 0: 1e-6 */
-    int relative;               /* 0: stop when sum r^2 < numel(b) tolerance^2 (as pykeops); 1: when |r| <= tolerance |b| for each column */
-    int64_t max_iterations;     /* 0: 10 x rows, at least 100 */
+    double alpha;     /* ridge: (K + alpha I) a = b */
+    double tolerance; /* 0: 1e-6 */
+    int relative; /* 0: stop when sum r^2 < numel(b) tolerance^2 (as pykeops); 1: when |r| <= tolerance |b| for each column */
+    int64_t max_iterations;                                        /* 0: 10 x rows, at least 100 */
     int (*report)(void *data, int64_t iteration, double residual); /* non-zero return cancels */
     void *report_data;
     const bb_run_options *run;
@@ -262,8 +278,8 @@ typedef struct bb_solve_result {
 /* Conjugate gradients (Hestenes and Stiefel, 1952) for (K + alpha I) a = b, all columns of b together. The kernel is one output a_i = sum_j K(..) b_j; unknown: the
  * position of b in its signature. inputs: as for bb_run; inputs[unknown] is the right-hand side; output receives a (also when BB_NO_CONVERGENCE or
  * BB_INDEFINITE is returned: the last iterate, which no earlier one beats in the norm of the matrix). */
-BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
-                          const bb_solve_options *options, bb_solve_result *result);
+BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown,
+                          const bb_array *output, const bb_solve_options *options, bb_solve_result *result);
 
 /* ---- tables, for bindings and documentation ---------------------------------------------------------------------------------------------------- */
 typedef struct bb_op_info {
@@ -291,7 +307,8 @@ typedef struct bb_statistics {
 BB_API bb_status bb_get_statistics(bb_statistics *statistics);
 /* Text about what was found and what is missing with the remedy ("benben doctor"); released with bb_free. */
 BB_API bb_status bb_doctor(char **text);
-BB_API bb_status bb_cache_info(char **path, int64_t *entries, int64_t *bytes); /* path released with bb_free; NULL when there is no cache folder */
+BB_API bb_status bb_cache_info(char **path, int64_t *entries,
+                               int64_t *bytes); /* path released with bb_free; NULL when there is no cache folder */
 BB_API bb_status bb_cache_clear(void);
 
 #ifdef __cplusplus

@@ -100,6 +100,10 @@ TABLE = {
     # 2^f = 1 + f p(f)
     "exp2": (lambda f: expm1(f * LN2) / f, lambda f: fabs(f) / 2 ** f, mpf(-1) / 2, mpf(1) / 2, 5, 10),
     "exp2-fine": (lambda f: expm1(f * LN2) / f, lambda f: fabs(f) / 2 ** f, mpf(-1) / 2, mpf(1) / 2, 6, 11),
+    # the same between the entries of a table; in float the code has what a search near it found best
+    "exp2-floor": (lambda f: expm1(f * LN2) / f, lambda f: fabs(f) / 2 ** f, mpf(0),
+                   (mpf(1) / 32, mpf(1) / 16), 1, 5),
+    "exp2-eighth": (lambda f: expm1(f * LN2) / f, lambda f: fabs(f) / 2 ** f, mpf(-1) / 16, mpf(1) / 16, 2, 8),
     # e^f = 1 + f + f^2 p(f)
     "exp": (lambda f: (expm1(f) - f) / f ** 2, lambda f: f ** 2 / exp(f), -LN2 / 2, LN2 / 2, 4, 9),
     # log(1 + f) = f - f^2/2 + s (f^2/2 + z p(z)), s = f/(2 + f), z = s^2

@@ -140,7 +140,7 @@ static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t cast
     v_storeu(shift, m);
     const V base = v_sel(v_eq(m, K(-BB_INF)), K(0), m), scale = v_sel(v_eq(old, m), K(1), v_exp(old - base));
     const VM top = v_eq(m, K(BB_INF));
-    for (q = 0; q < casts; q++) e[q] = v_expk((v_loadu(p + q * LANES) - base) * K(0x1.71547652b82fep+0));
+    for (q = 0; q < casts; q++) e[q] = v_expk(v_loadu(p + q * LANES) - base, K(0x1.71547652b82fep+0));
     for (q = 0; v_any(top) && q < casts; q++) {
         e[q] = v_sel(v_and(top, v_eq(v_loadu(p + q * LANES), m)), K(1), e[q]);
     }

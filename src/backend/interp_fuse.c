@@ -4,12 +4,13 @@
  * Fusion changes which memory is touched, never which operations are performed on which operands in which
  * order, so the bits stay those of the code. It looks at values that are defined once and used once within
  * one stretch of code (no loop boundary between); arrays of the pair code are read-only, so a read may move
- * down to the use: t = x - y; s = fma(t, t, r)          one term of a chain; chains that continue one another
- * are one action s = fma(x, y, r)                     likewise t = x - y; sum += t v                one
- * action; here and in chains t is computed again if others use it too sum_1 += t v_1; sum_2 += t v_2 ... one
- * pass over t t = a u; r = exp t                   exponential of a scaled operand, u the same for the whole
- * tile a loop around one chain or one sum   one action r = ...; out = r                     written where it
- * belongs */
+ * down to the use:
+ *   t = x - y; s = fma(t, t, r)                 one term of a chain; chains that continue one another are one action
+ *   s = fma(x, y, r)                            likewise
+ *   t = x - y; sum += t v                       one action; here and in chains t is computed again if others use it too
+ *   sum_1 += t v_1; sum_2 += t v_2 ...          one pass over t
+ *   a loop around one chain or one sum          one action
+ *   r = ...; out = r                            written where it belongs */
 #include "interp.h"
 
 /* ---- translation of instructions ------------------------------------------------------------- */
@@ -187,25 +188,6 @@ static void fuse_square(bbi_interp_builder *b, int32_t n) {
     *a = chain;
 }
 
-static void fuse_scale(bbi_interp_builder *b, int32_t n) {
-    bbi_action *a = &b->interp->action[n], *scale = definition(b, &a->arg[0], n, 1);
-    bbi_map_function *function = b->interp->isa->scaled(a->op);
-    if (!function || !scale || scale->kind != BBI_ACT_MAP || scale->op != BBI_OP_mul) return;
-    for (int k = 0; k < 2; k++) {
-        const bbi_place_operand *factor = &scale->arg[k], *other = &scale->arg[1 - k];
-        const bool uniform = factor->space == BBI_UNIFORM || factor->space == BBI_LITERAL;
-        if (!uniform || other->space != BBI_VALUE || !is_stable(b, other)) continue;
-        a->arg[0] = *other;
-        a->arg[1] = *factor;
-        a->narg = 2;
-        for (int m = 0; m < 8; m++) {
-            a->function[m] = function;
-        }
-        scale->kind = BBI_ACT_NONE;
-        return;
-    }
-}
-
 /* sum += v (x - y), and a sum's tile as its first operand: fma(x, y, s) = fma(y, x, s). */
 static void fuse_sum(bbi_interp_builder *b, int32_t n) {
     bbi_action *a = &b->interp->action[n];
@@ -292,8 +274,6 @@ static void fuse(bbi_interp_builder *b) {
                 fuse_fma(b, n);
             } else if (a->op == BBI_OP_mul || a->op == BBI_OP_square) {
                 fuse_square(b, n);
-            } else {
-                fuse_scale(b, n);
             }
         } else if (!interp->map && a->kind == BBI_ACT_SUM) {
             fuse_sum(b, n);

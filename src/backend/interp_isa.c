@@ -82,6 +82,31 @@ VARIANT(3, fnma, mmm, 0, 0, 0)
 VARIANT(3, fnma, smm, 1, 0, 0)
 VARIANT(3, fnma, msm, 0, 1, 0)
 
+/* Exponentials of a product: four vectors at a time, their latencies overlap. */
+#define EXPONENTIAL(letters, s0, s1)                                                                                   \
+    static void expk_##letters(char *result, const bbi_view *view, int64_t rows, int64_t vectors) {                    \
+        const char *p = view[0].at, *q = view[1].at;                                                                   \
+        for (; rows > 0; rows--, p += view[0].cast_step, q += view[1].cast_step) {                                     \
+            const V x = splat_at(p), y = splat_at(q);                                                                  \
+            int64_t v = 0;                                                                                             \
+            for (; v + 4 <= vectors; v += 4, result += 4 * BB_VB) {                                                    \
+                V t[4];                                                                                                \
+                UNROLL                                                                                                 \
+                for (int k = 0; k < 4; k++) {                                                                          \
+                    t[k] = v_expk(s0 ? x : at(p + (v + k) * BB_VB), s1 ? y : at(q + (v + k) * BB_VB));                 \
+                }                                                                                                      \
+                UNROLL                                                                                                 \
+                for (int k = 0; k < 4; k++) put(result + k * BB_VB, t[k]);                                             \
+            }                                                                                                          \
+            for (; v < vectors; v++, result += BB_VB) {                                                                \
+                put(result, v_expk(s0 ? x : at(p + v * BB_VB), s1 ? y : at(q + v * BB_VB)));                           \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+EXPONENTIAL(mm, 0, 0)
+EXPONENTIAL(sm, 1, 0)
+EXPONENTIAL(ms, 0, 1)
+
 static bbi_map_function *special(int op, unsigned splats) {
 #define CHOOSE(id)                                                                                                     \
     case BBI_OP_##id: return splats == 0 ? id##_mm : splats == 1 ? id##_sm : splats == 2 ? id##_ms : NULL;
@@ -90,42 +115,13 @@ static bbi_map_function *special(int op, unsigned splats) {
         CHOOSE(sub)
         CHOOSE(mul)
         CHOOSE(div)
+        CHOOSE(expk)
     case BBI_OP_fma:
         return splats == 0 ? fma_mmm : splats == 1 ? fma_smm : splats == 2 ? fma_msm : splats == 6 ? fma_mss : NULL;
     case BBI_OP_fnma: return splats == 0 ? fnma_mmm : splats == 1 ? fnma_smm : splats == 2 ? fnma_msm : NULL;
     default: return NULL;
     }
 #undef CHOOSE
-}
-
-/* ---- exponentials of a scaled operand: four vectors at a time, their latencies overlap ------- */
-#define SCALED(id)                                                                                                     \
-    static void scaled_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors) {                       \
-        const char *p = view[0].at, *q = view[1].at;                                                                   \
-        for (; rows > 0; rows--, p += view[0].cast_step, q += view[1].cast_step) {                                     \
-            const V s = splat_at(q);                                                                                   \
-            int64_t v = 0;                                                                                             \
-            for (; v + 4 <= vectors; v += 4, result += 4 * BB_VB) {                                                    \
-                V t[4];                                                                                                \
-                UNROLL                                                                                                 \
-                for (int k = 0; k < 4; k++) t[k] = at(p + (v + k) * BB_VB) * s;                                        \
-                UNROLL                                                                                                 \
-                for (int k = 0; k < 4; k++) t[k] = f_##id(t[k], t[k], t[k]);                                           \
-                UNROLL                                                                                                 \
-                for (int k = 0; k < 4; k++) put(result + k * BB_VB, t[k]);                                             \
-            }                                                                                                          \
-            for (; v < vectors; v++, result += BB_VB) {                                                                \
-                const V t = at(p + v * BB_VB) * s;                                                                     \
-                put(result, f_##id(t, t, t));                                                                          \
-            }                                                                                                          \
-        }                                                                                                              \
-    }
-SCALED(exp)
-SCALED(exp2)
-SCALED(expk)
-
-static bbi_map_function *scaled(int op) {
-    return op == BBI_OP_expk ? scaled_expk : op == BBI_OP_exp ? scaled_exp : op == BBI_OP_exp2 ? scaled_exp2 : NULL;
 }
 
 static void copy(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors) {
@@ -365,7 +361,6 @@ const bbi_interp_isa BBI_ISA_NAME(bbi_interp_isa, BB_ISA, BB_DOUBLE) = {
     .real_bytes = sizeof(R),
     .map = map,
     .special = special,
-    .scaled = scaled,
     .copy = copy,
     .sum = sum,
     .sum_wide = {wide_cast, wide_lane_cast, wide_cast_lane},

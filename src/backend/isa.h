@@ -52,8 +52,6 @@ typedef struct bbi_interp_isa {
     bbi_map_function *const *map; /* by operation; NULL where the row is no MAP */
     /* The variant for operands whose splat flags are these bits (bit n: operand n), or NULL. */
     bbi_map_function *(*special)(int op, unsigned splats);
-    /* op(view[0] * view[1]), view[1] a splat; NULL for most operations. */
-    bbi_map_function *(*scaled)(int op);
     void (*copy)(char *result, int64_t result_step, const bbi_view *view, int64_t rows, int64_t vectors);
     /* sum[.] += view[0], or fma(view[0], view[1], sum[.]), or fma(view[0], view[1] - view[2], sum[.]), rows
      * ascending. sum_step: bytes from cast to cast, 0: one vector row that all casts are added to. */

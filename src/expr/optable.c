@@ -31,7 +31,7 @@
 #define v_mask01(m) ((m) ? 1.0 : 0.0)
 #define v_exp(a) exp(a)
 #define v_exp2(a) exp2(a)
-#define v_expk(a) exp2(a)
+#define v_expk(a, b) exp2((a) * (b))
 #define v_expm1(a) expm1(a)
 #define v_log(a) log(a)
 #define v_log2(a) log2(a)

@@ -92,11 +92,10 @@ static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, i
     BBI_FORWARD(split_scale(b, node->arg[0], &scale, &rest));
     scale = scale ? bbi_op2(c, BBI_OP_mul, log2e, scale) : log2e;
     if (!scale) return bbi_fail_append("%s", "");
-    bbi_operand args[2], exponent;
-    BBI_FORWARD(bbi_lower(b, scale, component(b, scale, index), &args[0]));
-    BBI_FORWARD(bbi_lower(b, rest, component(b, rest, index), &args[1]));
-    BBI_FORWARD(add_map(b, scope, BBI_OP_mul, args, 2, &exponent));
-    return add_map(b, scope, BBI_OP_expk, &exponent, 1, result);
+    bbi_operand args[2];
+    BBI_FORWARD(bbi_lower(b, rest, component(b, rest, index), &args[0]));
+    BBI_FORWARD(bbi_lower(b, scale, component(b, scale, index), &args[1]));
+    return add_map(b, scope, BBI_OP_expk, args, 2, result);
 }
 
 /* ---- elementwise ----------------------------------------------------------------------------- */

@@ -25,9 +25,7 @@ typedef struct error_bound {
     int64_t count;
 } error_bound;
 
-static inline const bbi_node *bound_absolute(bbi_context *c, const bbi_node *a) {
-    return bbi_op1(c, BBI_OP_abs, a);
-}
+static inline const bbi_node *bound_absolute(bbi_context *c, const bbi_node *a) { return bbi_op1(c, BBI_OP_abs, a); }
 
 static inline const bbi_node *bound_scaled(bbi_context *c, double factor, const bbi_node *a) {
     return bbi_op2(c, BBI_OP_mul, bbi_const(c, factor), bound_absolute(c, a));
@@ -70,8 +68,7 @@ static inline const bbi_node *bound_contract(error_bound *b, const bbi_node *n) 
     for (int k = 0; k < s.nlabel; k++) terms *= (double)s.size[k];
     const bbi_node *a0 = n->arg[0], *a1 = n->narg > 1 ? n->arg[1] : NULL, *x = bound_absolute(c, a0);
     const bbi_node *y = a1 ? bound_absolute(c, a1) : NULL;
-    const bbi_node *wide =
-        bound_plus(c, bound_of(b, a0), bound_scaled(c, 2 + terms / (4 * (double)n->dim), a0));
+    const bbi_node *wide = bound_plus(c, bound_of(b, a0), bound_scaled(c, 2 + terms / (4 * (double)n->dim), a0));
     const bbi_node *total = bbi_contract(c, wide, y, &s);
     return a1 ? bound_plus(c, total, bbi_contract(c, x, bound_of(b, a1), &s)) : total;
 }
@@ -87,8 +84,7 @@ static inline const bbi_node *bound_copies(bbi_context *c, const bbi_node *a, in
 /* Relative error of exp(f) and what comes with it. */
 static inline const bbi_node *bound_exponent(error_bound *b, const bbi_node *f) {
     bbi_context *c = b->c;
-    const bbi_node *rounding =
-        bound_plus(c, bbi_const(c, b->sum_factor), bound_finite(c, bound_scaled(c, 8, f)));
+    const bbi_node *rounding = bound_plus(c, bbi_const(c, b->sum_factor), bound_finite(c, bound_scaled(c, 8, f)));
     return bound_plus(c, bound_of(b, f), rounding);
 }
 
@@ -110,10 +106,8 @@ static inline const bbi_node *bound_logsum(error_bound *b, const bbi_node *n, bb
         const bbi_node *shared = bbi_reduce(c, BBI_RED_sumsoftmaxweight, axis, 0, f, e, NULL);
         return bound_plus(c, average, bbi_op2(c, BBI_OP_mul, mean, shared));
     }
-    const bbi_node *plain =
-        bbi_slice(c, bbi_reduce(c, BBI_RED_maxsumshiftexp, axis, 0, f, NULL, NULL), 1, 1, 1);
-    const bbi_node *sums =
-        bbi_op2(c, BBI_OP_mul, plain, bound_plus(c, average, bbi_op2(c, BBI_OP_mul, least, size)));
+    const bbi_node *plain = bbi_slice(c, bbi_reduce(c, BBI_RED_maxsumshiftexp, axis, 0, f, NULL, NULL), 1, 1, 1);
+    const bbi_node *sums = bbi_op2(c, BBI_OP_mul, plain, bound_plus(c, average, bbi_op2(c, BBI_OP_mul, least, size)));
     if (w) { /* the shift's error meets the weights' average */
         const bbi_node *mean = bbi_reduce(c, BBI_RED_sumsoftmaxweight, axis, 0, f, size, NULL);
         sums = bbi_op2(c, BBI_OP_mul, plain, bound_plus(c, average, bbi_op2(c, BBI_OP_mul, least, mean)));
@@ -136,9 +130,7 @@ static inline const bbi_node *bound_reduction(error_bound *b, const bbi_node *n)
         e = bbi_reduce(c, BBI_RED_sum, axis, 0, e, NULL, NULL);
         return bound_absolute(c, bbi_op2(c, BBI_OP_mul, n, e));
     case BBI_FAMILY_LSE: return bound_finite(c, bound_logsum(b, n, row->output));
-    default:
-        e = bbi_reduce(c, BBI_RED_max, axis, 0, e, NULL, NULL);
-        return bound_finite(c, bound_copies(c, e, n->dim));
+    default: e = bbi_reduce(c, BBI_RED_max, axis, 0, e, NULL, NULL); return bound_finite(c, bound_copies(c, e, n->dim));
     }
 }
 
@@ -154,9 +146,9 @@ static inline const bbi_node *bound_node(error_bound *b, const bbi_node *n) {
         return bbi_node_make(c, n->op, operands, n->narg, n->ints, n->nint);
     case BBI_FOLD:
         if (n->op == BBI_OP_sum)
-            return bbi_op1(c, BBI_OP_sum,
-                           bound_plus(c, bound_of(b, n->arg[0]),
-                                      bound_scaled(c, 2 + (double)n->arg[0]->dim / 4, n->arg[0])));
+            return bbi_op1(
+                c, BBI_OP_sum,
+                bound_plus(c, bound_of(b, n->arg[0]), bound_scaled(c, 2 + (double)n->arg[0]->dim / 4, n->arg[0])));
         if (n->op == BBI_OP_argmax || n->op == BBI_OP_argmin) return bbi_const(c, 0);
         return bbi_op1(c, BBI_OP_max, bound_of(b, n->arg[0]));
     default: return n->op == BBI_OP_CONST ? bound_scaled(c, 1, n) : bbi_zero(c, n->dim);
@@ -164,8 +156,8 @@ static inline const bbi_node *bound_node(error_bound *b, const bbi_node *n) {
 }
 
 /* bounds[k] for roots[k], which may depend on fewer axes than the root; the context is raw. */
-static inline bb_status bound_errors(bbi_context *c, const bbi_node *const *roots, int64_t nroot,
-                                     double sum_factor, const bbi_node **bounds) {
+static inline bb_status bound_errors(bbi_context *c, const bbi_node *const *roots, int64_t nroot, double sum_factor,
+                                     const bbi_node **bounds) {
     error_bound b = {.c = c, .sum_factor = sum_factor};
     int64_t count;
     bb_status status = bbi_topological(roots, nroot, &b.node, &count);

@@ -79,8 +79,7 @@ static inline piece joined(random_program *r, const char *form, const piece *ope
             if (*f == 'm' || *f == 'n')
                 length += (size_t)snprintf(buffer + length, (size_t)room, "%d", *f == 'm' ? m : n);
             else
-                length +=
-                    (size_t)snprintf(buffer + length, (size_t)room, "%s", operand[*f - '0'].text[version]);
+                length += (size_t)snprintf(buffer + length, (size_t)room, "%s", operand[*f - '0'].text[version]);
             if (length > sizeof buffer) length = sizeof buffer;
         }
         p.text[version] = pooled(r, buffer, length);
@@ -90,9 +89,7 @@ static inline piece joined(random_program *r, const char *form, const piece *ope
     return p;
 }
 
-static inline piece joined1(random_program *r, const char *form, piece a) {
-    return joined(r, form, &a, 0, 0);
-}
+static inline piece joined1(random_program *r, const char *form, piece a) { return joined(r, form, &a, 0, 0); }
 static inline piece with_dim(piece p, int dim) {
     p.dim = dim;
     return p;
@@ -106,8 +103,7 @@ static inline bool too_long(const piece *p) { return strlen(p->text[1]) > 400; }
 
 /* a, brought between low and high. */
 static inline piece bounded(random_program *r, piece a, double low, double high) {
-    static const char *const forms[] = {"sin(%0)", "cos(%0)", "tanh(%0)", "(%0 / (1 + abs(%0)))",
-                                        "(atan(%0) / 1.6)"};
+    static const char *const forms[] = {"sin(%0)", "cos(%0)", "tanh(%0)", "(%0 / (1 + abs(%0)))", "(atan(%0) / 1.6)"};
     if (a.low >= low && a.high <= high) return a;
     char form[128];
     double middle = (low + high) / 2, half = (high - low) / 2 * 0.98;
@@ -165,16 +161,12 @@ static inline piece leaf(random_program *r, int place, int dim) {
         return dim == 1 ? p : with_dim(within(joined(r, "repeat(%0, %m)", &p, dim, 0), p.low, p.high), dim);
     }
     const random_variable *v = fit[below(r, count)];
-    piece name = {.text = {v->name, v->name},
-                  .dim = v->dim,
-                  .place = v->place,
-                  .degree = 1,
-                  .low = v->low,
-                  .high = v->high};
+    piece name = {
+        .text = {v->name, v->name}, .dim = v->dim, .place = v->place, .degree = 1, .low = v->low, .high = v->high};
     if (v->dim == dim) return name;
     int first = below(r, v->dim - dim + 1);
-    piece part = dim == 1 ? joined(r, "elem(%0, %m)", &name, first, 0)
-                          : joined(r, "extract(%0, %m, %n)", &name, first, dim);
+    piece part =
+        dim == 1 ? joined(r, "elem(%0, %m)", &name, first, 0) : joined(r, "extract(%0, %m, %n)", &name, first, dim);
     part.degree = 1;
     return with_dim(within(part, v->low, v->high), dim);
 }
@@ -183,8 +175,7 @@ static inline piece leaf(random_program *r, int place, int dim) {
 static inline piece exact_value(random_program *r, int place, int dim, int depth) {
     piece o[2] = {leaf(r, place, dim), leaf(r, place, chance(r, 30) ? 1 : dim)};
     int choice = below(r, dim == 1 ? 9 : 6);
-    if (same_text(&o[0], &o[1]))
-        choice = choice % 2 ? 1 : 3; /* no zeros that simplify: they have no placement */
+    if (same_text(&o[0], &o[1])) choice = choice % 2 ? 1 : 3; /* no zeros that simplify: they have no placement */
     double size = fmax(fmax(fabs(o[0].low), fabs(o[0].high)), fmax(fabs(o[1].low), fabs(o[1].high)));
     piece p;
     if (choice == 0) return o[0];
@@ -223,17 +214,11 @@ static inline piece arithmetic(random_program *r, int place, int dim, int depth)
         if (o[1].dim == dim) o[0] = o[1], o[1] = swap;
     }
     switch (same_text(&o[0], &o[1]) ? 5 : below(r, 7)) {
-    case 0:
-        return with_dim(within(joined(r, "(%0 + %1)", o, 0, 0), o[0].low + o[1].low, o[0].high + o[1].high),
-                        dim);
-    case 1:
-        return with_dim(within(joined(r, "(%0 - %1)", o, 0, 0), o[0].low - o[1].high, o[0].high - o[1].low),
-                        dim);
+    case 0: return with_dim(within(joined(r, "(%0 + %1)", o, 0, 0), o[0].low + o[1].low, o[0].high + o[1].high), dim);
+    case 1: return with_dim(within(joined(r, "(%0 - %1)", o, 0, 0), o[0].low - o[1].high, o[0].high - o[1].low), dim);
     case 2: o[1] = bounded(r, o[1], 0.5, 2.5); return with_dim(joined(r, "(%0 / %1)", o, 0, 0), dim);
     case 3: return with_dim(joined(r, chance(r, 50) ? "square(%0)" : "(-%0)", o, 0, 0), dim);
-    case 4:
-        o[0] = bounded(r, o[0], -2, 2);
-        return with_dim(joined(r, "(%0 ** %m)", o, 2 + below(r, 3), 0), dim);
+    case 4: o[0] = bounded(r, o[0], -2, 2); return with_dim(joined(r, "(%0 ** %m)", o, 2 + below(r, 3), 0), dim);
     default: break;
     }
     double most = fmax(fabs(o[0].low), fabs(o[0].high)) * fmax(fabs(o[1].low), fabs(o[1].high));
@@ -263,8 +248,7 @@ static inline piece table_row(random_program *r, int place, int dim, int depth) 
         op = BBI_OP_REDUCE + 1 + below(r, BBI_OP_COUNT - BBI_OP_REDUCE - 1);
         if (chance(r, 25)) op = BBI_OP_exp;
         row = bbi_op_info(op);
-    } while (row->kind != BBI_MAP || row->flags & BBI_HIDDEN ||
-             ((r->smooth || r->firm) && row->flags & BBI_NODIFF));
+    } while (row->kind != BBI_MAP || row->flags & BBI_HIDDEN || ((r->smooth || r->firm) && row->flags & BBI_NODIFF));
     piece o[3];
     char form[64];
     int at = snprintf(form, sizeof form, "%s(", row->name);
@@ -287,10 +271,8 @@ static inline piece table_row(random_program *r, int place, int dim, int depth) 
 }
 
 static inline piece scalar_of_vectors(random_program *r, int place, int depth) {
-    static const char *const two[] = {"dot(%0, %1)", "sqdist(%0, %1)", "sqdist(%0, %1)", "dot(%0, %1)",
-                                      "sum(%0 * %1)"};
-    static const char *const one[] = {"sum(%0)",        "sqnorm2(%0)", "vmean(%0)",
-                                      "vlogsumexp(%0)", "max(%0)",     "min(%0)"};
+    static const char *const two[] = {"dot(%0, %1)", "sqdist(%0, %1)", "sqdist(%0, %1)", "dot(%0, %1)", "sum(%0 * %1)"};
+    static const char *const one[] = {"sum(%0)", "sqnorm2(%0)", "vmean(%0)", "vlogsumexp(%0)", "max(%0)", "min(%0)"};
     int wide = some_dim(r), choice = below(r, 12);
     piece o[3] = {value(r, place, wide, depth), value(r, place, wide, depth)};
     if (choice < 5) return joined(r, two[same_text(&o[0], &o[1]) ? 0 : choice], o, 0, 0);
@@ -299,8 +281,7 @@ static inline piece scalar_of_vectors(random_program *r, int place, int depth) {
     if (choice == 7)
         return o[0] = leaf(r, place, 1),
                o[0].degree == INEXACT ? o[0] : joined(r, "weightedsqdist(%0, %1, %1 * 2)", o, 0, 0);
-    if (choice == 8 && wide <= 3)
-        return o[2] = leaf(r, place, wide * wide), joined(r, "symsqnorm(%2, %0)", o, 0, 0);
+    if (choice == 8 && wide <= 3) return o[2] = leaf(r, place, wide * wide), joined(r, "symsqnorm(%2, %0)", o, 0, 0);
     if (choice == 9) return joined(r, "elem(%0, %m)", o, below(r, wide), 0);
     if (choice == 10 && !r->smooth && !r->firm) {
         o[2] = exact_value(r, place, 2 + below(r, 8), 0);
@@ -339,8 +320,8 @@ static inline piece contraction(random_program *r, int place, int dim, int depth
 }
 
 static inline piece vector_of(random_program *r, int place, int dim, int depth) {
-    static const char *const complex2[] = {"complexmult(%0, %1)", "complexadd(%0, %1)",
-                                           "complexsubtract(%0, %1)", "conj(%0)", "complexexp(%0)"};
+    static const char *const complex2[] = {"complexmult(%0, %1)", "complexadd(%0, %1)", "complexsubtract(%0, %1)",
+                                           "conj(%0)", "complexexp(%0)"};
     int cut = 1 + below(r, dim - 1), more = below(r, 5), choice = below(r, 12);
     piece o[2];
     if (choice < 2)
@@ -348,16 +329,13 @@ static inline piece vector_of(random_program *r, int place, int dim, int depth) 
                joined(r, "concat(%0, %1)", o, 0, 0);
     if (choice == 2) return o[0] = value(r, place, 1, depth), joined(r, "repeat(%0, %m)", o, dim, 0);
     if (choice == 3 && (dim <= 5 || !r->smooth)) return joined1(r, "cumsum(%0)", value(r, place, dim, depth));
-    if (choice == 4)
-        return within(joined1(r, "vsoftmax(%0)", bounded(r, value(r, place, dim, depth), -5, 5)), 0, 1);
-    if (choice == 5)
-        return within(joined1(r, "normalize(%0)", bounded(r, value(r, place, dim, depth), 0.3, 2)), 0, 1);
+    if (choice == 4) return within(joined1(r, "vsoftmax(%0)", bounded(r, value(r, place, dim, depth), -5, 5)), 0, 1);
+    if (choice == 5) return within(joined1(r, "normalize(%0)", bounded(r, value(r, place, dim, depth), 0.3, 2)), 0, 1);
     if (choice == 6)
         return o[0] = value(r, place, dim + more, depth),
                joined(r, dim > 1 ? "extract(%0, %m, dim(%0) - %n)" : "%0", o, more, more);
     if (choice == 7)
-        return o[0] = value(r, place, cut, depth),
-               joined(r, "extractt(%0, %n, %m)", o, dim, below(r, dim - cut + 1)),
+        return o[0] = value(r, place, cut, depth), joined(r, "extractt(%0, %n, %m)", o, dim, below(r, dim - cut + 1)),
                joined(r, "pad(%0, 0, %m, 1)", o, dim, 0);
     if (choice == 8 && dim % 2 == 0) {
         o[0] = bounded(r, value(r, place, dim, depth), -2, 2), o[1] = value(r, place, dim, depth);
@@ -397,8 +375,7 @@ static inline piece masked(random_program *r, piece f, int axis, const char *oth
     return f;
 }
 
-static inline piece reduced(random_program *r, const char *name, int axis, piece f, const piece *weight,
-                            int k) {
+static inline piece reduced(random_program *r, const char *name, int axis, piece f, const piece *weight, int k) {
     char form[100];
     piece o[2] = {f, weight ? *weight : f};
     int at = snprintf(form, sizeof form, "%s_%s(%%0", name, axis_suffix(axis));
@@ -476,9 +453,8 @@ static inline piece axis_reduction(random_program *r, int place, int dim, int de
         return with_dim(reduced(r, "prod", axis, masked(r, f, axis, "1"), NULL, 0), dim);
     }
     piece f = bounded(r, body(r, whole, dim, depth), r->smooth ? -10 : -1e4, r->smooth ? 10 : 1e4);
-    return with_dim(
-        reduced(r, chance(r, 50) ? "min" : "max", axis, masked(r, f, axis, "elem(nothing, 0)"), NULL, 0),
-        dim);
+    return with_dim(reduced(r, chance(r, 50) ? "min" : "max", axis, masked(r, f, axis, "elem(nothing, 0)"), NULL, 0),
+                    dim);
 }
 
 /* Outputs whose columns are chosen: the compared values are exact. */
@@ -507,8 +483,7 @@ static inline piece output(random_program *r, int depth) {
 }
 
 /* A program of up to three outputs. */
-static inline void random_formula(random_program *r, uint64_t seed, bool smooth, bool firm, int depth,
-                                  int outputs) {
+static inline void random_formula(random_program *r, uint64_t seed, bool smooth, bool firm, int depth, int outputs) {
     memset(r, 0, offsetof(random_program, pool));
     r->used = 0;
     r->firm = firm;
@@ -519,8 +494,7 @@ static inline void random_formula(random_program *r, uint64_t seed, bool smooth,
     for (int k = 0; k < outputs; k++) {
         piece p = output(r, 1 + below(r, depth));
         for (int version = 0; version < RANDOM_TEXTS; version++)
-            snprintf(r->text[version] + strlen(r->text[version]), RANDOM_LIMIT, "%s%s", k ? "; " : "",
-                     p.text[version]);
+            snprintf(r->text[version] + strlen(r->text[version]), RANDOM_LIMIT, "%s%s", k ? "; " : "", p.text[version]);
     }
 }
 

@@ -32,24 +32,23 @@ typedef struct random_run {
     /* ranges: clusters of rows and columns, and which meet */
     int64_t rows[2][RUN_CLUSTERS + 1];
     bool meet[RUN_CLUSTERS][RUN_CLUSTERS];
-    int64_t ranges[2][2 * RUN_CLUSTERS], slices[2][RUN_CLUSTERS],
-        partners[2][2 * RUN_CLUSTERS * RUN_CLUSTERS];
+    int64_t ranges[2][2 * RUN_CLUSTERS], slices[2][RUN_CLUSTERS], partners[2][2 * RUN_CLUSTERS * RUN_CLUSTERS];
     bool sparse;
     bool moved; /* the simplified program has an output that depends on fewer axes */
 } random_run;
 
 static inline void run_fail(const random_run *r, const char *what) {
-    fprintf(stderr, "seed %llu, %lld x %lld%s\n  %s\n", (unsigned long long)r->seed, (long long)r->m,
-            (long long)r->n, r->sparse ? ", ranges" : "", r->formula.text[0]);
+    fprintf(stderr, "seed %llu, %lld x %lld%s\n  %s\n", (unsigned long long)r->seed, (long long)r->m, (long long)r->n,
+            r->sparse ? ", ranges" : "", r->formula.text[0]);
     for (int k = 0; k < r->inputs; k++)
         fprintf(stderr, "  %s:%c%lld\n", r->variable[k].name, "pij"[r->variable[k].place],
                 (long long)r -> variable[k].dim);
     fail_msg("%s (%s)", what, bb_last_error());
 }
 
-#define RUN_OK(r, expression)                                                                                \
-    do {                                                                                                     \
-        if ((expression) != BB_OK) run_fail(r, #expression);                                                 \
+#define RUN_OK(r, expression)                                                                                          \
+    do {                                                                                                               \
+        if ((expression) != BB_OK) run_fail(r, #expression);                                                           \
     } while (0)
 
 static inline int64_t run_rows(const random_run *r, int place) {
@@ -143,8 +142,7 @@ static inline void run_ranges(random_run *r) {
                 largest[side] = c;
     for (int a = 0; a < RUN_CLUSTERS; a++)
         for (int b = 0; b < RUN_CLUSTERS; b++)
-            r->meet[a][b] =
-                chance(&r->formula, 60) || (r->formula.smooth && (a == largest[0] || b == largest[1]));
+            r->meet[a][b] = chance(&r->formula, 60) || (r->formula.smooth && (a == largest[0] || b == largest[1]));
     for (int side = 0; side < 2; side++) {
         int64_t pieces = 0;
         for (int a = 0; a < RUN_CLUSTERS; a++) {
@@ -185,8 +183,7 @@ static inline void run_labels(random_run *r) {
     r->value[at + 1] = calloc((size_t)r->n * RUN_CLUSTERS + 1, sizeof(double));
     r->value[at + 2] = calloc(2, sizeof(double));
     r->value[at + 2][0] = NAN, r->value[at + 2][1] = -INFINITY;
-    for (int64_t i = 0; i < r->m; i++)
-        r->value[at][i * RUN_CLUSTERS + (r->sparse ? run_cluster(r, 0, i) : 0)] = 1;
+    for (int64_t i = 0; i < r->m; i++) r->value[at][i * RUN_CLUSTERS + (r->sparse ? run_cluster(r, 0, i) : 0)] = 1;
     for (int64_t j = 0; j < r->n; j++)
         for (int a = 0; a < RUN_CLUSTERS; a++)
             r->value[at + 1][j * RUN_CLUSTERS + a] = r->sparse ? r->meet[a][run_cluster(r, 1, j)] : 1;
@@ -201,8 +198,7 @@ static inline void run_draw(random_run *r, int64_t m, int64_t n, bool sparse, do
         const random_variable *v = &r->formula.variable[k];
         bool own = k < r->formula.variables;
         int64_t count = run_rows(r, (int)r->variable[k].place) * r->variable[k].dim;
-        double low = own ? v->low : -1, high = own ? v->high : 1,
-               *value = malloc((size_t)count * sizeof(double) + 8);
+        double low = own ? v->low : -1, high = own ? v->high : 1, *value = malloc((size_t)count * sizeof(double) + 8);
         for (int64_t e = 0; e < count; e++) {
             double x = low + (high - low) * (double)(draw(&r->formula) >> 11) / 9007199254740992.0;
             value[e] = grain ? rint(x / grain) * grain : x;
@@ -213,8 +209,7 @@ static inline void run_draw(random_run *r, int64_t m, int64_t n, bool sparse, do
 }
 
 /* ---- what is wanted ---- */
-static inline bb_status run_oracle(random_run *r, const bbi_node *const *roots, int count,
-                                   bbi_oracle_array *result) {
+static inline bb_status run_oracle(random_run *r, const bbi_node *const *roots, int count, bbi_oracle_array *result) {
     bbi_oracle_array variable[RUN_INPUTS + 3];
     for (int k = 0; k < r->inputs; k++)
         variable[k < r->label ? k : k + 3] =
@@ -250,9 +245,7 @@ static inline void store(void *data, bb_dtype dtype, int64_t e, double x) {
     switch (dtype) {
     case BB_FLOAT64: ((double *)data)[e] = x; break;
     case BB_FLOAT32: ((float *)data)[e] = f; break;
-    case BB_BFLOAT16:
-        ((uint16_t *)data)[e] = (uint16_t)(bits >> 16);
-        break; /* exact for the inputs drawn here */
+    case BB_BFLOAT16: ((uint16_t *)data)[e] = (uint16_t)(bits >> 16); break; /* exact for the inputs drawn here */
     default: { /* float16: multiples of 1/64 below 2 are normal and exact */
         int exponent;
         double mantissa = frexp(fabs(x), &exponent);
@@ -296,8 +289,7 @@ static inline bb_array storage(bb_axis place, int64_t rows, int64_t dim, bb_dtyp
 }
 
 /* types: one per input, used in turn */
-static inline void arrays_open(arrays *a, const random_run *r, const bb_dtype *types, int type_count,
-                               bb_dtype result) {
+static inline void arrays_open(arrays *a, const random_run *r, const bb_dtype *types, int type_count, bb_dtype result) {
     *a = (arrays){.inputs = r->inputs, .outputs = r->outputs, .result = result};
     for (int k = 0; k < r->inputs; k++) {
         bb_dtype type = types[k % type_count];
@@ -323,10 +315,7 @@ static inline bb_status arrays_run(const random_run *r, arrays *a, bb_kernel *ke
 }
 
 static inline double unit_roundoff(bb_dtype type) {
-    return type == BB_FLOAT64   ? 0x1p-53
-           : type == BB_FLOAT32 ? 0x1p-24
-           : type == BB_FLOAT16 ? 0x1p-11
-                                : 0x1p-8;
+    return type == BB_FLOAT64 ? 0x1p-53 : type == BB_FLOAT32 ? 0x1p-24 : type == BB_FLOAT16 ? 0x1p-11 : 0x1p-8;
 }
 
 /* |found - wanted| <= 4 u E + the rounding of the result; indices exactly; a row of no column has the index
@@ -335,37 +324,31 @@ static inline void arrays_check(random_run *r, const arrays *a, double u, const 
     /* A mean of nothing is NaN, a minimum inf: NaN is right where it left an empty sum as its factor. */
     static const char *const without_zero[] = {"mean_", "softmax", "min_", "max_", "logsum"};
     bool may_be_void = r->m * r->n == 0;
-    for (int k = 0; k < 5 && r->sparse; k++)
-        may_be_void = may_be_void || strstr(r->formula.text[0], without_zero[k]);
+    for (int k = 0; k < 5 && r->sparse; k++) may_be_void = may_be_void || strstr(r->formula.text[0], without_zero[k]);
     for (int k = 0; k < r->outputs; k++) {
         int64_t rows = run_rows(r, (int)r->info[k].place), dim = r->info[k].dim;
         int64_t wanted_rows = r->wanted[k].rows;
         for (int64_t e = 0; e < rows * dim; e++) {
-            double found = load(&a->output[k], e),
-                   wanted = r->wanted[k].data[wanted_rows == rows ? e : e % dim];
+            double found = load(&a->output[k], e), wanted = r->wanted[k].data[wanted_rows == rows ? e : e % dim];
             double bound = r->bound[k].data[r->bound_rows[k] == rows ? e : e % dim];
             double allowed = r->info[k].is_index ? 0 : 4 * u * bound + (u < 1e-12 ? 1e-27 : 1e-36);
             if (!r->info[k].is_index)
-                allowed +=
-                    (a->output[k].dtype_bits == 16 ? 1.01 * unit_roundoff(a->result) : 0) * fabs(wanted) +
-                    (a->output[k].dtype_bits == 16 ? 1e-7 : 0);
+                allowed += (a->output[k].dtype_bits == 16 ? 1.01 * unit_roundoff(a->result) : 0) * fabs(wanted) +
+                           (a->output[k].dtype_bits == 16 ? 1e-7 : 0);
             bool same = found == wanted || fabs(found - wanted) <= allowed || (isnan(found) && isnan(wanted));
             bool half = a->output[k].dtype_bits == 16 && a->output[k].dtype_code == 2;
             double most = half ? 65000 : a->output[k].dtype_bits < 64 ? 3e38 : 1e308;
             if (fabs(wanted) > most) same = true; /* infinity, then */
             if (may_be_void && (isnan(found) || isnan(wanted))) same = true;
             if (same) continue;
-            fprintf(stderr,
-                    "%s: output %d of %lld x %lld, element %lld: found %.17g, wanted %.17g, allowed %.3g\n",
+            fprintf(stderr, "%s: output %d of %lld x %lld, element %lld: found %.17g, wanted %.17g, allowed %.3g\n",
                     what, k, (long long)rows, (long long)dim, (long long)e, found, wanted, allowed);
             run_fail(r, what);
         }
     }
 }
 
-static inline bool same_number(double x, double y) {
-    return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
-}
+static inline bool same_number(double x, double y) { return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y)); }
 
 /* Equal bits, but that one NaN is as good as another. */
 static inline void arrays_same(random_run *r, const arrays *a, const arrays *b, const char *what) {

@@ -4,8 +4,7 @@
 #include "run_case.h"
 
 static const bb_compile_options interpreted = {.size = sizeof interpreted, .target = BB_TARGET_INTERP};
-static const bb_compile_options compiled = {
-    .size = sizeof compiled, .target = BB_TARGET_CPU, .policy = BB_POLICY_WAIT};
+static const bb_compile_options compiled = {.size = sizeof compiled, .target = BB_TARGET_CPU, .policy = BB_POLICY_WAIT};
 
 /* ---- empty axes ---- */
 
@@ -41,8 +40,7 @@ static void nothing_to_reduce_gives_the_neutral_element(void **state) {
                 for (int i = 0; i < m; i++) {
                     double found = case_element(&c.output[0], i);
                     if (found != cases[k].wanted && !(isnan(found) && isnan(cases[k].wanted)))
-                        fail_msg("%s of no columns: found %g, wanted %g", cases[k].formula, found,
-                                 cases[k].wanted);
+                        fail_msg("%s of no columns: found %g, wanted %g", cases[k].formula, found, cases[k].wanted);
                 }
                 case_close(&c);
             }
@@ -73,8 +71,8 @@ static void no_rows_give_no_rows(void **state) {
 
 static void expect_k_smallest(bb_dtype dtype, int64_t m, int64_t n, int64_t k, const char *tail) {
     char formula[100];
-    snprintf(formula, sizeof formula, "kmin_argkmin_j(x:i%d * y:j%d%s, %lld)", *tail ? 3 : 1, *tail ? 3 : 1,
-             tail, (long long)k);
+    snprintf(formula, sizeof formula, "kmin_argkmin_j(x:i%d * y:j%d%s, %lld)", *tail ? 3 : 1, *tail ? 3 : 1, tail,
+             (long long)k);
     run_case c;
     case_open(&c, formula, dtype, &interpreted);
     case_size(&c, m, n); /* multiples of 1/4: many ties */
@@ -134,11 +132,10 @@ static void special_numbers_are_handled_as_documented(void **state) {
     for (int dtype = BB_FLOAT32; dtype <= BB_FLOAT64; dtype++)
         for (int m = 2; m < 90; m += 80) {
             run_case c;
-            case_open(
-                &c,
-                "min_argmin_j(x:i1 + y:j1); max_argmax_j(x + y); sum_j(x + y); kmin_argkmin_j(x + y, 3); "
-                "logsumexp_j(x + y)",
-                (bb_dtype)dtype, &interpreted);
+            case_open(&c,
+                      "min_argmin_j(x:i1 + y:j1); max_argmax_j(x + y); sum_j(x + y); kmin_argkmin_j(x + y, 3); "
+                      "logsumexp_j(x + y)",
+                      (bb_dtype)dtype, &interpreted);
             case_size(&c, m, 300);
             for (int i = 0; i < m; i++) put(&c, 0, i, 0);
             for (int j = 0; j < 300; j++) put(&c, 1, j, j % 50);
@@ -160,8 +157,7 @@ static void special_numbers_are_handled_as_documented(void **state) {
             EXPECT_OK(case_run(&c, NULL));
             assert_true(case_element(&c.output[0], 0) == INFINITY && case_element(&c.output[1], 0) == -1);
             assert_true(case_element(&c.output[5], 2) == INFINITY && case_element(&c.output[6], 2) == -1);
-            for (int j = 0; j < 300; j++)
-                put(&c, 1, j, j == 200 ? INFINITY : NAN); /* an infinity is something */
+            for (int j = 0; j < 300; j++) put(&c, 1, j, j == 200 ? INFINITY : NAN); /* an infinity is something */
             EXPECT_OK(case_run(&c, NULL));
             assert_true(case_element(&c.output[0], 0) == INFINITY && case_element(&c.output[1], 0) == 200);
             case_close(&c);
@@ -171,8 +167,8 @@ static void special_numbers_are_handled_as_documented(void **state) {
 static void log_sum_exp_of_infinities(void **state) {
     (void)state;
     run_case c;
-    case_open(&c, "logsumexp_j(x:i1 + y:j1); logsumexp_ij(x + y); sumsoftmaxweight_j(x + y, y * y)",
-              BB_FLOAT64, &interpreted);
+    case_open(&c, "logsumexp_j(x:i1 + y:j1); logsumexp_ij(x + y); sumsoftmaxweight_j(x + y, y * y)", BB_FLOAT64,
+              &interpreted);
     case_size(&c, 3, 100);
     for (int i = 0; i < 3; i++) put(&c, 0, i, 0);
     for (int j = 0; j < 100; j++) put(&c, 1, j, -INFINITY);
@@ -247,8 +243,7 @@ static void new_numbers_and_sizes_compile_nothing(void **state) {
         before = compiles();
         for (int t = 0; t < 3 && cases[k].then[t]; t++) {
             run_compiled(cases[k].then[t]);
-            if (compiles() != before)
-                fail_msg("'%s' compiled again after '%s'", cases[k].then[t], cases[k].first);
+            if (compiles() != before) fail_msg("'%s' compiled again after '%s'", cases[k].then[t], cases[k].first);
         }
     }
 }

@@ -92,20 +92,18 @@ static long double along(random_run *r, const arrays *a, double **direction, lon
 
 /* Two central differences of steps h and h / 2 and Richardson's extrapolation; their difference says how far
  * to trust it. */
-static bool agrees(random_run *r, const bb_program *oracle, int inputs, double **direction, double h,
-                   long double found, long double scale) {
+static bool agrees(random_run *r, const bb_program *oracle, int inputs, double **direction, double h, long double found,
+                   long double scale) {
     long double size = 0, difference[2];
     for (int k = 0; k < 2; k++, h /= 2)
-        difference[k] = (weighted(r, oracle, inputs, direction, h, &size) -
-                         weighted(r, oracle, inputs, direction, -h, &size)) /
-                        (2 * h);
-    long double wanted = (4 * difference[1] - difference[0]) / 3,
-                doubt = fabsl(difference[1] - difference[0]);
+        difference[k] =
+            (weighted(r, oracle, inputs, direction, h, &size) - weighted(r, oracle, inputs, direction, -h, &size)) /
+            (2 * h);
+    long double wanted = (4 * difference[1] - difference[0]) / 3, doubt = fabsl(difference[1] - difference[0]);
     long double allowed = 2 * doubt + 1e-8L * scale + 1e-14L * size / h + 1e-10L;
     if (fabsl(found - wanted) <= allowed || !isfinite((double)wanted)) return true;
     if (h < 1e-5)
-        fprintf(stderr, "along a direction: found %.15Lg, differences %.15Lg, allowed %.3Lg\n", found, wanted,
-                allowed);
+        fprintf(stderr, "along a direction: found %.15Lg, differences %.15Lg, allowed %.3Lg\n", found, wanted, allowed);
     return false;
 }
 
@@ -337,8 +335,7 @@ typedef struct closed { /* a program over given arrays, in float64 */
 static closed closed_open(const char *text) {
     closed c;
     assert_int_equal(bb_context_new(&c.context), BB_OK);
-    if (bb_program_parse(c.context, text, NULL, 0, &c.program) != BB_OK)
-        fail_msg("%s: %s", text, bb_last_error());
+    if (bb_program_parse(c.context, text, NULL, 0, &c.program) != BB_OK) fail_msg("%s: %s", text, bb_last_error());
     return c;
 }
 
@@ -507,8 +504,7 @@ static void hamiltonian_hessian_products_agree_with_differences(void **state) {
     for (int side = 0; side < 2; side++) {
         for (int k = 0; k < 2 * Q; k++) shifted[k] = q[k] + (side ? h : -h) * u[k];
         hamiltonian_gradient(shifted, shifted + Q, wanted);
-        for (int k = 0; k < 2 * Q; k++)
-            difference[k] = side ? (wanted[k] - difference[k]) / (2 * h) : wanted[k];
+        for (int k = 0; k < 2 * Q; k++) difference[k] = side ? (wanted[k] - difference[k]) / (2 * h) : wanted[k];
     }
     const char *text = "0.5 * sum_ij(dot(p:i3, r:j3) * exp(-sqdist(q:i3, s:j3)))"; /* p, r, q, s: momenta and
                                                                                       points of both sides */

@@ -226,7 +226,7 @@ static void check_all(const char *text, problem like, double low, double high) {
 }
 
 static const char gaussian[] = "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(y[1], x[1])\n%3 = fma(%2, %2, %1)\n"
-                               "%4 = sub(x[2], y[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
+                               "%4 = sub(x[2], y[2])\n%5 = fma(%4, %4, %3)\n%7 = expk(%5, -0.7)\n"
                                "sum[0] += %7 * y[3]\n";
 
 static void a_gaussian_sum_is_right(void **state) {
@@ -237,7 +237,7 @@ static void a_gaussian_sum_is_right(void **state) {
 /* Differences that are squared and summed as well, in both orders; runs of sums of one tile; the same in a
  * loop. */
 static const char gradient[] = "%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
-                               "%4 = sub(y[2], x[2])\n%5 = fma(%4, %4, %3)\n%6 = mul(%5, -0.7)\n%7 = expk(%6)\n"
+                               "%4 = sub(y[2], x[2])\n%5 = fma(%4, %4, %3)\n%7 = expk(%5, -0.7)\n"
                                "%8 = mul(%7, y[3])\nsum[0] += %0 * %8\nsum[1] += %8 * %2\nsum[2] += %4 * %8\n"
                                "%9 = sub(y[4], x[4])\nsum[3] += %8 * %9\nsum[4] += %8 * y[2]\nsum[5] += y[3] * %8\n"
                                "sum[6] += %8 * y[4]\nsum[7] += %8 * y[1]\nsum[8] += %8 * y[0]\n"
@@ -263,8 +263,8 @@ static void loops_are_right(void **state) {
     (void)state;
     for (int64_t d = 0; d <= 70; d += 35) {
         check_all("%0 := 0\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  %0 = fma(%1, %1, %0)\n}\n"
-                  "%2 := p[1]\nloop c1 < n[0] {\n  %2 = fma(y[c1 + 1], x[c1], %2)\n}\n%3 = mul(%0, "
-                  "-0.01)\n%4 = expk(%3)\n"
+                  "%2 := p[1]\nloop c1 < n[0] {\n  %2 = fma(y[c1 + 1], x[c1], %2)\n}\n"
+                  "%4 = expk(%0, -0.01)\n"
                   "%5 = fma(%2, 0.1, %4)\nloop c2 < n[1] {\n  sum[c2] += %5 * y[c2]\n}\nloop c3 < 3 {\n  "
                   "sum[c3 + 11] += y[c3] * %4\n}\n",
                   (problem){.rows_dim = 70, .columns_dim = 71, .sum_count = 14, .size = {d, 11}}, -1, 1);
@@ -295,7 +295,7 @@ static void accumulators_that_are_assigned_again_are_not_fused(void **state) {
     (void)state;
     check_all("%0 := x[2]\n%1 = sub(x[0], y[0])\n%2 = fma(%1, %1, %0)\n%0 = mul(%0, 7)\n%3 = sub(x[1], y[1])\n"
               "%4 = fma(%3, %3, %2)\nout[0] = %4\nout[1] = %0\nsum[0] += %4 * y[0]\n"
-              "%5 = mul(%0, p[0])\n%0 = neg(%0)\n%6 = expk(%5)\nout[2] = %6\n%7 = abs(%0)\n%0 := 1\nout[3] = %7\n"
+              "%5 = mul(%0, p[0])\n%0 = neg(%0)\n%6 = expk(%5, y[0])\nout[2] = %6\n%7 = abs(%0)\n%0 := 1\nout[3] = %7\n"
               "out[4] = %0\n",
               (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 1, .out_count = 5}, -0.2, 0.2);
 }
@@ -389,7 +389,7 @@ static void fusion_does_not_change_bits(void **state) {
                      "x[1])\nout[2] = %2\n"
                      "%3 = fma(%2, %2, %1)\nout[3] = %3\n%4 = sub(x[2], y[2])\nout[4] = %4\n%5 = fma(%4, %4, "
                      "%3)\nout[5] = %5\n"
-                     "%6 = mul(%5, -0.7)\nout[6] = %6\n%7 = expk(%6)\nout[7] = %7\nsum[0] += %7 * y[3]\n",
+                     "out[6] = %5\n%7 = expk(%5, -0.7)\nout[7] = %7\nsum[0] += %7 * y[3]\n",
                      117);
     assert_same_sums(
         "%0 := p[0]\nloop c0 < n[0] {\n  %1 = sub(x[c0], y[c0])\n  %0 = fma(%1, %1, %0)\n}\n"
@@ -484,10 +484,9 @@ static void the_uniform_code_writes_its_compact_array_and_nothing_beyond(void **
 
 static void pair_lists_are_elementwise(void **state) {
     (void)state;
-    bbi_code code =
-        code_of_text("%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
-                     "%4 = mul(%3, p[0])\n%5 = expk(%4)\n%6 := 0\nloop c0 < n[0] {\n  %7 = sub(x[c0], y[c0])\n"
-                     "  %6 = fma(%7, %7, %6)\n}\nout[0] = %5\nout[1] = %6\n");
+    bbi_code code = code_of_text("%0 = sub(x[0], y[0])\n%1 = mul(%0, %0)\n%2 = sub(x[1], y[1])\n%3 = fma(%2, %2, %1)\n"
+                                 "%5 = expk(%3, p[0])\n%6 := 0\nloop c0 < n[0] {\n  %7 = sub(x[c0], y[c0])\n"
+                                 "  %6 = fma(%7, %7, %6)\n}\nout[0] = %5\nout[1] = %6\n");
     const int64_t size[1] = {2};
     for (int level = 0; level <= bbi_cpu_level(); level++) {
         for (int n = 0; n < 18; n++) {

@@ -34,13 +34,9 @@ static void draw_sizes(random_run *r, int64_t *m, int64_t *n, int64_t most_pairs
     } while (*m < least || *n < least || *m * *n > most_pairs);
 }
 
-static bb_kernel *compiled(random_run *r, bb_target target, bb_policy policy, bb_sum_scheme scheme,
-                           int wide) {
-    bb_compile_options options = {.size = sizeof options,
-                                  .target = target,
-                                  .policy = policy,
-                                  .sum_scheme = scheme,
-                                  .accumulate_double = wide};
+static bb_kernel *compiled(random_run *r, bb_target target, bb_policy policy, bb_sum_scheme scheme, int wide) {
+    bb_compile_options options = {
+        .size = sizeof options, .target = target, .policy = policy, .sum_scheme = scheme, .accumulate_double = wide};
     bb_kernel *kernel = NULL;
     RUN_OK(r, bb_compile(r->program, &options, &kernel));
     return kernel;
@@ -113,8 +109,7 @@ static void check_tiers(uint64_t seed) {
         arrays_open(&two, &r, &type, 1, type);
         RUN_OK(&r, arrays_run(&r, &one, interpreted, 1));
         RUN_OK(&r, arrays_run(&r, &two, native, 2));
-        arrays_same(&r, &one, &two,
-                    is_double ? "interpreter and compiled, double" : "interpreter and compiled, float");
+        arrays_same(&r, &one, &two, is_double ? "interpreter and compiled, double" : "interpreter and compiled, float");
         arrays_close(&one);
         arrays_close(&two);
     }
@@ -161,9 +156,9 @@ static void check_batches(uint64_t seed) {
         int64_t rows = r.info[k].place == BB_I ? m : r.info[k].place == BB_J ? n : 1;
         int64_t s[3] = {BATCH, r.info[k].place == BB_NONE ? r.info[k].dim : rows, r.info[k].dim};
         memcpy(shape[1][k], s, sizeof s);
-        all.output[k] = bb_array_of(calloc((size_t)(BATCH * rows * r.info[k].dim) + 1, 8),
-                                    r.info[k].is_index ? BB_INT64 : type, r.info[k].place == BB_NONE ? 2 : 3,
-                                    shape[1][k]);
+        all.output[k] =
+            bb_array_of(calloc((size_t)(BATCH * rows * r.info[k].dim) + 1, 8), r.info[k].is_index ? BB_INT64 : type,
+                        r.info[k].place == BB_NONE ? 2 : 3, shape[1][k]);
     }
     r.m = m, r.n = n;
     RUN_OK(&r, arrays_run(&r, &all, kernel, 2));

@@ -95,10 +95,15 @@ BB_INLINE V v_sqrt(V a) { return BB_T(sqrt, 512)(a, 4); }
 BB_INLINE V v_sqrt(V a) { return BB_T(sqrt, 512_mask)(a, a, BB_ALL, 4); }
 #endif
 #define BB_ROUND(a, mode) BB_T(rndscale, _mask)(a, mode, a, BB_ALL, 4)
+/* a less its multiple of 2^-m below it, m = mode >> 4; a + b rounded down; element i, modulo 2 BB_W, of two vectors */
 #ifdef __clang__
-#define BB_SAE , 4 /* the last argument of a builtin that gcc has without one */
+#define BB_REDUCE(a, mode) BB_T(reduce, 512_mask)(a, mode, a, BB_ALL, 4)
+#define BB_ADD_DOWN(a, b) BB_T(add, 512)(a, b, 9)
+#define BB_LOOK_UP(low, high, i) BB_T(vpermi2var, 512)(low, i, high)
 #else
-#define BB_SAE
+#define BB_REDUCE(a, mode) BB_T(reduce, 512_mask)(a, mode, a, BB_ALL)
+#define BB_ADD_DOWN(a, b) BB_T(add, 512_mask)(a, b, a, BB_ALL, 9)
+#define BB_LOOK_UP(low, high, i) BB_T(vpermt2var, 512_mask)(i, low, high, BB_ALL)
 #endif
 
 #elif BB_ISA == 1

@@ -6,42 +6,78 @@
  * is the x86 baseline. The polynomials are printed by tools/minimax.py; E: names the row of its table. */
 
 /*@ v_expk : */
-/* 2^t for kernels, with as few instructions as possible; 1.5 ulp. Below 2^-125.5 (2^-1021.5; 2^-126, 2^-1022
- * with a scaling instruction) the result is zero, above the largest number infinity. The scaling instruction
- * is masked, because where its result is no normal number it takes a hundred times longer. p(0) is
- * exactly 1, so that a chain of rescalings by 2^0 does nothing. Without a scaling instruction the polynomial
- * is doubled and the exponent one less: then each finite power, and zero, is a normal factor or zero.
- * E: exp2. */
-BB_INLINE V v_expk(V t)
-{
+/* 2^(a b) for kernels, with as few instructions as possible; 2 ulp beyond one rounding of a b, exact where a b
+ * is 0. Above the largest number infinity, below 2^-126 (2^-1022; without AVX-512 below 2^-125, 2^-1021.5)
+ * zero, and a NaN stays one: where the result is no normal number, multiplying takes a hundred times longer.
+ * With t = a b = n/c + f, c = 32 (float), 16 (double) with AVX-512, 8 with AVX2 in float, else 1:
+ * 2^t = 2^floor(n/c) 2^((n mod c)/c) 2^f, the second factor from a table that fits into registers, chosen by
+ * the low bits of a + BB_MAGIC/c. The tables are rounded so that the error of the product is smallest. */
 #if BB_ISA == 2
-#define BB_TWICE(x) (x)
-    V f = BB_T(reduce, 512_mask)(t, 8, t, BB_ALL BB_SAE);
-    V k = t - f;
+/* n = floor(c t), so that the scaling instruction, which takes floor(t) itself, may be given t. E: exp2-floor. */
+BB_INLINE V v_expk(V a, V b)
+{
+    V t = a * b;
+#if BB_DOUBLE
+    const V low = {0x1p+0,
+                   0x1.0b5586cf9890fp+0,
+                   0x1.172b83c7d517bp+0,
+                   0x1.2387a6e756238p+0,
+                   0x1.306fe0a31b715p+0,
+                   0x1.3dea64c123422p+0,
+                   0x1.4bfdad5362a27p+0,
+                   0x1.5ab07dd485429p+0};
+    const V high = {0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f09p+0,
+                    0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0, 0x1.ea4afa2a490dap+0};
+    V f = BB_REDUCE(t, 4 << 4 | 9), p = BB_LOOK_UP(low, high, (VI)BB_ADD_DOWN(t, K(BB_MAGIC / 16)));
+    V q = BB_P5(f, 0x1.62e42fefa39abp-1, 0x1.ebfbdff841237p-3, 0x1.c6b08d4e90bd7p-5, 0x1.3b2ad01b233a7p-7,
+                0x1.5d7517dbd7755p-10, 0x1.4a03b2d34bcf0p-13);
 #else
-#define BB_TWICE(x) (2 * (x))
-    t = v_minx(K(BB_EB + 1), v_maxx(K(1 - BB_EB), t));
-    V r = t + K(BB_MAGIC + BB_EB - 1);
+    const V low = {0x1p+0,        0x1.059b0ep+0, 0x1.0b5586p+0, 0x1.11301ep+0, 0x1.172b84p+0, 0x1.1d4874p+0,
+                   0x1.2387a8p+0, 0x1.29e9ep+0,  0x1.306fep+0,  0x1.371a74p+0, 0x1.3dea64p+0, 0x1.44e086p+0,
+                   0x1.4bfdaep+0, 0x1.5342b6p+0, 0x1.5ab07ep+0, 0x1.6247ecp+0};
+    const V high = {0x1.6a09e6p+0, 0x1.71f75ep+0, 0x1.7a1148p+0, 0x1.82589ap+0, 0x1.8ace54p+0, 0x1.93737cp+0,
+                    0x1.9c4918p+0, 0x1.a5503cp+0, 0x1.ae89fap+0, 0x1.b7f77p+0,  0x1.c199bep+0, 0x1.cb720ep+0,
+                    0x1.d5818ep+0, 0x1.dfc974p+0, 0x1.ea4afap+0, 0x1.f50766p+0};
+    V f = BB_REDUCE(t, 5 << 4 | 9), p = BB_LOOK_UP(low, high, (VI)BB_ADD_DOWN(t, K(BB_MAGIC / 32)));
+    V q = BB_P1(f, 0x1.62e0fap-1, 0x1.f1p-3);
+#endif
+    VM normal = (VM)BB_T(cmp, 512_mask)(t, K(1 - BB_EB), 5, BB_ALL, 4); /* not less: NaN passes */
+    return BB_T(scalef, 512_mask)(v_fma(p * f, q, p), t, (V){0}, normal, 4);
+}
+#else
+/* Without a scaling instruction the polynomial is doubled and the exponent one less: then each finite power, and
+ * zero, is a normal factor or zero. E: exp2, exp2-eighth. */
+BB_INLINE V v_expk(V a, V b)
+{
+#if BB_ISA == 1
+    const R magic = BB_DOUBLE ? BB_MAGIC + BB_EB - 1 : BB_MAGIC / 8;
+    V r = v_minx(K(magic + BB_EB + 1), v_fma(a, b, K(magic)));
+    VI in = (VI)BB_T(cmp, 256)(r, K(magic + 2 - BB_EB), 5); /* not less: NaN passes */
+    V f = (V)((VI)v_fma(a, b, K(magic) - r) & in);
+#else
+    V t = v_minx(K(BB_EB + 1), v_maxx(K(1 - BB_EB), a * b)), r = t + K(BB_MAGIC + BB_EB - 1);
     V f = t - (r - K(BB_MAGIC + BB_EB - 1));
 #endif
 #if BB_DOUBLE
-    V p = BB_P11(
-        f, BB_TWICE(1.0), BB_TWICE(0x1.62e42fefa39efp-1), BB_TWICE(0x1.ebfbdff82c5b3p-3),
-        BB_TWICE(0x1.c6b08d704a26fp-5), BB_TWICE(0x1.3b2ab6fb9da48p-7), BB_TWICE(0x1.5d87fe7845d65p-10),
-        BB_TWICE(0x1.43091316b5598p-13), BB_TWICE(0x1.ffcbfe60d4b06p-17), BB_TWICE(0x1.62bfb3a884fa7p-20),
-        BB_TWICE(0x1.b5209d3467848p-24), BB_TWICE(0x1.e63e2c7b018efp-28), BB_TWICE(0x1.f0a76b5700c41p-32));
+    V p = BB_P11(f, 2, 0x1.62e42fefa39efp+0, 0x1.ebfbdff82c5b3p-2, 0x1.c6b08d704a26fp-4, 0x1.3b2ab6fb9da48p-6,
+                 0x1.5d87fe7845d65p-9, 0x1.43091316b5598p-12, 0x1.ffcbfe60d4b06p-16, 0x1.62bfb3a884fa7p-19,
+                 0x1.b5209d3467848p-23, 0x1.e63e2c7b018efp-27, 0x1.f0a76b5700c41p-31);
+#elif BB_ISA == 1
+    V p = BB_P3(f, 2, 0x1.62e432p+0, 0x1.ec0c68p-2, 0x1.c67d72p-4);
 #else
-    V p = BB_P6(f, BB_TWICE(1.0), BB_TWICE(0x1.62e43p-1), BB_TWICE(0x1.ebfb94p-3), BB_TWICE(0x1.c6af9ep-5),
-                BB_TWICE(0x1.3b6812p-7), BB_TWICE(0x1.5ef4ep-10), BB_TWICE(0x1.17a054p-13));
+    V p = BB_P6(f, 2, 0x1.62e43p+0, 0x1.ebfb94p-2, 0x1.c6af9ep-4, 0x1.3b6812p-6, 0x1.5ef4ep-9, 0x1.17a054p-12);
 #endif
-#undef BB_TWICE
-#if BB_ISA == 2
-    VM normal = (VM)BB_T(cmp, 512_mask)(t, K(1 - BB_EB), 5, BB_ALL, 4); /* not less: NaN passes */
-    return BB_T(scalef, 512_mask)(p, k, (V){0}, normal, 4);
-#else
-    return p * (V)((VU)r << BB_MB);
+    VU scale = (VU)r << (BB_ISA == 1 && !BB_DOUBLE ? BB_MB - 3 : BB_MB);
+#if BB_ISA == 1
+#if !BB_DOUBLE
+    const VI table = {0x3f000000, 0x3efb95c2, 0x3ef837f0, 0x3ef5fed7, 0x3ef504f3, 0x3ef5672a, 0x3ef744fd, 0x3efac0c7};
+    scale += (VU)__builtin_ia32_permvarsi256(table, (VI)r); /* of 2^(n/8), less what n adds to the bits */
 #endif
+    scale &= (VU)in;
+#endif
+    return p * (V)scale;
 }
+#endif
 
 /*@ v_scale : */
 /* p 2^k of an integer k, |k| < 2 BB_EB: two factors, the first product exact, so that a result below the
