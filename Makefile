@@ -5,7 +5,7 @@
 #   make python     the Python package, staged in build/site
 #   make wheel      its wheel, in build/wheel
 #   make demo       the first job on real data: build/demo/terrain.png
-#   make bench      times of a few standard cases beside a plain C loop
+#   make bench      times beside peers (bench/README.md); FULL=1: every case, table of acceptance, figures, docs
 #   make golden     renew the stored texts of emitted kernels (review the diff)
 #   make format     lay out the C files (clang-format, fetched into .venv)
 #   make install PREFIX=/usr/local
@@ -61,7 +61,10 @@ demo: build
 	@$(PYTHON) examples/terrain.py --program $(BUILD)/terrain --output $(BUILD)/demo
 
 bench: build
-	@$(BUILD)/benben bench
+	@tools/require.sh bench
+	@BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/run $(if $(FULL),--acceptance)
+	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/run more against-n against-d --systems=-pykeops)
+	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/figures && bench/tables)
 
 golden: build
 	@tools/require.sh cmocka && $(CMAKE) $(BUILD) >/dev/null

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fetches what a make target needs and the machine lacks:
-#   require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt
+#   require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | bench
 # Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
-# Python packages go to .venv only.
+# Python packages go to .venv only, the peers of the benchmark to .venv-bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,7 +34,25 @@ python_packages() { # once per content of the requirements file
     touch "$stamp"
 }
 
+# The peers of the benchmark, about 1.5 GB. PyTorch comes first and without CUDA: what depends on it would fetch that.
+bench_peers() {
+    local stamp pip=".venv-bench/bin/python -m pip install -qq --disable-pip-version-check"
+    stamp=".venv-bench/.have-$(cat bench/requirements*.txt | cksum | tr ' ' '-')"
+    [ -f "$stamp" ] && return
+    [ -x .venv-bench/bin/python ] || python3 -m venv .venv-bench
+    echo "Installing the peers of the benchmark into .venv-bench ..."
+    $pip -r bench/requirements-torch.txt --extra-index-url https://download.pytorch.org/whl/cpu ||
+        echo "PyTorch could not be installed: the benchmark runs without it" >&2
+    $pip -r bench/requirements.txt || while read -r package; do # one that a machine lacks shall not stop the others
+        $pip "$package" || echo "$package could not be installed: the benchmark runs without it" >&2
+    done <bench/requirements.txt
+    touch "$stamp"
+}
+
 case "$1" in
+bench)
+    bench_peers
+    ;;
 cmake)
     command -v cmake >/dev/null || [ -x .venv/bin/cmake ] || apt_install cmake ||
         { virtual_environment && .venv/bin/python -m pip install -qq --disable-pip-version-check cmake; }
@@ -59,7 +77,7 @@ python)
     python_packages "$2"
     ;;
 *)
-    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt" >&2
+    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | bench" >&2
     exit 2
     ;;
 esac
