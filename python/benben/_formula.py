@@ -175,3 +175,28 @@ def instructions(root: Formula, code: list[Any], env: tuple[int, ...] | None = N
         code.append(node.value if node.op == "number" else (node.op, tuple(kids), node.ints))
         return len(code) - 1
     return int(walk(root, leaf, join, env))
+
+
+# ---- other placements ---------------------------------------------------------------------------------------------------
+def replaced(root: Formula, places: tuple[int, int, int]) -> Formula:
+    """The formula whose variables stand elsewhere: places[p] instead of p (PLACE_P, PLACE_I, PLACE_J)."""
+    found = root.plans.get(places)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    done: dict[Formula, Formula] = {}
+    stack = [root]
+    while stack:
+        node = stack[-1]
+        missing = [kid for kid in node.kids if kid not in done]
+        if node in done or missing:
+            stack.pop() if node in done else stack.extend(missing)
+            continue
+        if not node.op:
+            done[node] = variable(places[node.place], node.dim)
+        elif node.kids:
+            done[node] = apply(node.op, node.ints, tuple([done[kid] for kid in node.kids]), node.maps, node.size)
+        else:
+            done[node] = node
+        stack.pop()
+    root.plans[places] = done[root]
+    return done[root]

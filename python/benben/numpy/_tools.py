@@ -9,7 +9,8 @@ from .._errors import ArgumentError, DtypeError, ShapeError
 
 name = "numpy"
 float_types = ("float16", "float32", "float64")
-_KNOWN = {np.dtype(t): t for t in ("float16", "float32", "float64", "complex64", "complex128")}
+_KNOWN = {np.dtype("float16"): "float16", np.dtype("float32"): "float32", np.dtype("float64"): "float64",
+          np.dtype("complex64"): "float32", np.dtype("complex128"): "float64"}
 _DTYPE_NAME = {np.dtype(t): t for t in ("float16", "float32", "float64")}
 
 
@@ -17,9 +18,22 @@ def is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def is_foreign(x: Any) -> bool:
-    """An array of another library, a table: refused rather than converted behind the caller's back."""
-    return not isinstance(x, (np.ndarray, np.generic)) and hasattr(x, "shape") and hasattr(x, "dtype")
+def is_scalar(x: Any) -> bool:
+    return isinstance(x, np.generic)
+
+
+def is_boolean(x: Any) -> bool:
+    return isinstance(x, bool) or (isinstance(x, (np.ndarray, np.generic)) and x.dtype == bool)
+
+
+def scalar(x: Any) -> Any:
+    """A NumPy scalar as Python's number: it takes the type of the arrays beside it."""
+    return x.item() if x.dtype.kind in "iufb" else complex(x)
+
+
+def is_complex(x: Any) -> bool:
+    return isinstance(x, complex) or (isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c") or \
+        (isinstance(x, list) and any(isinstance(n, complex) for n in x))
 
 
 def as_float(x: Any) -> Any:
@@ -37,6 +51,7 @@ def as_float(x: Any) -> Any:
 
 
 def dtype_name(x: Any) -> str:
+    """The type of the computation."""
     return _KNOWN[x.dtype]
 
 
@@ -74,11 +89,11 @@ def promote(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(out)
 
 
-def run(kernel: Any, args: tuple[Any, ...], ranges: Any = None, rows_i: int = 0, rows_j: int = 0, threads: int = 0,
-        progress: Any = None) -> Any:
-    result = kernel.run(args, None, ranges, rows_i, rows_j, threads, progress)
+def run(plan: Any, args: tuple[Any, ...], ranges: Any = None, rows_i: int = 0, rows_j: int = 0, progress: Any = None) -> Any:
+    """Runs a plan (or a kernel)."""
+    result = plan.run(args, None, ranges, rows_i, rows_j, 0, progress)
     if result is NotImplemented:
-        result = kernel.run(promote(args), None, ranges, rows_i, rows_j, threads, progress)
+        result = plan.run(promote(args), None, ranges, rows_i, rows_j, 0, progress)
     return result
 
 
@@ -135,9 +150,87 @@ def as_complex(x: Any) -> Any:
     return x.view(np.complex128 if x.dtype == np.float64 else np.complex64)
 
 
-def asarray(x: Any, dtype: str) -> Any:
-    return np.asarray(x, dtype=dtype)
+def sqrt(x: Any) -> Any:
+    return np.sqrt(x)
 
 
-def zeros_index(rows: int) -> Any:
-    return np.arange(rows)
+def to_numpy(x: Any) -> Any:
+    return x
+
+
+def broadcast(x: Any, shape: tuple[int, ...]) -> Any:
+    return np.broadcast_to(x, shape)
+
+
+def swap_last(x: Any) -> Any:
+    return np.swapaxes(x, -1, -2)
+
+
+def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.sum(axes)
+
+
+def min_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.min(axes)
+
+
+def max_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.max(axes)
+
+
+def mean_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.mean(axes)
+
+
+def prod_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.prod(axes)
+
+
+def any_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.max(axes)
+
+
+def all_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return x.min(axes)
+
+
+# ---- indices ------------------------------------------------------------------------------------------------------------
+def index(key: Any, extent: int) -> Any:
+    """A slice, or an array of integers, of one axis."""
+    if isinstance(key, slice):
+        return key
+    key = np.asarray(key)
+    if key.ndim != 1:
+        raise ShapeError(f"an index array of the shape {key.shape}: expected one dimension")
+    if key.dtype == bool:
+        if key.shape[0] != extent:
+            raise ShapeError(f"a mask of length {key.shape[0]} for an axis of length {extent}")
+        return np.flatnonzero(key)
+    if key.size == 0:
+        return key.astype(np.int64)
+    if key.dtype.kind not in "iu":
+        raise ArgumentError(f"an index array of the dtype {key.dtype}: expected integers or booleans")
+    if key.min() < -extent or key.max() >= extent:
+        raise ShapeError(f"an index array reaches from {key.min()} to {key.max()}; the axis has length {extent}")
+    return key
+
+
+def index_length(key: Any, extent: int) -> int:
+    return len(range(*key.indices(extent))) if isinstance(key, slice) else len(key)
+
+
+def is_pointwise(i: Any, j: Any) -> bool:
+    """Two index arrays pair up, unless they are those of numpy.ix_."""
+    if isinstance(i, slice) or isinstance(j, slice):
+        return False
+    i, j = np.asarray(i), np.asarray(j)
+    return not (i.ndim == j.ndim == 2 and i.shape[1] == 1 and j.shape[0] == 1)
+
+
+def open_index(key: Any) -> Any:
+    return key if isinstance(key, slice) else np.asarray(key).reshape(-1)
+
+
+def pair_index(i: Any, j: Any) -> Any:
+    i, j = [np.flatnonzero(k) if k.dtype == bool else k for k in (np.asarray(i), np.asarray(j))]
+    return np.broadcast_arrays(i, j)

@@ -1,0 +1,424 @@
+"""A LazyTensor as an array: indexing, transposition, dense values, statistics, NumPy's functions.
+
+The axes are (..., M, N, D). A bare key is about the last one, as in KeOps: x[2], x[1:]. A tuple is about all of them, missing
+ones at the end being `:`, and `...` stands for any number. Slices, masks and lists of rows and columns index the arrays
+behind the matrix and stay lazy; integers there give values.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from . import _core, _formula
+from ._errors import ArgumentError, ShapeError
+from ._formula import PLACE_I, PLACE_J, PLACE_P
+from ._reduce import Plan
+
+DENSE_LIMIT = 2 ** 27  # entries that dense() makes without being asked twice: 1 GiB of float64
+
+_UNARY = {"negative": "__neg__", "positive": "__pos__", "absolute": "abs", "fabs": "abs", "reciprocal": "inv",
+          "arcsin": "asin", "arccos": "acos", "arctan": "atan", "conjugate": "conj", "invert": "__invert__"}
+_BINARY = {"add": ("__add__", "__radd__"), "subtract": ("__sub__", "__rsub__"), "multiply": ("__mul__", "__rmul__"),
+           "divide": ("__truediv__", "__rtruediv__"), "floor_divide": ("__floordiv__", "__rfloordiv__"),
+           "remainder": ("__mod__", "__rmod__"), "power": ("__pow__", "__rpow__"), "float_power": ("__pow__", "__rpow__"),
+           "matmul": ("__matmul__", "__rmatmul__"), "less": ("__lt__", "__gt__"), "less_equal": ("__le__", "__ge__"),
+           "greater": ("__gt__", "__lt__"), "greater_equal": ("__ge__", "__le__"), "equal": ("__eq__", "__eq__"),
+           "not_equal": ("__ne__", "__ne__"), "logical_and": ("__and__", "__rand__"), "logical_xor": ("__xor__", "__rxor__"),
+           "bitwise_and": ("__and__", "__rand__"), "bitwise_xor": ("__xor__", "__rxor__"),
+           "bitwise_or": ("__or__", "__ror__"), "minimum": ("minimum", "minimum"), "maximum": ("maximum", "maximum"),
+           "fmin": ("minimum", "minimum"), "fmax": ("maximum", "maximum"), "hypot": ("hypot", "hypot")}
+
+
+class ArrayMethods:
+    """Mixin of GenericLazyTensor."""
+
+    __array_priority__ = 1000.0
+
+    # ---- transposition ---------------------------------------------------------------------------------------------------
+    def t(self: Any) -> Any:
+        """The transpose: i and j exchanged, ranges too."""
+        new = self._like()
+        new._formula = _formula.replaced(self._formula, (PLACE_P, PLACE_J, PLACE_I))
+        new._args = tuple([arg.along(PLACE_J if arg.place == PLACE_I else PLACE_I) for arg in self._args])
+        new.ni, new.nj = self.nj, self.ni
+        if self.ranges is not None:
+            new.ranges = swap_ranges(self.ranges)
+        return new
+
+    @property
+    def T(self: Any) -> Any:
+        return self.t()
+
+    @property
+    def H(self: Any) -> Any:
+        """The conjugate transpose."""
+        return self.t().conj()
+
+    def transpose(self: Any) -> Any:
+        """The transpose."""
+        return self.t()
+
+    # ---- values ------------------------------------------------------------------------------------------------------------
+    def _rows_of(self: Any, places: tuple[int, int, int], values: tuple[Any, ...], rows: int) -> Any:
+        """The formula with its variables at other places, for each row; no pair is reduced."""
+        if any(arg.value is None for arg in self._args):
+            raise ValueError("there are symbolic variables: values are not known")
+        f = _formula.replaced(self._formula, places)
+        plan = f.plans.get("rows")
+        if plan is None:
+            code: list[Any] = []
+            top = _formula.instructions(f, code)
+            signature = tuple([(places[arg.place], arg.dim) for arg in self._args])
+            program = _core.build(code, signature, (("", 0, top, -1, 0),))
+            plan = f.plans["rows"] = Plan(program.compile(rows=True), program, 0, signature)
+        result = self.tools.run(plan, values, None, plan.rows_i, plan.rows_j, None)
+        if plan.uniform:
+            result = self.tools.repeat_rows(result, rows)
+        return self.tools.as_complex(result) if self.is_complex else result
+
+    def dense(self: Any, limit: int | None = None) -> Any:
+        """The matrix itself, an array of the shape self.shape. A matrix of more than `limit` entries (2^27 unless told) is
+        refused: what a LazyTensor is good for is never to store it."""
+        self._refuse_reduced()
+        full = self._shape
+        limit = DENSE_LIMIT if limit is None else limit
+        if math.prod(full) > limit:
+            raise ArgumentError(f"a dense array of the shape {full} has {math.prod(full)} entries, more than the limit of "
+                                f"{limit}: reduce the LazyTensor instead, index it first (K[:100, :]), or pass limit=")
+        if self.ranges is not None:
+            raise ArgumentError("this LazyTensor has ranges: its entries outside of them are not zero but left out")
+        values = []
+        for arg in self._args:  # i: a batch axis; j: the rows
+            value = arg.value
+            if arg.place != PLACE_I and self.tools.is_array(value):
+                value = value[..., None, :, :] if arg.place == PLACE_J else value[..., None, :]
+            values.append(value)
+        result = self._rows_of((PLACE_P, PLACE_P, PLACE_I), tuple(values), full[-2])
+        n = len(full)
+        if len(result.shape) < n:  # no array had these axes
+            result = result.reshape((1,) * (n - len(result.shape)) + tuple(result.shape))
+        if tuple(result.shape) != full:
+            result = self.tools.broadcast(result, full)
+        return result[..., 0] if full[-1] == 1 else result
+
+    def __array__(self: Any, dtype: Any = None, copy: Any = None) -> Any:
+        values = self.tools.to_numpy(self.dense())
+        return values if dtype is None else values.astype(dtype)
+
+    def diagonal(self: Any) -> Any:
+        """The entries (i, i): (..., M), with D behind where it is not 1."""
+        self._refuse_reduced()
+        full = self._shape
+        if full[-3] != full[-2]:
+            raise ShapeError(f"diagonal: the matrix has {full[-3]} rows and {full[-2]} columns")
+        result = self._rows_of((PLACE_P, PLACE_I, PLACE_I), tuple([arg.value for arg in self._args]), full[-2])
+        return result[..., 0] if full[-1] == 1 else result
+
+    def trace(self: Any) -> Any:
+        """The sum of the diagonal."""
+        values = self.diagonal()
+        return values.sum(-1 if self._shape[-1] == 1 else -2)
+
+    # ---- indexing --------------------------------------------------------------------------------------------------------------
+    def __getitem__(self: Any, key: Any) -> Any:
+        self._refuse_reduced()
+        if not isinstance(key, tuple):
+            if key is Ellipsis:
+                return self
+            return self._component(key, strict=True)
+        keys = _expand(key, self.nbatchdims + 3)
+        new = self._batches(keys[:-3])
+        i, j, d = keys[-3:]
+        if not _is_all(d):
+            new = new._component(d, strict=False)
+        if _is_all(i) and _is_all(j):
+            return new
+        if new.ranges is not None:
+            raise ArgumentError("this LazyTensor has ranges, which are about all of its rows and columns: index it before")
+        return new._entries(i, j)
+
+    def _component(self: Any, key: Any, strict: bool) -> Any:
+        """The feature axis. strict: as KeOps has it, neither negative nor with a step."""
+        dim = self._shape[-1]
+        if isinstance(key, slice):
+            if strict and (key.step not in (None, 1) or (key.start or 0) < 0 or (key.stop or 0) < 0):
+                raise ValueError(f"x[{key}]: a bare slice has no step and is not negative; use x[..., slice]")
+            start, stop, step = key.indices(dim)
+            count = len(range(start, stop, step))
+            if step < 1 or count < 1 or (strict and (key.stop or 0) > dim):
+                raise ValueError(f"x[{key}]: expected a part of the {dim} components, in ascending order")
+            return self._part(start, count, step)
+        if isinstance(key, bool) or not hasattr(key, "__index__"):
+            raise ValueError(f"x[{key!r}]: a bare key is an integer or a slice of the last axis; to index rows and columns write "
+                             "K[rows, columns]")
+        k = int(key.__index__())
+        if not (0 if strict else -dim) <= k < dim:
+            raise ValueError(f"x[{k}]: there are {dim} components")
+        return self._part(k % dim, 1, 1)
+
+    def _part(self: Any, start: int, count: int, step: int) -> Any:
+        return self._unary("slice", (start, count, step))
+
+    def _batches(self: Any, keys: list[Any]) -> Any:
+        new = self
+        for axis in range(len(keys)):  # from the first: those behind keep their number from the end
+            if not _is_all(keys[axis]):
+                new = new._batch(axis - len(keys), keys[axis])
+        return new
+
+    def _batch(self: Any, axis: int, key: Any) -> Any:
+        """Indexes the batch axis `axis` (negative, before M)."""
+        batch = self.batchdims
+        extent = batch[axis]
+        is_int = not isinstance(key, bool) and hasattr(key, "__index__")
+        if is_int:
+            k = int(key.__index__())
+            if not -extent <= k < extent:
+                raise ShapeError(f"index {k} of a batch axis of length {extent}")
+            length: int | None = None
+        else:
+            key = self.tools.index(key, extent)
+            length = self.tools.index_length(key, extent)
+
+        def select(value: Any, trailing: int) -> Any:
+            at = len(value.shape) - trailing + axis
+            if at < 0:
+                return value
+            if value.shape[at] == 1 and extent != 1:
+                return value[(slice(None),) * at + (0,)] if is_int else value
+            return value[(slice(None),) * at + (key,)]
+        new = self._with_values(lambda arg: select(arg.value, 1 if arg.place == PLACE_P else 2))
+        rest = batch[:axis] + (() if is_int else (length,)) + (batch[axis + 1:] if axis != -1 else ())
+        new.batchdims = rest or None
+        return new
+
+    def _with_values(self: Any, function: Any) -> Any:
+        """The same formula on other arrays."""
+        new = self._like()
+        if any(arg.value is None for arg in self._args):
+            raise ValueError("there are symbolic variables: their arrays cannot be indexed")
+        new._args = tuple([type(arg)(function(arg), arg.place, arg.dim) if self.tools.is_array(arg.value) else arg
+                           for arg in self._args])
+        return new
+
+    def _lines(self: Any, place: int, key: Any) -> Any:
+        """Rows (or columns) by a slice, a mask or a list."""
+        extent = self.ni if place == PLACE_I else self.nj
+        if extent is None:  # the same for all: an axis of length 1
+            if _is_all(key) or self.tools.index_length(self.tools.index(key, 1), 1) == 1:
+                return self
+            raise ShapeError("the axis has length 1 and cannot be indexed")
+        key = self.tools.index(key, extent)
+        new = self._with_values(lambda arg: arg.value[..., key, :] if arg.place == place else arg.value)
+        length = self.tools.index_length(key, extent)
+        if place == PLACE_I:
+            new.ni = length
+        else:
+            new.nj = length
+        return new
+
+    def _entries(self: Any, i: Any, j: Any) -> Any:
+        integer = [not isinstance(k, (bool, slice)) and hasattr(k, "__index__") and not getattr(k, "shape", ()) for k in (i, j)]
+        if not any(integer) and self.tools.is_pointwise(i, j):
+            return self._pairs(i, j)
+        keys, drop = [], []
+        for k, is_int, extent, axis in zip((i, j), integer, self._shape[-3:-1], (-3, -2), strict=True):
+            if is_int:
+                k = int(k.__index__())
+                if not -extent <= k < extent:
+                    raise ShapeError(f"index {k} of an axis of length {extent}")
+                keys.append(slice(k % extent, k % extent + 1))
+                drop.append(axis)
+            else:
+                keys.append(self.tools.open_index(k))
+        new = self
+        for place, k in zip((PLACE_I, PLACE_J), keys, strict=True):
+            if not _is_all(k):
+                new = new._lines(place, k)
+        if not drop:
+            return new
+        values = new.dense()
+        if new._shape[-1] == 1:
+            values = values[..., None]
+        for axis in drop:  # -3 before -2: the later one keeps its number
+            values = values[(Ellipsis, 0) + (slice(None),) * (-axis - 1)]
+        return values[..., 0] if new._shape[-1] == 1 else values
+
+    def _pairs(self: Any, i: Any, j: Any) -> Any:
+        """The entries (i_k, j_k) of two lists: an array."""
+        i, j = self.tools.pair_index(i, j)
+        shape = tuple(i.shape)
+        new = self
+        for place, k in ((PLACE_I, i), (PLACE_J, j)):
+            new = new._lines(place, k.reshape(-1)) if (new.ni if place == PLACE_I else new.nj) is not None else new
+        values = new._rows_of((PLACE_P, PLACE_I, PLACE_I), tuple([arg.value for arg in new._args]), math.prod(shape))
+        values = values.reshape((*values.shape[:-2], *shape, values.shape[-1]))
+        return values[..., 0] if self._shape[-1] == 1 else values
+
+    # ---- batches ------------------------------------------------------------------------------------------------------------------
+    def reshape(self: Any, *shape: Any) -> Any:
+        """Other batch axes; the last axes (M, N) or (M, N, D) stay as they are."""
+        if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+            shape = tuple(shape[0])
+        full = self._shape
+        if shape[-3:] == full[-3:]:
+            wanted = shape[:-3]
+        elif shape[-2:] == full[-3:-1] and full[-1] == 1:
+            wanted = shape[:-2]
+        else:
+            raise ShapeError(f"reshape to {shape}: only batch axes can change; the shape is {full}, and must end in {full[-3:]}")
+        batch = self.batchdims or ()
+        size = math.prod(batch)
+        if wanted.count(-1) == 1:
+            known = -math.prod(wanted)
+            wanted = tuple([size // known if n == -1 and known else n for n in wanted])
+        if math.prod(wanted) != size:
+            raise ShapeError(f"reshape: {size} batch elements do not make the batch shape {wanted}")
+
+        def change(arg: Any) -> Any:
+            value, trailing = arg.value, 1 if arg.place == PLACE_P else 2
+            own, rest = tuple(value.shape[:-trailing]), tuple(value.shape[-trailing:])
+            if math.prod(own) == 1:
+                return value.reshape(rest)
+            return self.tools.broadcast(value, batch + rest).reshape(wanted + rest)
+        new = self._with_values(change)
+        new.batchdims = tuple(wanted) or None
+        return new
+
+    # ---- statistics ------------------------------------------------------------------------------------------------------------------
+    def _statistic(self: Any, name: str, axis: Any, component: Any, keywords: dict[str, Any]) -> Any:
+        keywords = {k: v for k, v in keywords.items() if v is not None or k != "dtype"}
+        if axis is None:
+            axis = tuple(range(self.nbatchdims + 3))
+        if isinstance(axis, tuple):
+            return self._several(name, axis, getattr(self.tools, name + "_axes", _not_over_batches(name)))
+        if self._kind_of_axis(axis) == "D":
+            return component(self)
+        return self.reduction(name, axis=axis, **keywords)
+
+    def mean(self: Any, axis: Any = -1, **keywords: Any) -> Any:
+        """The mean over i or j (an array), over the components (a LazyTensor), a tuple of axes or all (None)."""
+        return self._statistic("mean", axis, lambda x: x._unary("vmean"), keywords)
+
+    def prod(self: Any, axis: Any = -1, **keywords: Any) -> Any:
+        """The product, over the axes as for mean."""
+        return self._statistic("prod", axis, lambda x: x._unary("vprod"), keywords)
+
+    def any(self: Any, axis: Any = -1, **keywords: Any) -> Any:
+        """1 where some value is not 0, over the axes as for mean."""
+        return self._statistic("any", axis, lambda x: (x != 0)._unary("max"), keywords)
+
+    def all(self: Any, axis: Any = -1, **keywords: Any) -> Any:
+        """1 where no value is 0, over the axes as for mean."""
+        return self._statistic("all", axis, lambda x: (x != 0)._unary("min"), keywords)
+
+    def count_nonzero(self: Any, axis: Any = -1, **keywords: Any) -> Any:
+        """The number of values that are not 0, over the axes as for mean."""
+        return (self != 0).sum(axis=axis, **keywords)
+
+    def var(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
+        """The mean of the squares of the deviations from the mean, in two passes, over i, j or the components."""
+        if axis is None or isinstance(axis, tuple):
+            raise ValueError("var: one axis")
+        full = self._shape
+        n = full[int(axis) % len(full)]
+        result = self._statistic("var", axis, lambda x: (x - x._unary("vmean"))._unary("square")._unary("vmean"), keywords)
+        return result if ddof == 0 else result * (n / (n - ddof) if n > ddof else math.nan)
+
+    def std(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
+        """The square root of var."""
+        result = self.var(axis, ddof, **keywords)
+        return result.sqrt() if hasattr(result, "_formula") else self.tools.sqrt(result)
+
+    def softmax(self: Any, axis: Any = -1) -> Any:
+        """exp(self) over its sum along an axis: a LazyTensor. Along i or j the sums are computed at once."""
+        return self._unary("vsoftmax") if self._kind_of_axis(axis) == "D" else self.log_softmax(axis).exp()
+
+    def log_softmax(self: Any, axis: Any = -1) -> Any:
+        """log(softmax(self)), without overflow."""
+        kind = self._kind_of_axis(axis)
+        if kind == "D":
+            return self - self._unary("vlogsumexp")
+        if self._shape[-1] != 1:
+            raise ShapeError(f"softmax along an axis of the matrix: entries have dimension {self._shape[-1]}, expected 1")
+        total = self.logsumexp(axis=axis)
+        return self - self.real_class._along(total, PLACE_J if kind == "I" else PLACE_I)
+
+    # ---- NumPy's functions --------------------------------------------------------------------------------------------------------------
+    def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        name = ufunc.__name__
+        if method == "reduce" and name in ("add", "multiply", "minimum", "maximum", "logical_or", "logical_and"):
+            names = {"add": "sum", "multiply": "prod", "minimum": "min", "maximum": "max", "logical_or": "any",
+                     "logical_and": "all"}
+            return getattr(self, names[name])(axis=keywords.get("axis", 0))
+        if method != "__call__" or any(v is not None for v in keywords.values()):
+            return NotImplemented
+        if len(inputs) == 1:
+            function = getattr(self, _UNARY.get(name, name), None)
+            return NotImplemented if function is None else function()
+        if name == "arctan2":
+            return self._lift(inputs[0]).atan2(inputs[1])
+        if name == "logical_or":
+            return self._lift(inputs[0])._op("logical_or", inputs[1])
+        if name not in _BINARY:
+            return NotImplemented
+        if isinstance(inputs[0], ArrayMethods):
+            return getattr(inputs[0], _BINARY[name][0])(inputs[1])
+        return getattr(inputs[1], _BINARY[name][1])(inputs[0])
+
+    def __array_function__(self: Any, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        name = function.__name__
+        if name == "where" and len(args) == 3:
+            return self._lift(args[0]).where(args[1], args[2])
+        if name == "concatenate":
+            return self.concatenate(*args, **keywords)
+        if name == "matvec" or name == "dot":
+            return args[0] @ args[1]
+        if args and args[0] is self and name in _BY_METHOD:
+            attribute = getattr(self, {"amin": "min", "amax": "max"}.get(name, name))
+            keywords = {k: v for k, v in keywords.items() if not (k in ("keepdims", "out", "dtype") and not v)}
+            if name in _OVER_ALL and len(args) < 2:
+                keywords.setdefault("axis", None)  # NumPy's default
+            return attribute(*args[1:], **keywords) if callable(attribute) else attribute
+        return NotImplemented
+
+
+_BY_METHOD = frozenset(["sum", "min", "max", "amin", "amax", "argmin", "argmax", "mean", "var", "std", "prod", "any", "all",
+                        "count_nonzero", "round", "clip", "diagonal", "trace", "transpose", "reshape", "real", "imag", "angle",
+                        "shape", "isclose", "norm", "sinc"])
+
+
+_OVER_ALL = frozenset(["sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"])
+
+
+def _not_over_batches(name: str) -> Any:
+    def refuse(result: Any, axes: Any) -> Any:
+        raise ValueError(f"{name} over batch axes is not supported: reduce, then use {name} of the array")
+    return refuse
+
+
+def swap_ranges(ranges: Any) -> Any:
+    """Ranges of the transpose."""
+    if len(ranges) == 6 and not isinstance(ranges[0], (tuple, list)):
+        return (*ranges[3:], *ranges[:3])
+    return [(*six[3:], *six[:3]) for six in ranges]
+
+
+def _is_all(key: Any) -> bool:
+    return isinstance(key, slice) and key == slice(None)
+
+
+def _expand(key: tuple[Any, ...], n: int) -> list[Any]:
+    """A key for each axis."""
+    if any(k is None for k in key):
+        raise ValueError("a LazyTensor has no new axes: its axes are (..., M, N, D)")
+    dots = [at for at, k in enumerate(key) if k is Ellipsis]
+    if len(dots) > 1:
+        raise ValueError("an index has one '...' at most")
+    keys = list(key)
+    at = dots[0] if dots else len(keys)
+    if dots:
+        del keys[at]
+    if len(keys) > n:
+        raise ValueError(f"{len(keys)} indices for {n} axes")
+    return keys[:at] + [slice(None)] * (n - len(keys)) + keys[at:]

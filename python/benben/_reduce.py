@@ -1,0 +1,462 @@
+"""Reductions of LazyTensors: from a formula to a kernel that runs.
+
+A Plan is made once for a formula, a reduction and the options that change the code; it hangs on the formula, so that the
+same steps on other arrays find it.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from . import _core, _formula, _options
+from ._errors import ArgumentError, ShapeError
+from ._formula import BY_ALIAS, PLACE_I, PLACE_J, REDUCTIONS, Formula
+from ._generic import solve, split_k
+
+AXIS_I, AXIS_J, AXIS_IJ = 1, 2, 3
+# reductions with two results
+_PAIRS = {"min_argmin": ("min", "argmin"), "max_argmax": ("max", "argmax"), "kmin_argkmin": ("kmin", "argkmin")}
+
+
+class Plan:
+    """A kernel for one reduction of one formula."""
+
+    __slots__ = ("kernel", "run", "program", "uniform", "k", "rows_i", "rows_j")
+
+    def __init__(self, kernel: Any, program: Any, k: int, signature: tuple[tuple[int, int], ...]) -> None:
+        self.kernel, self.program, self.run, self.k = kernel, program, kernel.run, k
+        places = {place for place, _ in signature}  # an axis that no variable has is one row long
+        self.rows_i, self.rows_j = int(PLACE_I not in places), int(PLACE_J not in places)
+        self.uniform = any(place == "p" for place, _, _ in program.outputs)
+
+
+def make_plan(root: Formula, args: tuple[Any, ...], name: str, axis: int, weight: Formula | None,
+              weight_map: tuple[int, ...] | None, k: int, accuracy: _options.Accuracy) -> Plan:
+    """name "": the formula itself, for each row (of formulas that stand along one axis)."""
+    code: list[Any] = []
+    top = _formula.instructions(root, code)
+    second = -1
+    if weight is not None:
+        second = _formula.instructions(weight, code, tuple(range(weight.size)) if weight_map is None else weight_map)
+    outputs = tuple([(part, axis, top, second, k) for part in _PAIRS.get(name, (name,))])
+    signature = tuple([(arg.place, arg.dim) for arg in args])
+    program = _core.build(code, signature, outputs)
+    kernel = program.compile(sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64", rows=True)
+    return Plan(kernel, program, k, signature)
+
+
+class Reduction:
+    """What a reduced LazyTensor will compute."""
+
+    __slots__ = ("name", "short", "axis", "k", "args", "weight", "weight_map", "keywords", "solve_for",
+                 "squeeze")
+
+    def __init__(self, name: str, short: str, axis: int, k: int, args: tuple[Any, ...], weight: Formula | None,
+                 weight_map: Any, keywords: dict[str, Any]) -> None:
+        self.name, self.short, self.axis, self.k, self.args = name, short, axis, k, args
+        self.weight, self.weight_map, self.keywords = weight, weight_map, keywords
+        self.solve_for: Any = None  # (unknown, right-hand side)
+        self.squeeze = False
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What a call is given: the right-hand side in the place of the unknown."""
+        if self.solve_for is None:
+            return self.args
+        unknown, b = self.solve_for
+        return tuple([b if arg is unknown else arg for arg in self.args])
+
+
+class ReductionMethods:
+    """Mixin of GenericLazyTensor."""
+
+    _formula: Formula
+
+    # ---- axes ----------------------------------------------------------------------------------------------------------
+    def _kind_of_axis(self: Any, axis: Any) -> str:
+        """'I', 'J', 'D' or 'B' (a batch) for an axis of (..., M, N, D)."""
+        n = self.nbatchdims
+        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+            raise ValueError(f"axis={axis!r}: expected an integer")
+        at = int(axis) + n + 3 if axis < 0 else int(axis)
+        if not 0 <= at < n + 3:
+            raise ValueError(f"axis={axis}, but the axes of a LazyTensor of the shape {self._shape} are 0 to {n + 2}")
+        return "B" if at < n else "IJD"[at - n]
+
+    def _reduced_axis(self: Any, axis: Any, dim: Any, name: str) -> int:
+        if axis is not None and dim is not None:
+            raise ValueError("axis and dim say the same: give one of them")
+        axis = dim if axis is None else axis
+        if axis is None:
+            raise ValueError(f"{name}: give axis={self.nbatchdims} (reduction over i) or {self.nbatchdims + 1} (over j)")
+        kind = self._kind_of_axis(axis)
+        if kind == "I":
+            return 0
+        if kind == "J":
+            return 1
+        raise ValueError(f"{name}: axis={axis} is {'a batch axis' if kind == 'B' else 'the last one'}; expected "
+                         f"{self.nbatchdims} or {self.nbatchdims + 1}")
+
+    # ---- the general one ---------------------------------------------------------------------------------------------------
+    def reduction(self: Any, reduction_op: str, other: Any = None, opt_arg: Any = None, axis: Any = None, dim: Any = None,
+                  call: bool = True, is_complex: bool = False, **keywords: Any) -> Any:
+        """Any reduction by name ('Sum', 'ArgKMin', ...): other are weights, opt_arg is K. With symbolic variables or
+        call=False the result is a reduced LazyTensor, to be called with arrays later."""
+        self._refuse_reduced()
+        short = BY_ALIAS.get(reduction_op, reduction_op)
+        if short not in REDUCTIONS:
+            raise NameError(f"unknown reduction {reduction_op!r}; known: {', '.join(sorted(BY_ALIAS))}")
+        if other is not None and short in ("logsumexp", "maxsumshiftexp"):
+            short += "weight"
+        if short == "softmaxweight":
+            short = "sumsoftmaxweight"
+        folded = self._reduced_axis(axis, dim, reduction_op)
+        k = _check_k(reduction_op, opt_arg) if REDUCTIONS[short]["takes_k"] else 0
+        weight: Any = None
+        weight_map: Any = None
+        new = self
+        if REDUCTIONS[short]["formulas"] == 2:
+            if other is None:
+                raise ValueError(f"{reduction_op}: the weights are missing")
+            other = self._lift(other)
+            if self._formula.dim != 1:
+                raise ShapeError(f"{reduction_op}: the formula has dimension {self._formula.dim}, expected 1")
+            new, weight_map = self._join(other)
+            weight = other._formula
+        elif other is not None:
+            raise ValueError(f"{reduction_op}: takes no weights")
+        if new is self:
+            new = self._like()
+        if keywords:
+            _options.split(keywords, _options.COMPILE, _options.CALL)
+        new._reduced = Reduction(reduction_op, short, folded, k, new._args, weight, weight_map, keywords)
+        return new if not call or any(arg.value is None for arg in new._args) else new._run({})
+
+    def __call__(self: Any, *args: Any, **keywords: Any) -> Any:
+        """Runs a reduced LazyTensor; args are its symbolic variables in the order of their index."""
+        if self._reduced is None:
+            if len(args) == 1 and not keywords and self.tools.is_array(args[0]):
+                return self @ args[0]  # SciPy takes what can be called for a function of vectors
+            raise ValueError("A LazyTensor object may be called only if it corresponds to the output of a reduction operation "
+                             "or solve operation.")
+        new = self
+        symbols = self._symbols()
+        if symbols:
+            if len(args) != len(symbols):
+                raise ValueError(f"{len(args)} arguments for {len(symbols)} symbolic variables")
+            new = self._with_symbols(symbols, args)
+        elif args:
+            raise ValueError(f"{len(args)} arguments, but there is no symbolic variable")
+        return new._run(keywords)
+
+    def _with_symbols(self: Any, symbols: list[Any], values: tuple[Any, ...]) -> Any:
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        table = {}
+        for symbol, value in zip(symbols, values, strict=True):
+            made = new._argument(value, symbol)
+            table[symbol] = made
+        old = self._reduced
+        keep = None if old.solve_for is None else old.solve_for[0]
+        args = tuple([arg if arg is keep else table.get(arg, arg) for arg in old.args])
+        r = Reduction(old.name, old.short, old.axis, old.k, args, old.weight, old.weight_map, old.keywords)
+        if old.solve_for is not None:
+            unknown, b = old.solve_for
+            r.solve_for = (unknown, table.get(b, b))
+        r.squeeze = old.squeeze
+        new._reduced = r
+        return new
+
+    def _argument(self: Any, value: Any, symbol: Any) -> Any:
+        """The value of a symbolic variable as an argument; sizes are checked when it runs."""
+        tools = self.tools
+        if tools.is_array(value):
+            value = tools.as_float(value)
+            if tools.is_complex(value):
+                value = tools.as_real(value)
+        else:
+            value = self._lift(value)._args[0].value
+        return type(symbol)(value, symbol.place, symbol.dim)
+
+    # ---- running -----------------------------------------------------------------------------------------------------------
+    def _run(self: Any, keywords: dict[str, Any]) -> Any:
+        r = self._reduced
+        if r.solve_for is not None:
+            return self._run_solve(keywords)
+        if r.keywords or keywords:
+            compiled, call = _options.split({**r.keywords, **keywords}, _options.COMPILE, _options.CALL)
+            accuracy = _options.accuracy(r.short, compiled.get("dtype_acc", "auto"), compiled.get("use_double_acc", False),
+                                         compiled.get("sum_scheme", "auto"))
+            if self._dtype is not None:
+                _options.check_accumulator(accuracy.dtype_acc, self._dtype)
+        else:
+            accuracy, call = _options.DEFAULT_ACCURACY, {}
+        out = call.get("out")
+        backend = call.get("backend") or self.backend
+        if backend is not None and backend != "auto":
+            _options.check_backend(backend)
+        ranges = call.get("ranges")
+        ranges = self.ranges if ranges is None else ranges
+        result = self._fold(r.args, r.short, AXIS_I if r.axis == 0 else AXIS_J, r.weight, r.weight_map, r.k, accuracy, ranges,
+                            call.get("progress"))
+        if r.k:
+            result = tuple([split_k(x, r.k, self.tools) for x in result]) if isinstance(result, tuple) else \
+                split_k(result, r.k, self.tools)
+        if self.is_complex:
+            result = self.tools.as_complex(result)
+        if r.squeeze:
+            result = result[..., 0]
+        return result if out is None else self.tools.store(result, out)
+
+    def _fold(self: Any, args: tuple[Any, ...], name: str, axis: int, weight: Formula | None = None, weight_map: Any = None,
+              k: int = 0, accuracy: _options.Accuracy = _options.DEFAULT_ACCURACY, ranges: Any = None,
+              progress: Any = None) -> Any:
+        """Runs a reduction; the result has the axis that is kept, even where it is of length 1."""
+        f = self._formula
+        key = (name, axis, weight, weight_map, k, accuracy)
+        plan = f.plans.get(key)
+        if plan is None:
+            plan = f.plans[key] = make_plan(f, args, *key)
+        values = tuple([arg.value for arg in args])
+        result = self.tools.run(plan, values, None if ranges is None else self.tools.ranges(ranges), plan.rows_i, plan.rows_j,
+                                progress)
+        if plan.uniform and axis != AXIS_IJ:
+            kept = PLACE_I if axis == AXIS_J else PLACE_J
+            rows = next((arg.value.shape[-2] for arg in args if arg.place == kept), 1)
+            result = self.tools.repeat_rows(result, rows)
+        return result
+
+    def _fold_all(self: Any, name: str) -> Any:
+        """Over i and j: (..., D)."""
+        self._refuse_reduced()
+        if any(arg.value is None for arg in self._args):
+            raise ValueError(f"{name} over both axes: there are symbolic variables")
+        result = self._fold(self._args, name, AXIS_IJ, ranges=self.ranges)[..., 0, :]
+        return self.tools.as_complex(result) if self.is_complex else result
+
+    def _several(self: Any, name: str, axis: Any, combine: Any) -> Any:
+        """A reduction over several axes, the pairs first, then those of the result that are left. keepdims is never done."""
+        n = self.nbatchdims
+        if axis is None:
+            axis = tuple(range(n + 3))
+        kinds = [(self._kind_of_axis(a), int(a) % (n + 3)) for a in axis]
+        names = {kind for kind, _ in kinds}
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"axis={axis!r}: an axis is named twice")
+        if not names & {"I", "J"}:
+            if names == {"D"}:
+                return getattr(self, name)(axis=-1)
+            raise ValueError(f"{name} over the axes {axis}: over batches alone it is not a reduction of pairs; add axis {n} or "
+                             f"{n + 1}")
+        base = getattr(self, name)(axis=-1) if "D" in names else self
+        if names >= {"I", "J"}:
+            result, kept = base._fold_all(name), 0
+        else:
+            result, kept = base.reduction(name, axis=n if "I" in names else n + 1), 1
+        batches = tuple([at for kind, at in kinds if kind == "B"])
+        if "D" in names or (not kept and self._shape[-1] == 1):
+            result = result[..., 0]
+        return combine(result, batches) if batches else result
+
+    # ---- sums and extrema ----------------------------------------------------------------------------------------------------
+    def sum(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
+        """The sum over i or j (an array), over the components (the default: a LazyTensor), or over a tuple of axes."""
+        axis = axis if dim is None else dim
+        if axis is None or isinstance(axis, tuple):
+            return self._several("sum", axis, self.tools.sum_axes)
+        if axis == -1 or axis == self.nbatchdims + 2:
+            return self._unary("sum")
+        return self.reduction("Sum", axis=axis, **keywords)
+
+    def _extremum(self: Any, name: str, alias: str, axis: Any, dim: Any, keywords: dict[str, Any]) -> Any:
+        axis = axis if dim is None else dim
+        if (axis is None or isinstance(axis, tuple)) and name in ("min", "max"):
+            return self._several(name, axis, getattr(self.tools, name + "_axes"))
+        if axis == -1 or axis == self.nbatchdims + 2:
+            return self._unary(name)
+        return self.reduction(alias, axis=axis, **keywords)
+
+    def min(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
+        """The smallest value along i or j, or of the components."""
+        return self._extremum("min", "Min", axis, dim, keywords)
+
+    def max(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
+        """The largest value along i or j, or of the components."""
+        return self._extremum("max", "Max", axis, dim, keywords)
+
+    def argmin(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
+        """The index of the smallest value; ties: the first."""
+        return self._extremum("argmin", "ArgMin", axis, dim, keywords)
+
+    def argmax(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
+        """The index of the largest value; ties: the first."""
+        return self._extremum("argmax", "ArgMax", axis, dim, keywords)
+
+    __min__, __max__ = min, max
+
+    def sum_reduction(self: Any, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The sum over i or j."""
+        return self.reduction("Sum", axis=axis, dim=dim, **keywords)
+
+    def min_reduction(self: Any, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The smallest value along i or j."""
+        return self.reduction("Min", axis=axis, dim=dim, **keywords)
+
+    def max_reduction(self: Any, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The largest value along i or j."""
+        return self.reduction("Max", axis=axis, dim=dim, **keywords)
+
+    def argmin_reduction(self: Any, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The index of the smallest value along i or j."""
+        return self.reduction("ArgMin", axis=axis, dim=dim, **keywords)
+
+    def argmax_reduction(self: Any, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The index of the largest value along i or j."""
+        return self.reduction("ArgMax", axis=axis, dim=dim, **keywords)
+
+    def min_argmin(self: Any, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The smallest value and its index."""
+        return self.reduction("Min_ArgMin", axis=axis, dim=dim, **keywords)
+
+    def max_argmax(self: Any, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The largest value and its index."""
+        return self.reduction("Max_ArgMax", axis=axis, dim=dim, **keywords)
+
+    min_argmin_reduction, max_argmax_reduction = min_argmin, max_argmax
+
+    # ---- the K smallest --------------------------------------------------------------------------------------------------------
+    def Kmin(self: Any, K: int, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The K smallest values in ascending order: (..., M, K), with D behind where it is not 1."""
+        return self.reduction("KMin", opt_arg=K, axis=axis, dim=dim, **keywords)
+
+    def argKmin(self: Any, K: int, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The indices of the K smallest values."""
+        return self.reduction("ArgKMin", opt_arg=K, axis=axis, dim=dim, **keywords)
+
+    def Kmin_argKmin(self: Any, K: int, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
+        """The K smallest values and their indices."""
+        return self.reduction("KMin_ArgKMin", opt_arg=K, axis=axis, dim=dim, **keywords)
+
+    Kmin_reduction, argKmin_reduction, Kmin_argKmin_reduction = Kmin, argKmin, Kmin_argKmin
+
+    # ---- exponentials ------------------------------------------------------------------------------------------------------------
+    def logsumexp(self: Any, axis: Any = None, weight: Any = None, other: Any = None, **keywords: Any) -> Any:
+        """log sum exp(self) weight over i or j, without overflow."""
+        weight = other if weight is None else weight
+        return self.reduction("LogSumExp" if weight is None else "LogSumExpWeight", other=weight, axis=axis, **keywords)
+
+    logsumexp_reduction = logsumexp
+
+    def sumsoftmaxweight(self: Any, weight: Any, axis: Any = None, **keywords: Any) -> Any:
+        """sum exp(self) weight / sum exp(self) over i or j."""
+        return self.reduction("SumSoftMaxWeight", other=weight, axis=axis, **keywords)
+
+    sumsoftmaxweight_reduction = sumsoftmaxweight
+
+    # ---- as a matrix ---------------------------------------------------------------------------------------------------------------
+    def __matmul__(self: Any, v: Any, **keywords: Any) -> Any:
+        """The product with an array (N,), (N, E) or (..., N, E): sum_j K_ij v_j. With a LazyTensor or an operator: their
+        composition, as an operator."""
+        if self._formula.dim != (2 if self.is_complex else 1):
+            raise ValueError(f"K @ v: the entries of K have dimension {self._shape[-1]}, expected 1; for vectors use "
+                             "matvecmult and sum")
+        if not self.tools.is_array(v):
+            return self._compose(v)
+        flat = len(v.shape) == 1
+        if flat:
+            v = v[:, None]
+        product = self * self.real_class._along(v, PLACE_J)
+        product._reduced = Reduction("Sum", "sum", 1, 0, product._args, None, None, keywords)
+        product._reduced.squeeze = flat
+        return product if any(arg.value is None for arg in product._args) else product._run({})
+
+    def _compose(self: Any, other: Any) -> Any:
+        from . import operators
+        if not operators.is_operator(other):
+            raise TypeError(f"K @ v: expected an array of {self.tools.name}, a LazyTensor or an operator, found "
+                            f"{type(other).__module__}.{type(other).__qualname__}")
+        return operators.compose(self, other)
+
+    def __rmatmul__(self: Any, v: Any) -> Any:
+        """v @ K for an array (M,) or (..., E, M)."""
+        if not self.tools.is_array(v):
+            return NotImplemented
+        if len(v.shape) == 1:
+            return self.T @ v
+        return self.tools.swap_last(self.T @ self.tools.swap_last(v))
+
+    def matvec(self: Any, v: Any) -> Any:
+        """self @ v: SciPy's protocol of linear operators."""
+        return self @ v
+
+    def rmatvec(self: Any, v: Any) -> Any:
+        """The (conjugate) transpose times v."""
+        return self.T.conj() @ v
+
+    matmat, rmatmat = matvec, rmatvec
+
+    # ---- systems ---------------------------------------------------------------------------------------------------------------------
+    def solve(self: Any, other: Any, var: Any = None, call: bool = True, **keywords: Any) -> Any:
+        """The solution a of sum_j K_ij a_j + alpha a_i = other_i by conjugate gradients; K is symmetric and positive.
+
+        other: an array (M, E), or Vi of one. var: where self is a formula linear in the symbolic variable var, that
+        variable; else the formula is self * a. Keywords: alpha=1e-10, eps=1e-6, and those of reductions.
+        """
+        self._refuse_reduced()
+        if self.tools.is_array(other):
+            other = self.real_class._along(other, PLACE_I)
+        if other._formula.op or len(other._args) != 1 or other._args[0].place not in (PLACE_I, PLACE_J):
+            raise ValueError("solve: the right-hand side is an array, Vi(array) or a symbolic variable")
+        b = other._args[0]
+        if var is None:
+            placed = other._like()
+            placed.ni, placed.nj = other.nj, other.ni
+            unknown = type(b)(b.value, PLACE_J if b.place == PLACE_I else PLACE_I, b.dim, b.index)
+            placed._set(unknown)
+            product = self * placed
+        else:
+            unknown = _variable_of(var, self._args)
+            product = self._like()
+            if other.ni is not None or other.nj is not None:
+                product.ni = product.ni if product.ni is not None else product.nj
+        if product.is_complex:
+            raise ValueError("solve: complex systems are not supported")
+        axis = 1 if unknown.place == PLACE_J else 0
+        r = Reduction("Solve", "sum", axis, 0, product._args, None, None, keywords)
+        r.solve_for = (unknown, b)
+        if keywords:
+            _options.split(keywords, _options.COMPILE, _options.CALL, {"alpha": 0, "eps": 0})
+        product._reduced = r
+        symbolic = b.value is None or any(arg.value is None for arg in product._args if arg is not unknown)
+        return product if not call or symbolic else product._run({})
+
+    def _run_solve(self: Any, keywords: dict[str, Any]) -> Any:
+        r = self._reduced
+        compiled, call, own = _options.split({**r.keywords, **keywords}, _options.COMPILE, _options.CALL,
+                                             {"alpha": 0, "eps": 0})
+        accuracy = _options.accuracy("sum", compiled.get("dtype_acc", "auto"), compiled.get("use_double_acc", False),
+                                     compiled.get("sum_scheme", "auto"))
+        _options.check_backend(call.get("backend") or self.backend or "auto")
+        unknown, b = r.solve_for
+        args = r.args
+        plan = make_plan(self._formula, args, "sum", AXIS_J if r.axis == 1 else AXIS_I, None, None, 0, accuracy)
+        at = args.index(unknown)
+        values = tuple([b.value if arg is unknown else arg.value for arg in args])
+        ranges = call.get("ranges")
+        ranges = self.ranges if ranges is None else ranges
+        result = solve(self.tools, plan.kernel, values, at, own.get("alpha", 1e-10), own.get("eps", 1e-6),
+                       self.tools.ranges(ranges), call.get("progress"))
+        out = call.get("out")
+        return result if out is None else self.tools.store(result, out)
+
+
+def _variable_of(var: Any, args: tuple[Any, ...]) -> Any:
+    found = var._args[0] if getattr(var, "_args", None) and not var._formula.op else None
+    if found is None or found not in args:
+        raise ArgumentError("var is not a variable of the formula")
+    return found
+
+
+def _check_k(name: str, k: Any) -> int:
+    if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
+        raise ValueError(f"{name}: K = {k!r}; expected an integer >= 1")
+    return int(k)

@@ -1,0 +1,205 @@
+"""Linear operators made of LazyTensors: sums, products, blocks. Nothing is stored; every operator has SciPy's protocol (shape,
+dtype, matvec, rmatvec), so that scipy.sparse.linalg works on it.
+
+>>> import benben.operators, numpy as np
+>>> from benben.numpy import Vi, Vj
+>>> x = np.arange(4.0)[:, None]
+>>> K = Vi(x) - Vj(x)
+>>> A = K @ K.T + 2 * np.pi * benben.operators.identity(4)
+>>> bool(np.allclose(A @ np.ones(4), K.dense() @ K.dense().T @ np.ones(4) + 2 * np.pi))
+True
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._errors import ShapeError
+
+
+def _width(v: Any) -> int:
+    return int(v.shape[-1 if len(v.shape) == 1 else -2])
+
+
+class Operator:
+    """A linear map of the shape (M, N), known by what it does to arrays (N,), (N, E) or (..., N, E).
+
+    `A @ v`, `v @ A`, `A.T`, `A.H`, sums, differences, products with numbers and with operators, LazyTensors and arrays.
+    """
+
+    __array_ufunc__ = None
+    __array_priority__ = 2000.0
+
+    def __init__(self, shape: tuple[int, int], matmul: Callable[[Any], Any], rmatmul: Callable[[Any], Any],
+                 dtype: Any = "float64", text: str = "Operator") -> None:
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.ndim = 2
+        self.dtype = np.dtype(dtype or "float64")
+        self._matmul, self._rmatmul, self._text = matmul, rmatmul, text
+
+    def __repr__(self) -> str:
+        return f"<{self._text}: {self.shape[0]} x {self.shape[1]}, {self.dtype}>"
+
+    # ---- products ----------------------------------------------------------------------------------------------------
+    def __matmul__(self, other: Any) -> Any:
+        if is_operator(other):
+            return compose(self, other)
+        if not hasattr(other, "shape"):
+            raise TypeError(f"A @ v: expected an array or an operator, found {type(other).__qualname__}")
+        if _width(other) != self.shape[1]:
+            raise ShapeError(f"A @ v: A is {self.shape[0]} x {self.shape[1]}, v has the shape {tuple(other.shape)}")
+        return self._matmul(other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        if is_operator(other):
+            return compose(other, self)
+        if len(other.shape) == 1:
+            return self.T @ other
+        return (self.T @ other.swapaxes(-1, -2)).swapaxes(-1, -2)
+
+    def matvec(self, v: Any) -> Any:
+        """A v."""
+        return self @ v
+
+    def rmatvec(self, v: Any) -> Any:
+        """A^H v."""
+        return self._rmatmul(v)
+
+    matmat, rmatmat = matvec, rmatvec
+
+    @property
+    def H(self) -> Operator:
+        """The conjugate transpose."""
+        return Operator((self.shape[1], self.shape[0]), self._rmatmul, self._matmul, self.dtype, f"{self._text}.H")
+
+    @property
+    def T(self) -> Operator:
+        """The transpose."""
+        if self.dtype.kind != "c":
+            return self.H
+        return Operator((self.shape[1], self.shape[0]), lambda v: self._rmatmul(v.conj()).conj(),
+                        lambda v: self._matmul(v.conj()).conj(), self.dtype, f"{self._text}.T")
+
+    def dense(self, limit: int = 2 ** 27) -> Any:
+        """The matrix."""
+        if self.shape[0] * self.shape[1] > limit:
+            raise ShapeError(f"a dense matrix {self.shape[0]} x {self.shape[1]} has more than {limit} entries")
+        return self @ np.eye(self.shape[1], dtype=self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.dense() if dtype is None else self.dense().astype(dtype)
+
+    # ---- sums ----------------------------------------------------------------------------------------------------------
+    def __add__(self, other: Any) -> Operator:
+        return add(self, other)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Operator:
+        return self * -1
+
+    def __sub__(self, other: Any) -> Operator:
+        return add(self, as_operator(other) * -1)
+
+    def __rsub__(self, other: Any) -> Operator:
+        return add(as_operator(other), self * -1)
+
+    def __mul__(self, number: Any) -> Operator:
+        if is_operator(number) or np.ndim(number):
+            raise TypeError("A * B of operators would be the product of their entries; use A @ B, or LazyTensors")
+        return Operator(self.shape, lambda v: self._matmul(v) * number, lambda v: self._rmatmul(v) * np.conj(number),
+                        np.result_type(self.dtype, np.complex64) if isinstance(number, complex) else self.dtype,
+                        f"{number} {self._text}")
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, number: Any) -> Operator:
+        return self * (1 / number)
+
+
+def is_operator(a: Any) -> bool:
+    """A LazyTensor, an Operator or something with SciPy's protocol; not an array."""
+    return hasattr(a, "matvec") and hasattr(a, "rmatvec") and hasattr(a, "shape")
+
+
+def as_operator(a: Any) -> Operator:
+    """A LazyTensor, a dense or sparse matrix, SciPy's LinearOperator, ... as an Operator."""
+    if isinstance(a, Operator):
+        return a
+    if getattr(a, "__GenericLazyTensor__", False):
+        if a._vector_dim != 1 or a.nbatchdims:
+            raise ShapeError(f"an operator is a matrix of numbers; this LazyTensor has the shape {a.shape}")
+        return Operator(a.shape, a.__matmul__, a.T.conj().__matmul__, a.dtype, "LazyTensor")
+    if len(getattr(a, "shape", ())) != 2:
+        raise TypeError(f"expected a matrix or an operator, found {type(a).__qualname__}")
+    if is_operator(a):
+        def both(one: Any, many: Any) -> Callable[[Any], Any]:
+            return lambda v: one(v) if len(v.shape) == 1 else many(v)
+        return Operator(a.shape, both(a.matvec, a.matmat), both(a.rmatvec, a.rmatmat), a.dtype, type(a).__name__)
+    adjoint = a.conj().T
+    return Operator(a.shape, lambda v: a @ v, lambda v: adjoint @ v, a.dtype, "matrix")
+
+
+def compose(a: Any, b: Any) -> Operator:
+    """The product: first b, then a."""
+    a, b = as_operator(a), as_operator(b)
+    if a.shape[1] != b.shape[0]:
+        raise ShapeError(f"A @ B: the shapes {a.shape} and {b.shape} do not fit")
+    return Operator((a.shape[0], b.shape[1]), lambda v: a._matmul(b._matmul(v)), lambda v: b._rmatmul(a._rmatmul(v)),
+                    np.result_type(a.dtype, b.dtype), f"({a._text} @ {b._text})")
+
+
+def add(a: Any, b: Any) -> Operator:
+    """The sum."""
+    a, b = as_operator(a), as_operator(b)
+    if a.shape != b.shape:
+        raise ShapeError(f"A + B: the shapes {a.shape} and {b.shape} differ")
+    return Operator(a.shape, lambda v: a._matmul(v) + b._matmul(v), lambda v: a._rmatmul(v) + b._rmatmul(v),
+                    np.result_type(a.dtype, b.dtype), f"({a._text} + {b._text})")
+
+
+def identity(n: int, dtype: Any = "float64") -> Operator:
+    """The identity of n rows."""
+    return Operator((n, n), lambda v: v, lambda v: v, dtype, "identity")
+
+
+def diagonal(d: Any) -> Operator:
+    """The diagonal matrix of a vector."""
+    def times(entries: Any) -> Callable[[Any], Any]:
+        return lambda v: entries * v if len(v.shape) == 1 else entries[:, None] * v
+    return Operator((len(d), len(d)), times(d), times(d.conj()), d.dtype, "diagonal")
+
+
+def block(rows: Sequence[Sequence[Any]]) -> Operator:
+    """The block matrix [[A, B], [C, D]]; None is a block of zeros."""
+    grid = [[None if a is None else as_operator(a) for a in row] for row in rows]
+    if not grid or any(len(row) != len(grid[0]) for row in grid):
+        raise ShapeError("block: the rows have different numbers of blocks")
+    heights = [_common([a.shape[0] for a in row if a is not None], "rows") for row in grid]
+    widths = [_common([row[k].shape[1] for row in grid if row[k] is not None], "columns") for k in range(len(grid[0]))]
+    dtype = np.result_type(*[a.dtype for row in grid for a in row if a is not None])
+
+    def product(adjoint: bool) -> Callable[[Any], Any]:
+        across, down = (heights, widths) if adjoint else (widths, heights)
+
+        def apply(v: Any) -> Any:
+            axis = -1 if len(v.shape) == 1 else -2
+            parts = np.split(v, np.cumsum(across)[:-1], axis)
+            out = []
+            for k, size in enumerate(down):
+                blocks = [row[k] for row in grid] if adjoint else grid[k]
+                terms = [a._rmatmul(p) if adjoint else a._matmul(p) for a, p in zip(blocks, parts, strict=True) if a is not None]
+                shape = list(v.shape)
+                shape[axis] = size
+                out.append(sum(terms[1:], terms[0]) if terms else np.zeros(shape, v.dtype))
+            return np.concatenate(out, axis)
+        return apply
+    return Operator((sum(heights), sum(widths)), product(False), product(True), dtype, "block")
+
+
+def _common(sizes: list[int], what: str) -> int:
+    if not sizes or len(set(sizes)) != 1:
+        raise ShapeError(f"block: blocks beside or below each other have {sizes} {what}")
+    return sizes[0]
