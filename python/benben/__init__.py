@@ -2,6 +2,7 @@
 
 benben.numpy has LazyTensors and Genred for NumPy arrays.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -25,9 +26,23 @@ from ._errors import (
 )
 
 __version__: str = _core.version
-__all__ = ["ArgumentError", "CancelledError", "CompilerError", "ConvergenceError", "ConvergenceWarning", "DeviceError",
-           "DtypeError", "Error", "FormulaError", "NotDifferentiableError", "RangesError", "ShapeError",
-           "UnknownNameError", "__version__", "doctor"]
+__all__ = [
+    "ArgumentError",
+    "CancelledError",
+    "CompilerError",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "DeviceError",
+    "DtypeError",
+    "Error",
+    "FormulaError",
+    "NotDifferentiableError",
+    "RangesError",
+    "ShapeError",
+    "UnknownNameError",
+    "__version__",
+    "doctor",
+]
 
 
 def doctor() -> str:

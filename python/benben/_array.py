@@ -1,9 +1,10 @@
 """A LazyTensor as an array: indexing, transposition, dense values, statistics, NumPy's functions.
 
-The axes are (..., M, N, D). A bare key is about the last one, as in KeOps: x[2], x[1:]. A tuple is about all of them, missing
-ones at the end being `:`, and `...` stands for any number. Slices, masks and lists of rows and columns index the arrays
-behind the matrix and stay lazy; integers there give values.
+The axes are (..., M, N, D). A bare key is about the last one, as in KeOps: x[2], x[1:]. A tuple is about all of them,
+missing ones at the end being `:`, and `...` stands for any number. Slices, masks and lists of rows and columns index
+the arrays behind the matrix and stay lazy; integers there give values.
 """
+
 from __future__ import annotations
 
 import math
@@ -14,19 +15,47 @@ from ._errors import ArgumentError, ShapeError
 from ._formula import PLACE_I, PLACE_J, PLACE_P
 from ._reduce import Plan
 
-DENSE_LIMIT = 2 ** 27  # entries that dense() makes without being asked twice: 1 GiB of float64
+DENSE_LIMIT = 2**27  # entries that dense() makes without being asked twice: 1 GiB of float64
 
-_UNARY = {"negative": "__neg__", "positive": "__pos__", "absolute": "abs", "fabs": "abs", "reciprocal": "inv",
-          "arcsin": "asin", "arccos": "acos", "arctan": "atan", "conjugate": "conj", "invert": "__invert__"}
-_BINARY = {"add": ("__add__", "__radd__"), "subtract": ("__sub__", "__rsub__"), "multiply": ("__mul__", "__rmul__"),
-           "divide": ("__truediv__", "__rtruediv__"), "floor_divide": ("__floordiv__", "__rfloordiv__"),
-           "remainder": ("__mod__", "__rmod__"), "power": ("__pow__", "__rpow__"), "float_power": ("__pow__", "__rpow__"),
-           "matmul": ("__matmul__", "__rmatmul__"), "less": ("__lt__", "__gt__"), "less_equal": ("__le__", "__ge__"),
-           "greater": ("__gt__", "__lt__"), "greater_equal": ("__ge__", "__le__"), "equal": ("__eq__", "__eq__"),
-           "not_equal": ("__ne__", "__ne__"), "logical_and": ("__and__", "__rand__"), "logical_xor": ("__xor__", "__rxor__"),
-           "bitwise_and": ("__and__", "__rand__"), "bitwise_xor": ("__xor__", "__rxor__"),
-           "bitwise_or": ("__or__", "__ror__"), "minimum": ("minimum", "minimum"), "maximum": ("maximum", "maximum"),
-           "fmin": ("minimum", "minimum"), "fmax": ("maximum", "maximum"), "hypot": ("hypot", "hypot")}
+_UNARY = {
+    "negative": "__neg__",
+    "positive": "__pos__",
+    "absolute": "abs",
+    "fabs": "abs",
+    "reciprocal": "inv",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "conjugate": "conj",
+    "invert": "__invert__",
+}
+_BINARY = {
+    "add": ("__add__", "__radd__"),
+    "subtract": ("__sub__", "__rsub__"),
+    "multiply": ("__mul__", "__rmul__"),
+    "divide": ("__truediv__", "__rtruediv__"),
+    "floor_divide": ("__floordiv__", "__rfloordiv__"),
+    "remainder": ("__mod__", "__rmod__"),
+    "power": ("__pow__", "__rpow__"),
+    "float_power": ("__pow__", "__rpow__"),
+    "matmul": ("__matmul__", "__rmatmul__"),
+    "less": ("__lt__", "__gt__"),
+    "less_equal": ("__le__", "__ge__"),
+    "greater": ("__gt__", "__lt__"),
+    "greater_equal": ("__ge__", "__le__"),
+    "equal": ("__eq__", "__eq__"),
+    "not_equal": ("__ne__", "__ne__"),
+    "logical_and": ("__and__", "__rand__"),
+    "logical_xor": ("__xor__", "__rxor__"),
+    "bitwise_and": ("__and__", "__rand__"),
+    "bitwise_xor": ("__xor__", "__rxor__"),
+    "bitwise_or": ("__or__", "__ror__"),
+    "minimum": ("minimum", "minimum"),
+    "maximum": ("maximum", "maximum"),
+    "fmin": ("minimum", "minimum"),
+    "fmax": ("maximum", "maximum"),
+    "hypot": ("hypot", "hypot"),
+}
 
 
 class ArrayMethods:
@@ -34,7 +63,7 @@ class ArrayMethods:
 
     __array_priority__ = 1000.0
 
-    # ---- transposition ---------------------------------------------------------------------------------------------------
+    # ---- transposition ----
     def t(self: Any) -> Any:
         """The transpose: i and j exchanged, ranges too."""
         new = self._like()
@@ -58,7 +87,7 @@ class ArrayMethods:
         """The transpose."""
         return self.t()
 
-    # ---- values ------------------------------------------------------------------------------------------------------------
+    # ---- values ----
     def _rows_of(self: Any, places: tuple[int, int, int], values: tuple[Any, ...], rows: int) -> Any:
         """The formula with its variables at other places, for each row; no pair is reduced."""
         if any(arg.value is None for arg in self._args):
@@ -77,14 +106,16 @@ class ArrayMethods:
         return self.tools.as_complex(result) if self.is_complex else result
 
     def dense(self: Any, limit: int | None = None) -> Any:
-        """The matrix itself, an array of the shape self.shape. A matrix of more than `limit` entries (2^27 unless told) is
-        refused: what a LazyTensor is good for is never to store it."""
+        """The matrix itself, an array of the shape self.shape. A matrix of more than `limit` entries (2^27 unless
+        told) is refused: what a LazyTensor is good for is never to store it."""
         self._refuse_reduced()
         full = self._shape
         limit = DENSE_LIMIT if limit is None else limit
         if math.prod(full) > limit:
-            raise ArgumentError(f"a dense array of the shape {full} has {math.prod(full)} entries, more than the limit of "
-                                f"{limit}: reduce the LazyTensor instead, index it first (K[:100, :]), or pass limit=")
+            raise ArgumentError(
+                f"a dense array of the shape {full} has {math.prod(full)} entries, more than the limit of "
+                f"{limit}: reduce the LazyTensor instead, index it first (K[:100, :]), or pass limit="
+            )
         if self.ranges is not None:
             raise ArgumentError("this LazyTensor has ranges: its entries outside of them are not zero but left out")
         values = []
@@ -119,7 +150,7 @@ class ArrayMethods:
         values = self.diagonal()
         return values.sum(-1 if self._shape[-1] == 1 else -2)
 
-    # ---- indexing --------------------------------------------------------------------------------------------------------------
+    # ---- indexing ----
     def __getitem__(self: Any, key: Any) -> Any:
         self._refuse_reduced()
         if not isinstance(key, tuple):
@@ -134,7 +165,9 @@ class ArrayMethods:
         if _is_all(i) and _is_all(j):
             return new
         if new.ranges is not None:
-            raise ArgumentError("this LazyTensor has ranges, which are about all of its rows and columns: index it before")
+            raise ArgumentError(
+                "this LazyTensor has ranges, which are about all of its rows and columns: index it before"
+            )
         return new._entries(i, j)
 
     def _component(self: Any, key: Any, strict: bool) -> Any:
@@ -149,8 +182,10 @@ class ArrayMethods:
                 raise ValueError(f"x[{key}]: expected a part of the {dim} components, in ascending order")
             return self._part(start, count, step)
         if isinstance(key, bool) or not hasattr(key, "__index__"):
-            raise ValueError(f"x[{key!r}]: a bare key is an integer or a slice of the last axis; to index rows and columns write "
-                             "K[rows, columns]")
+            raise ValueError(
+                f"x[{key!r}]: a bare key is an integer or a slice of the last axis; to index rows and columns write "
+                "K[rows, columns]"
+            )
         k = int(key.__index__())
         if not (0 if strict else -dim) <= k < dim:
             raise ValueError(f"x[{k}]: there are {dim} components")
@@ -187,8 +222,9 @@ class ArrayMethods:
             if value.shape[at] == 1 and extent != 1:
                 return value[(slice(None),) * at + (0,)] if is_int else value
             return value[(slice(None),) * at + (key,)]
+
         new = self._with_values(lambda arg: select(arg.value, 1 if arg.place == PLACE_P else 2))
-        rest = batch[:axis] + (() if is_int else (length,)) + (batch[axis + 1:] if axis != -1 else ())
+        rest = batch[:axis] + (() if is_int else (length,)) + (batch[axis + 1 :] if axis != -1 else ())
         new.batchdims = rest or None
         return new
 
@@ -197,8 +233,12 @@ class ArrayMethods:
         new = self._like()
         if any(arg.value is None for arg in self._args):
             raise ValueError("there are symbolic variables: their arrays cannot be indexed")
-        new._args = tuple([type(arg)(function(arg), arg.place, arg.dim) if self.tools.is_array(arg.value) else arg
-                           for arg in self._args])
+        new._args = tuple(
+            [
+                type(arg)(function(arg), arg.place, arg.dim) if self.tools.is_array(arg.value) else arg
+                for arg in self._args
+            ]
+        )
         return new
 
     def _lines(self: Any, place: int, key: Any) -> Any:
@@ -218,7 +258,9 @@ class ArrayMethods:
         return new
 
     def _entries(self: Any, i: Any, j: Any) -> Any:
-        integer = [not isinstance(k, (bool, slice)) and hasattr(k, "__index__") and not getattr(k, "shape", ()) for k in (i, j)]
+        integer = [
+            not isinstance(k, (bool, slice)) and hasattr(k, "__index__") and not getattr(k, "shape", ()) for k in (i, j)
+        ]
         if not any(integer) and self.tools.is_pointwise(i, j):
             return self._pairs(i, j)
         keys, drop = [], []
@@ -255,7 +297,7 @@ class ArrayMethods:
         values = values.reshape((*values.shape[:-2], *shape, values.shape[-1]))
         return values[..., 0] if self._shape[-1] == 1 else values
 
-    # ---- batches ------------------------------------------------------------------------------------------------------------------
+    # ---- batches ----
     def reshape(self: Any, *shape: Any) -> Any:
         """Other batch axes; the last axes (M, N) or (M, N, D) stay as they are."""
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
@@ -266,7 +308,9 @@ class ArrayMethods:
         elif shape[-2:] == full[-3:-1] and full[-1] == 1:
             wanted = shape[:-2]
         else:
-            raise ShapeError(f"reshape to {shape}: only batch axes can change; the shape is {full}, and must end in {full[-3:]}")
+            raise ShapeError(
+                f"reshape to {shape}: only batch axes can change; the shape is {full}, and must end in {full[-3:]}"
+            )
         batch = self.batchdims or ()
         size = math.prod(batch)
         if wanted.count(-1) == 1:
@@ -281,11 +325,12 @@ class ArrayMethods:
             if math.prod(own) == 1:
                 return value.reshape(rest)
             return self.tools.broadcast(value, batch + rest).reshape(wanted + rest)
+
         new = self._with_values(change)
         new.batchdims = tuple(wanted) or None
         return new
 
-    # ---- statistics ------------------------------------------------------------------------------------------------------------------
+    # ---- statistics ----
     def _statistic(self: Any, name: str, axis: Any, component: Any, keywords: dict[str, Any]) -> Any:
         keywords = {k: v for k, v in keywords.items() if v is not None or k != "dtype"}
         if axis is None:
@@ -322,7 +367,9 @@ class ArrayMethods:
             raise ValueError("var: one axis")
         full = self._shape
         n = full[int(axis) % len(full)]
-        result = self._statistic("var", axis, lambda x: (x - x._unary("vmean"))._unary("square")._unary("vmean"), keywords)
+        result = self._statistic(
+            "var", axis, lambda x: (x - x._unary("vmean"))._unary("square")._unary("vmean"), keywords
+        )
         return result if ddof == 0 else result * (n / (n - ddof) if n > ddof else math.nan)
 
     def std(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
@@ -340,16 +387,24 @@ class ArrayMethods:
         if kind == "D":
             return self - self._unary("vlogsumexp")
         if self._shape[-1] != 1:
-            raise ShapeError(f"softmax along an axis of the matrix: entries have dimension {self._shape[-1]}, expected 1")
+            raise ShapeError(
+                f"softmax along an axis of the matrix: entries have dimension {self._shape[-1]}, expected 1"
+            )
         total = self.logsumexp(axis=axis)
         return self - self.real_class._along(total, PLACE_J if kind == "I" else PLACE_I)
 
-    # ---- NumPy's functions --------------------------------------------------------------------------------------------------------------
+    # ---- NumPy's functions ----
     def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
         name = ufunc.__name__
         if method == "reduce" and name in ("add", "multiply", "minimum", "maximum", "logical_or", "logical_and"):
-            names = {"add": "sum", "multiply": "prod", "minimum": "min", "maximum": "max", "logical_or": "any",
-                     "logical_and": "all"}
+            names = {
+                "add": "sum",
+                "multiply": "prod",
+                "minimum": "min",
+                "maximum": "max",
+                "logical_or": "any",
+                "logical_and": "all",
+            }
             return getattr(self, names[name])(axis=keywords.get("axis", 0))
         if method != "__call__" or any(v is not None for v in keywords.values()):
             return NotImplemented
@@ -383,9 +438,37 @@ class ArrayMethods:
         return NotImplemented
 
 
-_BY_METHOD = frozenset(["sum", "min", "max", "amin", "amax", "argmin", "argmax", "mean", "var", "std", "prod", "any", "all",
-                        "count_nonzero", "round", "clip", "diagonal", "trace", "transpose", "reshape", "real", "imag", "angle",
-                        "shape", "isclose", "norm", "sinc"])
+_BY_METHOD = frozenset(
+    [
+        "sum",
+        "min",
+        "max",
+        "amin",
+        "amax",
+        "argmin",
+        "argmax",
+        "mean",
+        "var",
+        "std",
+        "prod",
+        "any",
+        "all",
+        "count_nonzero",
+        "round",
+        "clip",
+        "diagonal",
+        "trace",
+        "transpose",
+        "reshape",
+        "real",
+        "imag",
+        "angle",
+        "shape",
+        "isclose",
+        "norm",
+        "sinc",
+    ]
+)
 
 
 _OVER_ALL = frozenset(["sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"])
@@ -394,6 +477,7 @@ _OVER_ALL = frozenset(["sum", "min", "max", "amin", "amax", "mean", "prod", "any
 def _not_over_batches(name: str) -> Any:
     def refuse(result: Any, axes: Any) -> Any:
         raise ValueError(f"{name} over batch axes is not supported: reduce, then use {name} of the array")
+
     return refuse
 
 

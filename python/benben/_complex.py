@@ -1,4 +1,5 @@
 """Complex LazyTensors: vectors of complex numbers, stored as (re, im) pairs of components."""
+
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -37,7 +38,7 @@ class ComplexGenericLazyTensor(GenericLazyTensor):
     def dtype(self) -> str | None:
         return None if self._dtype is None else {"float32": "complex64", "float64": "complex128"}.get(self._dtype)
 
-    # ---- arithmetic ----------------------------------------------------------------------------------------------------
+    # ---- arithmetic ----
     def _op(self, op: str, other: Any, reverse: bool = False) -> Any:
         self._refuse_reduced()
         if hasattr(other, "_rmatmul"):
@@ -137,7 +138,7 @@ class ComplexGenericLazyTensor(GenericLazyTensor):
     def exp1j(self) -> Any:
         raise ValueError("exp1j: a real LazyTensor is expected; use (1j * z).exp()")
 
-    # ---- sums and components ---------------------------------------------------------------------------------------------
+    # ---- sums and components ----
     def sum(self, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
         """The sum over i or j (a complex array), over the components (the default) or over a tuple of axes."""
         axis = axis if dim is None else dim
@@ -175,13 +176,41 @@ class ComplexGenericLazyTensor(GenericLazyTensor):
 
 
 # what exists for real numbers only; everything else elementwise is refused by name
-_REFUSED = ["log", "sqrt", "rsqrt", "sin", "cos", "relu", "sign", "step", "floor", "round", "norm2", "normalize", "clamp", "mod",
-            "tanh", "min", "max", "argmin", "argmax", "Kmin", "argKmin", "logsumexp", "var", "std", "prod", "softmax", "sqdist"]
+_REFUSED = [
+    "log",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "relu",
+    "sign",
+    "step",
+    "floor",
+    "round",
+    "norm2",
+    "normalize",
+    "clamp",
+    "mod",
+    "tanh",
+    "min",
+    "max",
+    "argmin",
+    "argmax",
+    "Kmin",
+    "argKmin",
+    "logsumexp",
+    "var",
+    "std",
+    "prod",
+    "softmax",
+    "sqdist",
+]
 
 
 def _refuse(name: str) -> Any:
     def method(self: Any, *args: Any, **keywords: Any) -> Any:
         raise ValueError(f"{name} is not defined for complex LazyTensors; take abs(), real or imag first")
+
     method.__name__ = name
     return method
 

@@ -67,7 +67,21 @@ class ConvergenceWarning(UserWarning):
 
 # by number of bb_status
 BY_STATUS = [
-    InternalError, MemoryError, ArgumentError, FormulaError, UnknownNameError, ShapeError, DtypeError, RangesError,
-    NotDifferentiableError, CompilerError, CacheError, DeviceError, CancelledError, ConvergenceError, ConvergenceError,
-    SystemError_, InternalError,
+    InternalError,
+    MemoryError,
+    ArgumentError,
+    FormulaError,
+    UnknownNameError,
+    ShapeError,
+    DtypeError,
+    RangesError,
+    NotDifferentiableError,
+    CompilerError,
+    CacheError,
+    DeviceError,
+    CancelledError,
+    ConvergenceError,
+    ConvergenceError,
+    SystemError_,
+    InternalError,
 ]

@@ -1,10 +1,11 @@
 """Formulas: what a LazyTensor computes for a pair (i, j), without the arrays.
 
-A formula is an interned node of a DAG whose variables are numbered 0, 1, ... in the order in which they are met; the arrays
-stand beside it, in the LazyTensor. The same steps on other arrays therefore give the *same object*, and what was compiled for
-it is found by an attribute: a second call costs a few dictionary look-ups. Where two formulas meet, a tuple says which
-variable of the whole each operand's variable is.
+A formula is an interned node of a DAG whose variables are numbered 0, 1, ... in the order in which they are met; the
+arrays stand beside it, in the LazyTensor. The same steps on other arrays therefore give the *same object*, and what
+was compiled for it is found by an attribute: a second call costs a few dictionary look-ups. Where two formulas meet,
+a tuple says which variable of the whole each operand's variable is.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,10 +18,36 @@ CATEGORY = {PLACE_I: 0, PLACE_J: 1, PLACE_P: 2}  # KeOps's numbers for Vi, Vj, P
 PLACE_OF_CATEGORY = {0: PLACE_I, 1: PLACE_J, 2: PLACE_P}
 
 # 0 or 1: what `&` and `|` take as logical
-BOOLEAN = frozenset(["lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_xor", "logical_not",
-                     "isnan", "isinf", "isfinite"])
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "dot": "|", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
-          "eq": "==", "ne": "!="}
+BOOLEAN = frozenset(
+    [
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+        "logical_and",
+        "logical_or",
+        "logical_xor",
+        "logical_not",
+        "isnan",
+        "isinf",
+        "isfinite",
+    ]
+)
+_INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "dot": "|",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
+}
 OPERATIONS: dict[str, dict[str, Any]] = {row["name"]: row for row in _core.operations()}
 REDUCTIONS: dict[str, dict[str, Any]] = {row["name"]: row for row in _core.reductions()}
 BY_ALIAS = {row["alias"]: row["name"] for row in REDUCTIONS.values() if row["alias"]}
@@ -41,7 +68,9 @@ class Formula:
 
     __slots__ = ("op", "ints", "kids", "maps", "size", "dim", "boolean", "value", "place", "plans", "__weakref__")
 
-    def __init__(self, op: str, ints: tuple[int, ...], kids: tuple[Formula, ...], maps: Maps, size: int, dim: int) -> None:
+    def __init__(
+        self, op: str, ints: tuple[int, ...], kids: tuple[Formula, ...], maps: Maps, size: int, dim: int
+    ) -> None:
         self.op, self.ints, self.kids, self.maps, self.size, self.dim = op, ints, kids, maps, size, dim
         self.boolean = op in BOOLEAN or (op in ("slice", "stop") and kids[0].boolean)
         self.value, self.place = 0.0, PLACE_P
@@ -50,8 +79,10 @@ class Formula:
     # ---- text
     def text(self, variable: Callable[[int], str] | None = None) -> str:
         """The formula in KeOps's spelling; variable(k) names variable k."""
+
         def leaf(node: Formula, env: tuple[int, ...]) -> str:
             return f"Var({env[0]},{node.dim},{CATEGORY[node.place]})" if variable is None else variable(env[0])
+
         return walk(self, leaf, _node_text)
 
     def __repr__(self) -> str:
@@ -77,12 +108,12 @@ def _lists(ints: tuple[int, ...]) -> list[str]:
     """Integer lists as bb_apply takes them: each preceded by its length."""
     out, k = [], 0
     while k < len(ints):
-        out.append("[" + ",".join(map(str, ints[k + 1:k + 1 + ints[k]])) + "]")
+        out.append("[" + ",".join(map(str, ints[k + 1 : k + 1 + ints[k]])) + "]")
         k += 1 + ints[k]
     return out
 
 
-# ---- making -------------------------------------------------------------------------------------------------------------
+# ---- making ----
 def _intern(key: Any, node: Formula) -> Formula:
     if len(_interned) > _LIMIT:
         _interned.clear()
@@ -135,9 +166,13 @@ def apply(op: str, ints: tuple[int, ...], kids: tuple[Formula, ...], maps: Maps,
     return node
 
 
-# ---- walking ------------------------------------------------------------------------------------------------------------
-def walk(root: Formula, leaf: Callable[[Formula, tuple[int, ...]], Any], join: Callable[[Formula, list[Any]], Any],
-         env: tuple[int, ...] | None = None) -> Any:
+# ---- walking ----
+def walk(
+    root: Formula,
+    leaf: Callable[[Formula, tuple[int, ...]], Any],
+    join: Callable[[Formula, list[Any]], Any],
+    env: tuple[int, ...] | None = None,
+) -> Any:
     """Folds the DAG from its leaves, each node (with its numbering) once, without recursion: leaf(variable, env),
     join(node, values of the operands)."""
     start = (root, tuple(range(root.size)) if env is None else env)
@@ -153,9 +188,11 @@ def walk(root: Formula, leaf: Callable[[Formula, tuple[int, ...]], Any], join: C
             done[item] = leaf(node, numbers)
             stack.pop()
             continue
-        below = [(kid, numbers if m is None else tuple([numbers[k] for k in m]))
-                 for kid, m in zip(node.kids, node.maps, strict=True)]
-        below = [(kid, e[:kid.size]) for kid, e in below]
+        below = [
+            (kid, numbers if m is None else tuple([numbers[k] for k in m]))
+            for kid, m in zip(node.kids, node.maps, strict=True)
+        ]
+        below = [(kid, e[: kid.size]) for kid, e in below]
         missing = [b for b in below if b not in done]
         if missing:
             stack.extend(missing)
@@ -167,6 +204,7 @@ def walk(root: Formula, leaf: Callable[[Formula, tuple[int, ...]], Any], join: C
 
 def instructions(root: Formula, code: list[Any], env: tuple[int, ...] | None = None) -> int:
     """Appends what _core.build reads; returns the number of the root's instruction."""
+
     def leaf(node: Formula, numbers: tuple[int, ...]) -> int:
         code.append(numbers[0])
         return len(code) - 1
@@ -174,10 +212,11 @@ def instructions(root: Formula, code: list[Any], env: tuple[int, ...] | None = N
     def join(node: Formula, kids: list[int]) -> int:
         code.append(node.value if node.op == "number" else (node.op, tuple(kids), node.ints))
         return len(code) - 1
+
     return int(walk(root, leaf, join, env))
 
 
-# ---- other placements ---------------------------------------------------------------------------------------------------
+# ---- other placements ----
 def replaced(root: Formula, places: tuple[int, int, int]) -> Formula:
     """The formula whose variables stand elsewhere: places[p] instead of p (PLACE_P, PLACE_I, PLACE_J)."""
     found = root.plans.get(places)

@@ -1,4 +1,6 @@
-"""Reductions of formulas given as text: what Genred, KernelSolve and the generic_* functions of every array library share."""
+"""Reductions of formulas given as text: what Genred, KernelSolve and the generic_* functions of every array library
+share."""
+
 from __future__ import annotations
 
 import re
@@ -31,11 +33,16 @@ def read_alias(text: str) -> Alias:
         return Alias(match[1] or "", numbers[2], numbers[1], numbers[0])
     if match and match[2] != "Var" and len(numbers) in (1, 2):
         if match[2] in ("Vx", "Vy"):
-            warnings.warn(f"{match[2]} is an old name: write V{'i' if match[2] == 'Vx' else 'j'}", DeprecationWarning,
-                          stacklevel=3)
+            warnings.warn(
+                f"{match[2]} is an old name: write V{'i' if match[2] == 'Vx' else 'j'}",
+                DeprecationWarning,
+                stacklevel=3,
+            )
         return Alias(match[1] or "", _CATEGORY[match[2]], numbers[-1], numbers[0] if len(numbers) == 2 else None)
-    raise ArgumentError(f"the declaration {text!r} is malformed; expected, for example, 'x = Vi(3)', 'y = Vj(1, 2)', "
-                        "'p = Pm(1)' or 'x = Var(0, 3, 0)'")
+    raise ArgumentError(
+        f"the declaration {text!r} is malformed; expected, for example, 'x = Vi(3)', 'y = Vj(1, 2)', "
+        "'p = Pm(1)' or 'x = Var(0, 3, 0)'"
+    )
 
 
 def reduction_name(name: str, weighted: bool) -> str:
@@ -49,7 +56,9 @@ def reduction_name(name: str, weighted: bool) -> str:
         raise NameError(f"unknown reduction {name!r}; known: {', '.join(sorted(BY_ALIAS))}")
     formulas = REDUCTIONS[short]["formulas"]
     if formulas != 1 + weighted:
-        raise ArgumentError(f"the reduction {name} takes {formulas} formula{'s' * (formulas > 1)}; the second one is formula2")
+        raise ArgumentError(
+            f"the reduction {name} takes {formulas} formula{'s' * (formulas > 1)}; the second one is formula2"
+        )
     return short
 
 
@@ -72,8 +81,11 @@ class Program:
         self.rows_i = 0 if "i" in self.places else 1  # an axis that no variable has is one row long
         self.rows_j = 0 if "j" in self.places else 1
         # a result that is the same for all rows is repeated
-        self.repeat = next((k for k, p in enumerate(self.places) if p == kept), None) \
-            if any(place == "p" for place, _, _ in self.program.outputs) else None
+        self.repeat = (
+            next((k for k, p in enumerate(self.places) if p == kept), None)
+            if any(place == "p" for place, _, _ in self.program.outputs)
+            else None
+        )
 
     @classmethod
     def of(cls, text: str, aliases: tuple[str, ...], axis: int) -> Program:
@@ -86,8 +98,9 @@ class Program:
         return found
 
     def kernel(self, accuracy: _options.Accuracy) -> Any:
-        return self.program.compile(sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64",
-                                    rows=True)
+        return self.program.compile(
+            sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64", rows=True
+        )
 
 
 class GenericGenred:
@@ -95,14 +108,33 @@ class GenericGenred:
 
     tools: ClassVar[Any]
 
-    def __init__(self, formula: str, aliases: Any, reduction_op: str = "Sum", axis: int = 0, dtype: Any = None,
-                 opt_arg: int | None = None, formula2: str | None = None, cuda_type: Any = None, dtype_acc: str = "auto",
-                 use_double_acc: bool = False, sum_scheme: str = "auto", enable_chunks: bool = True,
-                 rec_multVar_highdim: Any = False, use_fast_math: bool = True) -> None:
+    def __init__(
+        self,
+        formula: str,
+        aliases: Any,
+        reduction_op: str = "Sum",
+        axis: int = 0,
+        dtype: Any = None,
+        opt_arg: int | None = None,
+        formula2: str | None = None,
+        cuda_type: Any = None,
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        sum_scheme: str = "auto",
+        enable_chunks: bool = True,
+        rec_multVar_highdim: Any = False,
+        use_fast_math: bool = True,
+    ) -> None:
         _options.deprecated(dtype=dtype, cuda_type=cuda_type)
         if axis not in (0, 1) or isinstance(axis, bool):
             raise ArgumentError(f"axis={axis!r}: expected 0 (reduction over i) or 1 (over j)")
-        self.formula, self.aliases, self.axis, self.opt_arg, self.formula2 = formula, list(aliases), axis, opt_arg, formula2
+        self.formula, self.aliases, self.axis, self.opt_arg, self.formula2 = (
+            formula,
+            list(aliases),
+            axis,
+            opt_arg,
+            formula2,
+        )
         self.reduction_op = reduction_op
         self._options = dict(dtype_acc=dtype_acc, use_double_acc=use_double_acc, sum_scheme=sum_scheme)
         self._prepare()
@@ -123,7 +155,9 @@ class GenericGenred:
         self._kernel = self._program.kernel(self._accuracy)
         self._run = self._kernel.run
         p = self._program
-        self._plain = not (p.rows_i or p.rows_j or self._k or p.repeat is not None or self._accuracy.dtype_acc != "auto")
+        self._plain = not (
+            p.rows_i or p.rows_j or self._k or p.repeat is not None or self._accuracy.dtype_acc != "auto"
+        )
 
     # kernels are not pickled: the text is
     def __getstate__(self) -> dict[str, Any]:
@@ -133,7 +167,9 @@ class GenericGenred:
         self.__dict__.update(state)
         self._prepare()
 
-    def __call__(self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None) -> Any:
+    def __call__(
+        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
+    ) -> Any:
         if ranges is None and out is None and backend == "auto" and self._plain:
             result = self._run(args)
             if result is not NotImplemented:
@@ -148,8 +184,11 @@ class GenericGenred:
             rows = args[program.repeat].shape[-2]
             result = tools.repeat_rows(result, rows)
         if self._k:
-            result = tuple([split_k(r, self._k, tools) for r in result]) if isinstance(result, tuple) else \
-                split_k(result, self._k, tools)
+            result = (
+                tuple([split_k(r, self._k, tools) for r in result])
+                if isinstance(result, tuple)
+                else split_k(result, self._k, tools)
+            )
         return result if out is None else tools.store(result, out)
 
     def __repr__(self) -> str:
@@ -161,10 +200,21 @@ class GenericKernelSolve:
 
     tools: ClassVar[Any]
 
-    def __init__(self, formula: str, aliases: Any, varinvalias: str, axis: int = 0, dtype_acc: str = "auto",
-                 use_double_acc: bool = False, sum_scheme: str = "auto", enable_chunks: bool = True,
-                 rec_multVar_highdim: Any = None, dtype: Any = None, cuda_type: Any = None,
-                 use_fast_math: bool = True) -> None:
+    def __init__(
+        self,
+        formula: str,
+        aliases: Any,
+        varinvalias: str,
+        axis: int = 0,
+        dtype_acc: str = "auto",
+        use_double_acc: bool = False,
+        sum_scheme: str = "auto",
+        enable_chunks: bool = True,
+        rec_multVar_highdim: Any = None,
+        dtype: Any = None,
+        cuda_type: Any = None,
+        use_fast_math: bool = True,
+    ) -> None:
         _options.deprecated(dtype=dtype, cuda_type=cuda_type)
         if axis not in (0, 1) or isinstance(axis, bool):
             raise ArgumentError(f"axis={axis!r}: expected 0 (reduction over i) or 1 (over j)")
@@ -189,33 +239,57 @@ class GenericKernelSolve:
         for k, name in enumerate(self._program.names):
             if name and name == wanted:
                 return k
-        raise ArgumentError(f"varinvalias={self.varinvalias!r} is none of the variables: "
-                            f"{', '.join(alias.name for alias in aliases)}")
+        raise ArgumentError(
+            f"varinvalias={self.varinvalias!r} is none of the variables: {', '.join(alias.name for alias in aliases)}"
+        )
 
     __getstate__ = GenericGenred.__getstate__
     __setstate__ = GenericGenred.__setstate__
 
-    def __call__(self, *args: Any, backend: str = "auto", device_id: int = -1, alpha: Any = 1e-10, eps: float = 1e-6,
-                 ranges: Any = None) -> Any:
+    def __call__(
+        self,
+        *args: Any,
+        backend: str = "auto",
+        device_id: int = -1,
+        alpha: Any = 1e-10,
+        eps: float = 1e-6,
+        ranges: Any = None,
+    ) -> Any:
         _options.check_backend(backend)
         args = self.tools.convert(args)
         return solve(self.tools, self._kernel, args, self._unknown, alpha, eps, self.tools.ranges(ranges))
 
 
-def solve(tools: Any, kernel: Any, args: tuple[Any, ...], unknown: int, alpha: Any, eps: float, ranges: Any,
-          report: Any = None) -> Any:
+def solve(
+    tools: Any,
+    kernel: Any,
+    args: tuple[Any, ...],
+    unknown: int,
+    alpha: Any,
+    eps: float,
+    ranges: Any,
+    report: Any = None,
+) -> Any:
     """Solves; warns where the iteration stopped early."""
     answer = kernel.solve(args, unknown, tools.number(alpha), float(eps), False, 0, ranges, report)
     if answer is NotImplemented:
         answer = kernel.solve(tools.promote(args), unknown, tools.number(alpha), float(eps), False, 0, ranges, report)
     result, iterations, residual, why = answer
     if why:
-        warnings.warn(f"{why} ({iterations} iterations, relative residual {residual:.2g})", ConvergenceWarning, stacklevel=3)
+        warnings.warn(
+            f"{why} ({iterations} iterations, relative residual {residual:.2g})", ConvergenceWarning, stacklevel=3
+        )
     return result
 
 
-def generic(genred: type[GenericGenred], reduction_op: str, formula: str, output: str, aliases: tuple[str, ...],
-            keywords: dict[str, Any]) -> GenericGenred:
+def generic(
+    genred: type[GenericGenred],
+    reduction_op: str,
+    formula: str,
+    output: str,
+    aliases: tuple[str, ...],
+    keywords: dict[str, Any],
+) -> GenericGenred:
     """generic_sum and its sisters: the category of the output says the axis."""
     target = read_alias(output)
     if target.category == 2:

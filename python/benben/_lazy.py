@@ -1,10 +1,11 @@
 """LazyTensors: the algebra of symbolic matrices, for every array library.
 
-A LazyTensor is a Formula (what is computed for a pair) and its arguments (arrays placed along i, along j, or parameters). An
-operation joins arguments and makes a formula; nothing is computed before a reduction. What depends on the array library goes
-through `tools`, a module such as benben/numpy/_tools.py. Reductions stand in _reduce.py, indexing and what NumPy's arrays can
-do besides in _array.py, complex numbers in _complex.py.
+A LazyTensor is a Formula (what is computed for a pair) and its arguments (arrays placed along i, along j, or
+parameters). An operation joins arguments and makes a formula; nothing is computed before a reduction. What depends on
+the array library goes through `tools`, a module such as benben/numpy/_tools.py. Reductions stand in _reduce.py,
+indexing and what NumPy's arrays can do besides in _array.py, complex numbers in _complex.py.
 """
+
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -88,7 +89,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
     backend: str | None
     _reduced: Any  # of a reduced LazyTensor: which reduction
 
-    # ---- making ----------------------------------------------------------------------------------------------------
+    # ---- making ----
     def __init__(self, x: Any = None, axis: int | None = None, is_complex: bool = False) -> None:
         tools = self.tools
         self.ni = self.nj = self.batchdims = self._dtype = self.ranges = self.backend = self._reduced = None
@@ -110,8 +111,10 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
         elif x is None:
             raise ValueError("a LazyTensor is made of an array, a number, a list of numbers or a tuple (ind, dim, cat)")
         else:
-            raise ValueError(f"a LazyTensor of {tools.name} cannot be made of {type(x).__module__}.{type(x).__qualname__}: "
-                             f"convert it to an array of {tools.name} first")
+            raise ValueError(
+                f"a LazyTensor of {tools.name} cannot be made of {type(x).__module__}.{type(x).__qualname__}: "
+                f"convert it to an array of {tools.name} first"
+            )
 
     def _set(self, arg: Arg) -> None:
         self._args = (arg,)
@@ -119,15 +122,19 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
 
     def _from_symbol(self, x: tuple[Any, ...]) -> None:
         if len(x) != 3 or not all(isinstance(n, int) for n in x) or x[0] < 0 or x[1] < 1 or x[2] not in (0, 1, 2):
-            raise ValueError(f"{x!r}: a symbolic variable is a tuple (ind, dim, cat) of integers, ind >= 0, dim >= 1, cat 0, "
-                             "1 or 2; for a list of numbers use a list")
+            raise ValueError(
+                f"{x!r}: a symbolic variable is a tuple (ind, dim, cat) of integers, ind >= 0, dim >= 1, cat 0, "
+                "1 or 2; for a list of numbers use a list"
+            )
         self._set(symbol(*x))
 
     def _from_list(self, x: list[Any]) -> None:
         try:
             numbers = self.tools.from_list(x)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"the list holds something that is not a number ({error}); for points use an array") from None
+            raise ValueError(
+                f"the list holds something that is not a number ({error}); for points use an array"
+            ) from None
         if not numbers:
             raise ValueError("the list is empty")
         self._set(Arg(numbers if len(numbers) > 1 else numbers[0], PLACE_P, len(numbers)))
@@ -147,8 +154,10 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
             elif m == 1:
                 place, x, self.nj = PLACE_J, x[..., 0, :, :], k
             else:
-                raise ValueError(f"an array of the shape {shape}: one of the two axes before the last must be 1: (M, 1, D) is "
-                                 "indexed by i, (1, N, D) by j, (1, 1, D) is a parameter")
+                raise ValueError(
+                    f"an array of the shape {shape}: one of the two axes before the last must be 1: (M, 1, D) is "
+                    "indexed by i, (1, N, D) by j, (1, 1, D) is a parameter"
+                )
             if n > 3:
                 self.batchdims = shape[:-3]
         elif axis == 2:
@@ -166,8 +175,10 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
         elif n == 2 and axis is None:
             raise ValueError("a 2D array needs an axis: LazyTensor(x, axis=0) for i, axis=1 for j; or Vi(x), Vj(x)")
         elif axis is not None:
-            raise ValueError(f"axis={axis!r} with an array of the shape {shape}: axis is 0 or 1 with 2D arrays, 2 for "
-                             "parameters; see Vi and Vj for batches")
+            raise ValueError(
+                f"axis={axis!r} with an array of the shape {shape}: axis is 0 or 1 with 2D arrays, 2 for "
+                "parameters; see Vi and Vj for batches"
+            )
         else:
             place = PLACE_P
             if n == 0:
@@ -206,7 +217,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
         """A LazyTensor of the same library."""
         return self.real_class(x)
 
-    # ---- what it is ------------------------------------------------------------------------------------------------
+    # ---- what it is ----
     @property
     def ndim(self) -> int:
         """Dimension D of the vector that the formula computes (as KeOps has it; dim() counts the axes)."""
@@ -223,8 +234,12 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
 
     @property
     def _shape(self) -> tuple[int, ...]:
-        return (*(self.batchdims or ()), 1 if self.ni is None else self.ni, 1 if self.nj is None else self.nj,
-                self._vector_dim)
+        return (
+            *(self.batchdims or ()),
+            1 if self.ni is None else self.ni,
+            1 if self.nj is None else self.nj,
+            self._vector_dim,
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -303,7 +318,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
 
     __repr__ = __str__
 
-    # ---- joining -------------------------------------------------------------------------------------------------------
+    # ---- joining ----
     def _refuse_reduced(self) -> None:
         if self._reduced is not None:
             raise ValueError("Input is a 'reduced' LazyTensor, no operation can be applied to it.")
@@ -356,7 +371,11 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
         if other._dtype != self._dtype and _DTYPE_ORDER[other._dtype] > _DTYPE_ORDER[self._dtype]:
             new._dtype = other._dtype
         if other.ranges is not None:
-            if self.ranges is not None and self.ranges is not other.ranges and not same_ranges(self.ranges, other.ranges):
+            if (
+                self.ranges is not None
+                and self.ranges is not other.ranges
+                and not same_ranges(self.ranges, other.ranges)
+            ):
                 raise ArgumentError("Incompatible values for attribute ranges")
             new.ranges = other.ranges
         if other.backend is not None:
@@ -371,8 +390,9 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
         new._formula = _formula.apply(op, ints, (f,), (None,), f.size)
         return new
 
-    def _binary(self, op: str, other: GenericLazyTensor, ints: tuple[int, ...] = (),
-                cls: type[GenericLazyTensor] | None = None) -> Any:
+    def _binary(
+        self, op: str, other: GenericLazyTensor, ints: tuple[int, ...] = (), cls: type[GenericLazyTensor] | None = None
+    ) -> Any:
         new, where = self._join(other)
         new._formula = _formula.apply(op, ints, (self._formula, other._formula), (None, where), len(new._args))
         if cls is not None and type(new) is not cls:
@@ -411,6 +431,7 @@ def same_ranges(a: Any, b: Any) -> bool:
 def _method(op: str, doc: str) -> Any:
     def method(self: Any) -> Any:
         return self._unary(op)
+
     method.__name__ = op
     method.__doc__ = f"{doc[0].upper()}{doc[1:]}, for each pair and component."
     return method
@@ -419,6 +440,12 @@ def _method(op: str, doc: str) -> Any:
 def add_table_methods(cls: type, skip: frozenset[str]) -> None:
     """Gives the class a method for each elementwise operation of the table that it does not define itself."""
     for name, row in OPERATIONS.items():
-        if row["arity"] == 1 and row["integers"] == 0 and row["kind"] in ("map", "macro") and name not in skip \
-                and not name.startswith("complex") and not hasattr(cls, name):
+        if (
+            row["arity"] == 1
+            and row["integers"] == 0
+            and row["kind"] in ("map", "macro")
+            and name not in skip
+            and not name.startswith("complex")
+            and not hasattr(cls, name)
+        ):
             setattr(cls, name, _method(name, row["doc"]))

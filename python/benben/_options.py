@@ -1,4 +1,5 @@
 """The keywords that KeOps users pass: what each may be, and what it becomes here."""
+
 from __future__ import annotations
 
 import warnings
@@ -10,11 +11,29 @@ from ._errors import ArgumentError, DeviceError
 BACKENDS = ("auto", "CPU", "GPU", "GPU_1D", "GPU_2D", "GPU_1D_host", "GPU_1D_device", "GPU_2D_host", "GPU_2D_device")
 SUM_SCHEMES = {"auto": "auto", "direct_sum": "direct", "block_sum": "block", "kahan_scheme": "kahan"}
 # reductions that add up: those for which accuracy options have a meaning
-SUMS = frozenset(["sum", "logsumexp", "logsumexpweight", "sumsoftmaxweight", "softmaxweight", "maxsumshiftexp",
-                  "maxsumshiftexpweight", "mean", "var", "std"])
+SUMS = frozenset(
+    [
+        "sum",
+        "logsumexp",
+        "logsumexpweight",
+        "sumsoftmaxweight",
+        "softmaxweight",
+        "maxsumshiftexp",
+        "maxsumshiftexpweight",
+        "mean",
+        "var",
+        "std",
+    ]
+)
 # keywords of reductions, as KeOps has them, with their defaults
-COMPILE = {"dtype_acc": "auto", "use_double_acc": False, "sum_scheme": "auto", "enable_chunks": True,
-           "rec_multVar_highdim": False, "use_fast_math": True}
+COMPILE = {
+    "dtype_acc": "auto",
+    "use_double_acc": False,
+    "sum_scheme": "auto",
+    "enable_chunks": True,
+    "rec_multVar_highdim": False,
+    "use_fast_math": True,
+}
 CALL = {"backend": None, "device_id": -1, "ranges": None, "out": None, "progress": None}
 
 
@@ -28,7 +47,9 @@ class Accuracy(NamedTuple):
 DEFAULT_ACCURACY = Accuracy()
 
 
-def accuracy(reduction: str, dtype_acc: str = "auto", use_double_acc: bool = False, sum_scheme: str = "auto") -> Accuracy:
+def accuracy(
+    reduction: str, dtype_acc: str = "auto", use_double_acc: bool = False, sum_scheme: str = "auto"
+) -> Accuracy:
     """Checks the accuracy options of a reduction (by its short name)."""
     if dtype_acc != "auto" and use_double_acc:
         raise ArgumentError("dtype_acc and use_double_acc say the same: give one of them")
@@ -67,7 +88,9 @@ def deprecated(**keywords: Any) -> None:
     """dtype and cuda_type are accepted and ignored."""
     for name, value in keywords.items():
         if value is not None:
-            warnings.warn(f"{name} is deprecated and ignored: the arrays say their type", DeprecationWarning, stacklevel=3)
+            warnings.warn(
+                f"{name} is deprecated and ignored: the arrays say their type", DeprecationWarning, stacklevel=3
+            )
 
 
 def split(keywords: Mapping[str, Any], *groups: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
-"""Operations for each pair (i, j): operators and named functions. Operands may be LazyTensors, numbers, lists, 1D arrays; their
-dimensions are equal, or one of them is 1. What needs nothing but the operation's name is added from the library's table by
-_lazy.add_table_methods."""
+"""Operations for each pair (i, j): operators and named functions. Operands may be LazyTensors, numbers, lists, 1D
+arrays; their dimensions are equal, or one of them is 1. What needs nothing but the operation's name is added from the
+library's table by _lazy.add_table_methods."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -18,7 +19,7 @@ class PointwiseMethods:
 
     _formula: _formula.Formula
 
-    # ---- arithmetic ----------------------------------------------------------------------------------------------------
+    # ---- arithmetic ----
     def __add__(self: Any, other: Any) -> Any:
         return self if _is(other, 0) else self._op("add", other)
 
@@ -67,8 +68,8 @@ class PointwiseMethods:
         return abs(self)
 
     def __pow__(self: Any, other: Any) -> Any:
-        """Integers are multiplied out; 0.5 and -0.5 are square roots; other numbers, lists, arrays and LazyTensors are real
-        exponents (of a base >= 0)."""
+        """Integers are multiplied out; 0.5 and -0.5 are square roots; other numbers, lists, arrays and LazyTensors
+        are real exponents (of a base >= 0)."""
         if isinstance(other, bool):
             raise ValueError("the exponent is a boolean: expected a number or a LazyTensor")
         if isinstance(other, int):
@@ -89,7 +90,7 @@ class PointwiseMethods:
 
     def power(self: Any, other: Any) -> Any:
         """self ** other."""
-        return self ** other
+        return self**other
 
     def __floordiv__(self: Any, other: Any) -> Any:
         return self._op("div", other)._unary("floor")
@@ -107,7 +108,7 @@ class PointwiseMethods:
         """self - modulus floor((self - offset) / modulus)."""
         return self._nary("mod", (modulus, offset))
 
-    # ---- comparisons and logic: 0 or 1 ----------------------------------------------------------------------------------
+    # ---- comparisons and logic: 0 or 1 ----
     def __lt__(self: Any, other: Any) -> Any:
         return self._op("lt", other)
 
@@ -134,8 +135,10 @@ class PointwiseMethods:
         if self._formula.boolean and (logical or other._formula.boolean):
             return self._binary("logical_or", other)
         if self._formula.dim != other._formula.dim:
-            raise ShapeError(f"(x | y): the operands have dimensions {self._formula.dim} and {other._formula.dim}; "
-                             "they must be equal")
+            raise ShapeError(
+                f"(x | y): the operands have dimensions {self._formula.dim} and {other._formula.dim}; "
+                "they must be equal"
+            )
         return self._op("dot", other)
 
     def __ror__(self: Any, other: Any) -> Any:
@@ -206,10 +209,10 @@ class PointwiseMethods:
         other = self._lift(other)
         return abs(self - other) <= atol + rtol * abs(other)
 
-    # ---- norms ---------------------------------------------------------------------------------------------------------
+    # ---- norms ----
     def norm(self: Any, dim: int | None = None, axis: int | None = None) -> Any:
-        """Euclidean norm of the vector of each pair; of the matrix's columns or rows with axis 0 or 1 (counted behind the
-        batches)."""
+        """Euclidean norm of the vector of each pair; of the matrix's columns or rows with axis 0 or 1 (counted behind
+        the batches)."""
         axis = dim if axis is None else axis
         if axis is None or self._kind_of_axis(axis) == "D":
             return self._unary("norm2")
@@ -235,7 +238,7 @@ class PointwiseMethods:
         """Soft dynamic time warping between two sequences, with squared differences."""
         return self._nary("softdtw_sqdist", (g, gamma))
 
-    # ---- vectors -------------------------------------------------------------------------------------------------------
+    # ---- vectors ----
     def elem(self: Any, i: int) -> Any:
         """Component i."""
         i = _integer(i, "elem")
@@ -283,7 +286,7 @@ class PointwiseMethods:
         """concatenate, by torch's name."""
         return PointwiseMethods.concatenate(tuple_of_lt, dim)
 
-    # ---- matrices and tensors, flattened row by row ------------------------------------------------------------------------
+    # ---- matrices and tensors, flattened row by row ----
     def matvecmult(self: Any, other: Any) -> Any:
         """The matrix self times the vector other."""
         return self._op("matvecmult", other)
@@ -296,9 +299,11 @@ class PointwiseMethods:
         """The matrix self_k other_l."""
         return self._op("tensorprod", other)
 
-    def keops_tensordot(self: Any, other: Any, dimfa: Any, dimfb: Any, contfa: Any, contfb: Any, *permutation: Any) -> Any:
-        """numpy.tensordot of self, a tensor of the shape dimfa, and other, of the shape dimfb, over the axes contfa and contfb;
-        permutation: of the axes that are left."""
+    def keops_tensordot(
+        self: Any, other: Any, dimfa: Any, dimfb: Any, contfa: Any, contfb: Any, *permutation: Any
+    ) -> Any:
+        """numpy.tensordot of self, a tensor of the shape dimfa, and other, of the shape dimfb, over the axes contfa
+        and contfb; permutation: of the axes that are left."""
         lists = [dimfa, dimfb, contfa, contfb, *[p for p in permutation if p is not None]]
         return self._nary("tensordot", (other,), _lists(lists, "keops_tensordot"))
 
@@ -306,7 +311,7 @@ class PointwiseMethods:
         """numpy.kron of tensors of the shapes dimfa and dimfb."""
         return self._nary("kron", (other,), _lists([dimfa, dimfb], "keops_kron"))
 
-    # ---- derivatives for each pair -------------------------------------------------------------------------------------------
+    # ---- derivatives for each pair ----
     def grad(self: Any, other: Any, gradin: Any) -> Any:
         """(d self / d other)^T gradin; other is a variable: Vi(...), Vj(...), Pm(...)."""
         return self._nary("grad", (_variable(other), gradin))
@@ -339,7 +344,7 @@ class PointwiseMethods:
         """self: common subexpressions are shared always."""
         return self._like()
 
-    # ---- to complex ----------------------------------------------------------------------------------------------------------
+    # ---- to complex ----
     def real2complex(self: Any) -> Any:
         """self + 0 i."""
         return self._unary("real2complex", cls=self.complex_class)

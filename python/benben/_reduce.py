@@ -1,8 +1,9 @@
 """Reductions of LazyTensors: from a formula to a kernel that runs.
 
-A Plan is made once for a formula, a reduction and the options that change the code; it hangs on the formula, so that the
-same steps on other arrays find it.
+A Plan is made once for a formula, a reduction and the options that change the code; it hangs on the formula, so that
+the same steps on other arrays find it.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -29,8 +30,16 @@ class Plan:
         self.uniform = any(place == "p" for place, _, _ in program.outputs)
 
 
-def make_plan(root: Formula, args: tuple[Any, ...], name: str, axis: int, weight: Formula | None,
-              weight_map: tuple[int, ...] | None, k: int, accuracy: _options.Accuracy) -> Plan:
+def make_plan(
+    root: Formula,
+    args: tuple[Any, ...],
+    name: str,
+    axis: int,
+    weight: Formula | None,
+    weight_map: tuple[int, ...] | None,
+    k: int,
+    accuracy: _options.Accuracy,
+) -> Plan:
     """name "": the formula itself, for each row (of formulas that stand along one axis)."""
     code: list[Any] = []
     top = _formula.instructions(root, code)
@@ -40,18 +49,28 @@ def make_plan(root: Formula, args: tuple[Any, ...], name: str, axis: int, weight
     outputs = tuple([(part, axis, top, second, k) for part in _PAIRS.get(name, (name,))])
     signature = tuple([(arg.place, arg.dim) for arg in args])
     program = _core.build(code, signature, outputs)
-    kernel = program.compile(sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64", rows=True)
+    kernel = program.compile(
+        sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64", rows=True
+    )
     return Plan(kernel, program, k, signature)
 
 
 class Reduction:
     """What a reduced LazyTensor will compute."""
 
-    __slots__ = ("name", "short", "axis", "k", "args", "weight", "weight_map", "keywords", "solve_for",
-                 "squeeze")
+    __slots__ = ("name", "short", "axis", "k", "args", "weight", "weight_map", "keywords", "solve_for", "squeeze")
 
-    def __init__(self, name: str, short: str, axis: int, k: int, args: tuple[Any, ...], weight: Formula | None,
-                 weight_map: Any, keywords: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        short: str,
+        axis: int,
+        k: int,
+        args: tuple[Any, ...],
+        weight: Formula | None,
+        weight_map: Any,
+        keywords: dict[str, Any],
+    ) -> None:
         self.name, self.short, self.axis, self.k, self.args = name, short, axis, k, args
         self.weight, self.weight_map, self.keywords = weight, weight_map, keywords
         self.solve_for: Any = None  # (unknown, right-hand side)
@@ -71,7 +90,7 @@ class ReductionMethods:
 
     _formula: Formula
 
-    # ---- axes ----------------------------------------------------------------------------------------------------------
+    # ---- axes ----
     def _kind_of_axis(self: Any, axis: Any) -> str:
         """'I', 'J', 'D' or 'B' (a batch) for an axis of (..., M, N, D)."""
         n = self.nbatchdims
@@ -87,18 +106,31 @@ class ReductionMethods:
             raise ValueError("axis and dim say the same: give one of them")
         axis = dim if axis is None else axis
         if axis is None:
-            raise ValueError(f"{name}: give axis={self.nbatchdims} (reduction over i) or {self.nbatchdims + 1} (over j)")
+            raise ValueError(
+                f"{name}: give axis={self.nbatchdims} (reduction over i) or {self.nbatchdims + 1} (over j)"
+            )
         kind = self._kind_of_axis(axis)
         if kind == "I":
             return 0
         if kind == "J":
             return 1
-        raise ValueError(f"{name}: axis={axis} is {'a batch axis' if kind == 'B' else 'the last one'}; expected "
-                         f"{self.nbatchdims} or {self.nbatchdims + 1}")
+        raise ValueError(
+            f"{name}: axis={axis} is {'a batch axis' if kind == 'B' else 'the last one'}; expected "
+            f"{self.nbatchdims} or {self.nbatchdims + 1}"
+        )
 
-    # ---- the general one ---------------------------------------------------------------------------------------------------
-    def reduction(self: Any, reduction_op: str, other: Any = None, opt_arg: Any = None, axis: Any = None, dim: Any = None,
-                  call: bool = True, is_complex: bool = False, **keywords: Any) -> Any:
+    # ---- the general one ----
+    def reduction(
+        self: Any,
+        reduction_op: str,
+        other: Any = None,
+        opt_arg: Any = None,
+        axis: Any = None,
+        dim: Any = None,
+        call: bool = True,
+        is_complex: bool = False,
+        **keywords: Any,
+    ) -> Any:
         """Any reduction by name ('Sum', 'ArgKMin', ...): other are weights, opt_arg is K. With symbolic variables or
         call=False the result is a reduced LazyTensor, to be called with arrays later."""
         self._refuse_reduced()
@@ -136,8 +168,10 @@ class ReductionMethods:
         if self._reduced is None:
             if len(args) == 1 and not keywords and self.tools.is_array(args[0]):
                 return self @ args[0]  # SciPy takes what can be called for a function of vectors
-            raise ValueError("A LazyTensor object may be called only if it corresponds to the output of a reduction operation "
-                             "or solve operation.")
+            raise ValueError(
+                "A LazyTensor object may be called only if it corresponds to the output of a reduction operation "
+                "or solve operation."
+            )
         new = self
         symbols = self._symbols()
         if symbols:
@@ -177,15 +211,19 @@ class ReductionMethods:
             value = self._lift(value)._args[0].value
         return type(symbol)(value, symbol.place, symbol.dim)
 
-    # ---- running -----------------------------------------------------------------------------------------------------------
+    # ---- running ----
     def _run(self: Any, keywords: dict[str, Any]) -> Any:
         r = self._reduced
         if r.solve_for is not None:
             return self._run_solve(keywords)
         if r.keywords or keywords:
             compiled, call = _options.split({**r.keywords, **keywords}, _options.COMPILE, _options.CALL)
-            accuracy = _options.accuracy(r.short, compiled.get("dtype_acc", "auto"), compiled.get("use_double_acc", False),
-                                         compiled.get("sum_scheme", "auto"))
+            accuracy = _options.accuracy(
+                r.short,
+                compiled.get("dtype_acc", "auto"),
+                compiled.get("use_double_acc", False),
+                compiled.get("sum_scheme", "auto"),
+            )
             if self._dtype is not None:
                 _options.check_accumulator(accuracy.dtype_acc, self._dtype)
         else:
@@ -196,20 +234,41 @@ class ReductionMethods:
             _options.check_backend(backend)
         ranges = call.get("ranges")
         ranges = self.ranges if ranges is None else ranges
-        result = self._fold(r.args, r.short, AXIS_I if r.axis == 0 else AXIS_J, r.weight, r.weight_map, r.k, accuracy, ranges,
-                            call.get("progress"))
+        result = self._fold(
+            r.args,
+            r.short,
+            AXIS_I if r.axis == 0 else AXIS_J,
+            r.weight,
+            r.weight_map,
+            r.k,
+            accuracy,
+            ranges,
+            call.get("progress"),
+        )
         if r.k:
-            result = tuple([split_k(x, r.k, self.tools) for x in result]) if isinstance(result, tuple) else \
-                split_k(result, r.k, self.tools)
+            result = (
+                tuple([split_k(x, r.k, self.tools) for x in result])
+                if isinstance(result, tuple)
+                else split_k(result, r.k, self.tools)
+            )
         if self.is_complex:
             result = self.tools.as_complex(result)
         if r.squeeze:
             result = result[..., 0]
         return result if out is None else self.tools.store(result, out)
 
-    def _fold(self: Any, args: tuple[Any, ...], name: str, axis: int, weight: Formula | None = None, weight_map: Any = None,
-              k: int = 0, accuracy: _options.Accuracy = _options.DEFAULT_ACCURACY, ranges: Any = None,
-              progress: Any = None) -> Any:
+    def _fold(
+        self: Any,
+        args: tuple[Any, ...],
+        name: str,
+        axis: int,
+        weight: Formula | None = None,
+        weight_map: Any = None,
+        k: int = 0,
+        accuracy: _options.Accuracy = _options.DEFAULT_ACCURACY,
+        ranges: Any = None,
+        progress: Any = None,
+    ) -> Any:
         """Runs a reduction; the result has the axis that is kept, even where it is of length 1."""
         f = self._formula
         key = (name, axis, weight, weight_map, k, accuracy)
@@ -217,8 +276,9 @@ class ReductionMethods:
         if plan is None:
             plan = f.plans[key] = make_plan(f, args, *key)
         values = tuple([arg.value for arg in args])
-        result = self.tools.run(plan, values, None if ranges is None else self.tools.ranges(ranges), plan.rows_i, plan.rows_j,
-                                progress)
+        result = self.tools.run(
+            plan, values, None if ranges is None else self.tools.ranges(ranges), plan.rows_i, plan.rows_j, progress
+        )
         if plan.uniform and axis != AXIS_IJ:
             kept = PLACE_I if axis == AXIS_J else PLACE_J
             rows = next((arg.value.shape[-2] for arg in args if arg.place == kept), 1)
@@ -234,7 +294,8 @@ class ReductionMethods:
         return self.tools.as_complex(result) if self.is_complex else result
 
     def _several(self: Any, name: str, axis: Any, combine: Any) -> Any:
-        """A reduction over several axes, the pairs first, then those of the result that are left. keepdims is never done."""
+        """A reduction over several axes, the pairs first, then those of the result that are left. keepdims is never
+        done."""
         n = self.nbatchdims
         if axis is None:
             axis = tuple(range(n + 3))
@@ -245,8 +306,10 @@ class ReductionMethods:
         if not names & {"I", "J"}:
             if names == {"D"}:
                 return getattr(self, name)(axis=-1)
-            raise ValueError(f"{name} over the axes {axis}: over batches alone it is not a reduction of pairs; add axis {n} or "
-                             f"{n + 1}")
+            raise ValueError(
+                f"{name} over the axes {axis}: over batches alone it is not a reduction of pairs; add axis {n} or "
+                f"{n + 1}"
+            )
         base = getattr(self, name)(axis=-1) if "D" in names else self
         if names >= {"I", "J"}:
             result, kept = base._fold_all(name), 0
@@ -257,7 +320,7 @@ class ReductionMethods:
             result = result[..., 0]
         return combine(result, batches) if batches else result
 
-    # ---- sums and extrema ----------------------------------------------------------------------------------------------------
+    # ---- sums and extrema ----
     def sum(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
         """The sum over i or j (an array), over the components (the default: a LazyTensor), or over a tuple of axes."""
         axis = axis if dim is None else dim
@@ -323,7 +386,7 @@ class ReductionMethods:
 
     min_argmin_reduction, max_argmax_reduction = min_argmin, max_argmax
 
-    # ---- the K smallest --------------------------------------------------------------------------------------------------------
+    # ---- the K smallest ----
     def Kmin(self: Any, K: int, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
         """The K smallest values in ascending order: (..., M, K), with D behind where it is not 1."""
         return self.reduction("KMin", opt_arg=K, axis=axis, dim=dim, **keywords)
@@ -338,7 +401,7 @@ class ReductionMethods:
 
     Kmin_reduction, argKmin_reduction, Kmin_argKmin_reduction = Kmin, argKmin, Kmin_argKmin
 
-    # ---- exponentials ------------------------------------------------------------------------------------------------------------
+    # ---- exponentials ----
     def logsumexp(self: Any, axis: Any = None, weight: Any = None, other: Any = None, **keywords: Any) -> Any:
         """log sum exp(self) weight over i or j, without overflow."""
         weight = other if weight is None else weight
@@ -352,13 +415,15 @@ class ReductionMethods:
 
     sumsoftmaxweight_reduction = sumsoftmaxweight
 
-    # ---- as a matrix ---------------------------------------------------------------------------------------------------------------
+    # ---- as a matrix ----
     def __matmul__(self: Any, v: Any, **keywords: Any) -> Any:
-        """The product with an array (N,), (N, E) or (..., N, E): sum_j K_ij v_j. With a LazyTensor or an operator: their
-        composition, as an operator."""
+        """The product with an array (N,), (N, E) or (..., N, E): sum_j K_ij v_j. With a LazyTensor or an operator:
+        their composition, as an operator."""
         if self._formula.dim != (2 if self.is_complex else 1):
-            raise ValueError(f"K @ v: the entries of K have dimension {self._shape[-1]}, expected 1; for vectors use "
-                             "matvecmult and sum")
+            raise ValueError(
+                f"K @ v: the entries of K have dimension {self._shape[-1]}, expected 1; for vectors use "
+                "matvecmult and sum"
+            )
         if not self.tools.is_array(v):
             return self._compose(v)
         flat = len(v.shape) == 1
@@ -371,9 +436,12 @@ class ReductionMethods:
 
     def _compose(self: Any, other: Any) -> Any:
         from . import operators
+
         if not operators.is_operator(other):
-            raise TypeError(f"K @ v: expected an array of {self.tools.name}, a LazyTensor or an operator, found "
-                            f"{type(other).__module__}.{type(other).__qualname__}")
+            raise TypeError(
+                f"K @ v: expected an array of {self.tools.name}, a LazyTensor or an operator, found "
+                f"{type(other).__module__}.{type(other).__qualname__}"
+            )
         return operators.compose(self, other)
 
     def __rmatmul__(self: Any, v: Any) -> Any:
@@ -394,7 +462,7 @@ class ReductionMethods:
 
     matmat, rmatmat = matvec, rmatvec
 
-    # ---- systems ---------------------------------------------------------------------------------------------------------------------
+    # ---- systems ----
     def solve(self: Any, other: Any, var: Any = None, call: bool = True, **keywords: Any) -> Any:
         """The solution a of sum_j K_ij a_j + alpha a_i = other_i by conjugate gradients; K is symmetric and positive.
 
@@ -431,10 +499,15 @@ class ReductionMethods:
 
     def _run_solve(self: Any, keywords: dict[str, Any]) -> Any:
         r = self._reduced
-        compiled, call, own = _options.split({**r.keywords, **keywords}, _options.COMPILE, _options.CALL,
-                                             {"alpha": 0, "eps": 0})
-        accuracy = _options.accuracy("sum", compiled.get("dtype_acc", "auto"), compiled.get("use_double_acc", False),
-                                     compiled.get("sum_scheme", "auto"))
+        compiled, call, own = _options.split(
+            {**r.keywords, **keywords}, _options.COMPILE, _options.CALL, {"alpha": 0, "eps": 0}
+        )
+        accuracy = _options.accuracy(
+            "sum",
+            compiled.get("dtype_acc", "auto"),
+            compiled.get("use_double_acc", False),
+            compiled.get("sum_scheme", "auto"),
+        )
         _options.check_backend(call.get("backend") or self.backend or "auto")
         unknown, b = r.solve_for
         args = r.args
@@ -443,8 +516,16 @@ class ReductionMethods:
         values = tuple([b.value if arg is unknown else arg.value for arg in args])
         ranges = call.get("ranges")
         ranges = self.ranges if ranges is None else ranges
-        result = solve(self.tools, plan.kernel, values, at, own.get("alpha", 1e-10), own.get("eps", 1e-6),
-                       self.tools.ranges(ranges), call.get("progress"))
+        result = solve(
+            self.tools,
+            plan.kernel,
+            values,
+            at,
+            own.get("alpha", 1e-10),
+            own.get("eps", 1e-6),
+            self.tools.ranges(ranges),
+            call.get("progress"),
+        )
         out = call.get("out")
         return result if out is None else self.tools.store(result, out)
 

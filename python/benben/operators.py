@@ -1,5 +1,5 @@
-"""Linear operators made of LazyTensors: sums, products, blocks. Nothing is stored; every operator has SciPy's protocol (shape,
-dtype, matvec, rmatvec), so that scipy.sparse.linalg works on it.
+"""Linear operators made of LazyTensors: sums, products, blocks. Nothing is stored; every operator has SciPy's
+protocol (shape, dtype, matvec, rmatvec), so that scipy.sparse.linalg works on it.
 
 >>> import benben.operators, numpy as np
 >>> from benben.numpy import Vi, Vj
@@ -9,6 +9,7 @@ dtype, matvec, rmatvec), so that scipy.sparse.linalg works on it.
 >>> bool(np.allclose(A @ np.ones(4), K.dense() @ K.dense().T @ np.ones(4) + 2 * np.pi))
 True
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -32,8 +33,14 @@ class Operator:
     __array_ufunc__ = None
     __array_priority__ = 2000.0
 
-    def __init__(self, shape: tuple[int, int], matmul: Callable[[Any], Any], rmatmul: Callable[[Any], Any],
-                 dtype: Any = "float64", text: str = "Operator") -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        matmul: Callable[[Any], Any],
+        rmatmul: Callable[[Any], Any],
+        dtype: Any = "float64",
+        text: str = "Operator",
+    ) -> None:
         self.shape = (int(shape[0]), int(shape[1]))
         self.ndim = 2
         self.dtype = np.dtype(dtype or "float64")
@@ -42,7 +49,7 @@ class Operator:
     def __repr__(self) -> str:
         return f"<{self._text}: {self.shape[0]} x {self.shape[1]}, {self.dtype}>"
 
-    # ---- products ----------------------------------------------------------------------------------------------------
+    # ---- products ----
     def __matmul__(self, other: Any) -> Any:
         if is_operator(other):
             return compose(self, other)
@@ -79,10 +86,15 @@ class Operator:
         """The transpose."""
         if self.dtype.kind != "c":
             return self.H
-        return Operator((self.shape[1], self.shape[0]), lambda v: self._rmatmul(v.conj()).conj(),
-                        lambda v: self._matmul(v.conj()).conj(), self.dtype, f"{self._text}.T")
+        return Operator(
+            (self.shape[1], self.shape[0]),
+            lambda v: self._rmatmul(v.conj()).conj(),
+            lambda v: self._matmul(v.conj()).conj(),
+            self.dtype,
+            f"{self._text}.T",
+        )
 
-    def dense(self, limit: int = 2 ** 27) -> Any:
+    def dense(self, limit: int = 2**27) -> Any:
         """The matrix."""
         if self.shape[0] * self.shape[1] > limit:
             raise ShapeError(f"a dense matrix {self.shape[0]} x {self.shape[1]} has more than {limit} entries")
@@ -91,7 +103,7 @@ class Operator:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return self.dense() if dtype is None else self.dense().astype(dtype)
 
-    # ---- sums ----------------------------------------------------------------------------------------------------------
+    # ---- sums ----
     def __add__(self, other: Any) -> Operator:
         return add(self, other)
 
@@ -109,9 +121,13 @@ class Operator:
     def __mul__(self, number: Any) -> Operator:
         if is_operator(number) or np.ndim(number):
             raise TypeError("A * B of operators would be the product of their entries; use A @ B, or LazyTensors")
-        return Operator(self.shape, lambda v: self._matmul(v) * number, lambda v: self._rmatmul(v) * np.conj(number),
-                        np.result_type(self.dtype, np.complex64) if isinstance(number, complex) else self.dtype,
-                        f"{number} {self._text}")
+        return Operator(
+            self.shape,
+            lambda v: self._matmul(v) * number,
+            lambda v: self._rmatmul(v) * np.conj(number),
+            np.result_type(self.dtype, np.complex64) if isinstance(number, complex) else self.dtype,
+            f"{number} {self._text}",
+        )
 
     __rmul__ = __mul__
 
@@ -135,8 +151,10 @@ def as_operator(a: Any) -> Operator:
     if len(getattr(a, "shape", ())) != 2:
         raise TypeError(f"expected a matrix or an operator, found {type(a).__qualname__}")
     if is_operator(a):
+
         def both(one: Any, many: Any) -> Callable[[Any], Any]:
             return lambda v: one(v) if len(v.shape) == 1 else many(v)
+
         return Operator(a.shape, both(a.matvec, a.matmat), both(a.rmatvec, a.rmatmat), a.dtype, type(a).__name__)
     adjoint = a.conj().T
     return Operator(a.shape, lambda v: a @ v, lambda v: adjoint @ v, a.dtype, "matrix")
@@ -147,8 +165,13 @@ def compose(a: Any, b: Any) -> Operator:
     a, b = as_operator(a), as_operator(b)
     if a.shape[1] != b.shape[0]:
         raise ShapeError(f"A @ B: the shapes {a.shape} and {b.shape} do not fit")
-    return Operator((a.shape[0], b.shape[1]), lambda v: a._matmul(b._matmul(v)), lambda v: b._rmatmul(a._rmatmul(v)),
-                    np.result_type(a.dtype, b.dtype), f"({a._text} @ {b._text})")
+    return Operator(
+        (a.shape[0], b.shape[1]),
+        lambda v: a._matmul(b._matmul(v)),
+        lambda v: b._rmatmul(a._rmatmul(v)),
+        np.result_type(a.dtype, b.dtype),
+        f"({a._text} @ {b._text})",
+    )
 
 
 def add(a: Any, b: Any) -> Operator:
@@ -156,8 +179,13 @@ def add(a: Any, b: Any) -> Operator:
     a, b = as_operator(a), as_operator(b)
     if a.shape != b.shape:
         raise ShapeError(f"A + B: the shapes {a.shape} and {b.shape} differ")
-    return Operator(a.shape, lambda v: a._matmul(v) + b._matmul(v), lambda v: a._rmatmul(v) + b._rmatmul(v),
-                    np.result_type(a.dtype, b.dtype), f"({a._text} + {b._text})")
+    return Operator(
+        a.shape,
+        lambda v: a._matmul(v) + b._matmul(v),
+        lambda v: a._rmatmul(v) + b._rmatmul(v),
+        np.result_type(a.dtype, b.dtype),
+        f"({a._text} + {b._text})",
+    )
 
 
 def identity(n: int, dtype: Any = "float64") -> Operator:
@@ -167,8 +195,10 @@ def identity(n: int, dtype: Any = "float64") -> Operator:
 
 def diagonal(d: Any) -> Operator:
     """The diagonal matrix of a vector."""
+
     def times(entries: Any) -> Callable[[Any], Any]:
         return lambda v: entries * v if len(v.shape) == 1 else entries[:, None] * v
+
     return Operator((len(d), len(d)), times(d), times(d.conj()), d.dtype, "diagonal")
 
 
@@ -190,12 +220,18 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
             out = []
             for k, size in enumerate(down):
                 blocks = [row[k] for row in grid] if adjoint else grid[k]
-                terms = [a._rmatmul(p) if adjoint else a._matmul(p) for a, p in zip(blocks, parts, strict=True) if a is not None]
+                terms = [
+                    a._rmatmul(p) if adjoint else a._matmul(p)
+                    for a, p in zip(blocks, parts, strict=True)
+                    if a is not None
+                ]
                 shape = list(v.shape)
                 shape[axis] = size
                 out.append(sum(terms[1:], terms[0]) if terms else np.zeros(shape, v.dtype))
             return np.concatenate(out, axis)
+
         return apply
+
     return Operator((sum(heights), sum(widths)), product(False), product(True), dtype, "block")
 
 

@@ -1,4 +1,5 @@
 """Reductions of formulas given as text, on NumPy arrays."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,14 +11,15 @@ from . import _tools
 class Genred(GenericGenred):
     """A reduction of a formula over pairs (i, j), as a function of NumPy arrays.
 
-    formula: text such as ``"Exp(-SqDist(x, y)) * b"``; aliases: its variables in order, ``["x = Vi(3)", "y = Vj(3)",
-    "b = Vj(1)"]``. reduction_op: 'Sum', 'LogSumExp', 'ArgKMin', ... (``benben ops`` lists them); axis: 0 folds i and keeps
-    j (the default, as in KeOps), 1 folds j and keeps i. opt_arg: K of the K smallest; formula2: weights. dtype_acc,
-    use_double_acc, sum_scheme: accuracy of sums. The other keywords are accepted and change nothing.
+    formula: text such as ``"Exp(-SqDist(x, y)) * b"``; aliases: its variables in order, ``["x = Vi(3)",
+    "y = Vj(3)", "b = Vj(1)"]``. reduction_op: 'Sum', 'LogSumExp', 'ArgKMin', ... (``benben ops`` lists them); axis: 0
+    folds i and keeps j (the default, as in KeOps), 1 folds j and keeps i. opt_arg: K of the K smallest; formula2:
+    weights. dtype_acc, use_double_acc, sum_scheme: accuracy of sums. The other keywords are accepted and change
+    nothing.
 
-    A call takes one array for each variable: (..., M, D) for Vi, (..., N, D) for Vj, (..., D) for Pm; the dimensions in front
-    are batches and broadcast. It returns (..., M, D) or (..., N, D); indices are int64. Errors: ValueError where shapes or
-    options do not fit, NameError for unknown names, SyntaxError for a formula that cannot be read.
+    A call takes one array for each variable: (..., M, D) for Vi, (..., N, D) for Vj, (..., D) for Pm; the dimensions
+    in front are batches and broadcast. It returns (..., M, D) or (..., N, D); indices are int64. Errors: ValueError
+    where shapes or options do not fit, NameError for unknown names, SyntaxError for a formula that cannot be read.
 
     >>> import numpy as np
     >>> from benben.numpy import Genred
@@ -30,8 +32,8 @@ class Genred(GenericGenred):
 
 
 class KernelSolve(GenericKernelSolve):
-    """Solves sum_j K(x_i, y_j) a_j + alpha a_i = b_i for a by conjugate gradients; the formula is linear in the variable
-    `varinvalias`, in whose place a call gets b.
+    """Solves sum_j K(x_i, y_j) a_j + alpha a_i = b_i for a by conjugate gradients; the formula is linear in the
+    variable `varinvalias`, in whose place a call gets b.
 
     >>> import numpy as np
     >>> from benben.numpy import KernelSolve

@@ -1,4 +1,5 @@
 """LazyTensors over NumPy arrays."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,11 +15,11 @@ from ._genred import Genred, KernelSolve
 class LazyTensor(GenericLazyTensor):
     """A symbolic matrix whose entries are vectors F(x_i, y_j), never stored: memory O(M + N), time O(M N).
 
-    Made of an array: (M, 1, D) is indexed by i, (1, N, D) by j, (1, 1, D) and (D,) are parameters; dimensions in front are
-    batches; 2D arrays need axis=0 (i) or axis=1 (j), or Vi and Vj. Numbers and lists of numbers are parameters, integers
-    part of the formula, (ind, dim, cat) a symbolic variable, a complex array gives a ComplexLazyTensor. Integer arrays are
-    converted as NumPy does beside float32. Operations make new LazyTensors; reductions over i or j give arrays. ValueError
-    where shapes do not fit.
+    Made of an array: (M, 1, D) is indexed by i, (1, N, D) by j, (1, 1, D) and (D,) are parameters; dimensions in
+    front are batches; 2D arrays need axis=0 (i) or axis=1 (j), or Vi and Vj. Numbers and lists of numbers are
+    parameters, integers part of the formula, (ind, dim, cat) a symbolic variable, a complex array gives a
+    ComplexLazyTensor. Integer arrays are converted as NumPy does beside float32. Operations make new LazyTensors;
+    reductions over i or j give arrays. ValueError where shapes do not fit.
 
     >>> import numpy as np
     >>> from benben.numpy import LazyTensor
@@ -84,5 +85,6 @@ def Vj(x_or_ind: Any, dim: int | None = None) -> Any:
 
 
 def Pm(x_or_ind: Any, dim: int | None = None) -> Any:
-    """A parameter: an array (..., D), a number, a list of numbers, or with dim the symbolic variable number x_or_ind."""
+    """A parameter: an array (..., D), a number, a list of numbers, or with dim the symbolic variable number
+    x_or_ind."""
     return Var(x_or_ind, dim, 2)

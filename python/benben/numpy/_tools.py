@@ -1,4 +1,6 @@
-"""How arrays are handled, for NumPy: the protocol behind LazyTensor and Genred. Another library gives the same functions."""
+"""How arrays are handled, for NumPy: the protocol behind LazyTensor and Genred. Another library gives the same
+functions."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,8 +11,13 @@ from .._errors import ArgumentError, DtypeError, ShapeError
 
 name = "numpy"
 float_types = ("float16", "float32", "float64")
-_KNOWN = {np.dtype("float16"): "float16", np.dtype("float32"): "float32", np.dtype("float64"): "float64",
-          np.dtype("complex64"): "float32", np.dtype("complex128"): "float64"}
+_KNOWN = {
+    np.dtype("float16"): "float16",
+    np.dtype("float32"): "float32",
+    np.dtype("float64"): "float64",
+    np.dtype("complex64"): "float32",
+    np.dtype("complex128"): "float64",
+}
 _DTYPE_NAME = {np.dtype(t): t for t in ("float16", "float32", "float64")}
 
 
@@ -32,12 +39,16 @@ def scalar(x: Any) -> Any:
 
 
 def is_complex(x: Any) -> bool:
-    return isinstance(x, complex) or (isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c") or \
-        (isinstance(x, list) and any(isinstance(n, complex) for n in x))
+    return (
+        isinstance(x, complex)
+        or (isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c")
+        or (isinstance(x, list) and any(isinstance(n, complex) for n in x))
+    )
 
 
 def as_float(x: Any) -> Any:
-    """The array in a type that is computed in: integers and booleans become what NumPy makes of them beside a float32."""
+    """The array in a type that is computed in: integers and booleans become what NumPy makes of them beside a
+    float32."""
     dtype = x.dtype
     if dtype in _KNOWN:
         return x if dtype.isnative else x.astype(dtype.newbyteorder("="))
@@ -61,13 +72,17 @@ def convert(args: Any) -> tuple[Any, ...]:
     for k, x in enumerate(args):
         if isinstance(x, np.ndarray):
             if x.dtype.kind == "c":
-                raise DtypeError(f"argument {k} is complex: pass real and imaginary parts interleaved, or use a LazyTensor")
+                raise DtypeError(
+                    f"argument {k} is complex: pass real and imaginary parts interleaved, or use a LazyTensor"
+                )
             out.append(x if x.dtype in _DTYPE_NAME and x.dtype.isnative else as_float(x))
         elif isinstance(x, (int, float, np.number)) and not isinstance(x, bool):
             out.append(float(x))
         else:
-            raise TypeError(f"argument {k}: expected a NumPy array, found {type(x).__module__}.{type(x).__qualname__}"
-                            "; use numpy.asarray")
+            raise TypeError(
+                f"argument {k}: expected a NumPy array, found {type(x).__module__}.{type(x).__qualname__}"
+                "; use numpy.asarray"
+            )
     return tuple(out)
 
 
@@ -89,7 +104,9 @@ def promote(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(out)
 
 
-def run(plan: Any, args: tuple[Any, ...], ranges: Any = None, rows_i: int = 0, rows_j: int = 0, progress: Any = None) -> Any:
+def run(
+    plan: Any, args: tuple[Any, ...], ranges: Any = None, rows_i: int = 0, rows_j: int = 0, progress: Any = None
+) -> Any:
     """Runs a plan (or a kernel)."""
     result = plan.run(args, None, ranges, rows_i, rows_j, 0, progress)
     if result is NotImplemented:
@@ -194,7 +211,7 @@ def all_axes(x: Any, axes: tuple[int, ...]) -> Any:
     return x.min(axes)
 
 
-# ---- indices ------------------------------------------------------------------------------------------------------------
+# ---- indices ----
 def index(key: Any, extent: int) -> Any:
     """A slice, or an array of integers, of one axis."""
     if isinstance(key, slice):

@@ -243,7 +243,7 @@ def test_several_axes():
         lt.sum(axis=(0, 1))
 
 
-# ---- construction ------------------------------------------------------------------------------------------------------
+# ---- construction ----
 def test_what_a_shape_means():
     z = r.normal(size=(4, 5, M, 1, D))
     lt = LazyTensor(z)
@@ -499,7 +499,7 @@ def test_nothing_leaks():
     assert len(gc.get_objects()) < before + 100
 
 
-# ---- complex numbers ------------------------------------------------------------------------------------------------------
+# ---- complex numbers ----
 def test_complex():
     x, y = X + 1j * X[::-1], Y[::-1] - 0.5j * Y
     x_i, y_j = LazyTensor(x[:, None]), Vj(y)
