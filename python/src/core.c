@@ -14,8 +14,8 @@ static PyObject *exception[STATUS_COUNT]; /* from benben._errors */
 static PyObject *raise_message(bb_status status, const char *message) {
     if (PyErr_Occurred()) return NULL; /* a callback of the caller's raised: that is the reason */
     if (status == BB_OUT_OF_MEMORY) return PyErr_NoMemory();
-    PyObject *type = (int)status > 0 && (int)status < STATUS_COUNT && exception[status] ? exception[status]
-                                                                                       : PyExc_RuntimeError;
+    PyObject *type =
+        (int)status > 0 && (int)status < STATUS_COUNT && exception[status] ? exception[status] : PyExc_RuntimeError;
     PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
     if (text) PyErr_SetObject(type, text);
     Py_XDECREF(text);
@@ -62,12 +62,11 @@ static PyObject *core_operations(PyObject *module, PyObject *none) {
     for (int k = 0; list && k < bb_op_count(); k++) {
         bb_op_info info;
         bb_status status = bb_op(k, &info);
-        PyObject *row = status == BB_OK
-                            ? Py_BuildValue("{s:s,s:s,s:s,s:s,s:i,s:i,s:d,s:O}", "name", info.name, "alias", info.alias,
-                                            "kind", info.kind, "doc", info.doc, "arity", info.arity, "integers",
-                                            info.integers, "cost", info.cost, "differentiable",
-                                            info.differentiable ? Py_True : Py_False)
-                            : core_fail(status);
+        PyObject *row = status == BB_OK ? Py_BuildValue("{s:s,s:s,s:s,s:s,s:i,s:i,s:d,s:O}", "name", info.name, "alias",
+                                                        info.alias, "kind", info.kind, "doc", info.doc, "arity",
+                                                        info.arity, "integers", info.integers, "cost", info.cost,
+                                                        "differentiable", info.differentiable ? Py_True : Py_False)
+                                        : core_fail(status);
         if (!row || PyList_Append(list, row)) Py_CLEAR(list);
         Py_XDECREF(row);
     }
@@ -80,12 +79,12 @@ static PyObject *core_reductions(PyObject *module, PyObject *none) {
     for (int k = 0; list && k < bb_reduction_count(); k++) {
         bb_reduction_info info;
         bb_status status = bb_reduction(k, &info);
-        PyObject *row = status == BB_OK
-                            ? Py_BuildValue("{s:s,s:s,s:s,s:O,s:i,s:O,s:i}", "name", info.name, "alias", info.alias,
-                                            "doc", info.doc, "takes_k", info.takes_k ? Py_True : Py_False, "formulas",
-                                            info.formulas, "is_index", info.is_index ? Py_True : Py_False, "outputs",
-                                            info.outputs)
-                            : core_fail(status);
+        PyObject *row =
+            status == BB_OK
+                ? Py_BuildValue("{s:s,s:s,s:s,s:O,s:i,s:O,s:i}", "name", info.name, "alias", info.alias, "doc",
+                                info.doc, "takes_k", info.takes_k ? Py_True : Py_False, "formulas", info.formulas,
+                                "is_index", info.is_index ? Py_True : Py_False, "outputs", info.outputs)
+                : core_fail(status);
         if (!row || PyList_Append(list, row)) Py_CLEAR(list);
         Py_XDECREF(row);
     }
@@ -106,10 +105,8 @@ static PyObject *core_doctor(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     char *text = NULL;
     bb_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = bb_doctor(&text);
-    Py_END_ALLOW_THREADS
-    if (status != BB_OK) return core_fail(status);
+    Py_BEGIN_ALLOW_THREADS status = bb_doctor(&text);
+    Py_END_ALLOW_THREADS if (status != BB_OK) return core_fail(status);
     PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
     bb_free(text);
     return result;
@@ -178,8 +175,14 @@ static int execute(PyObject *module) {
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)execute}, {0, NULL}};
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_core", "The C library Benben: programs, kernels, arrays.", 0, methods, slots, NULL, NULL,
-    NULL};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                                        "_core",
+                                        "The C library Benben: programs, kernels, arrays.",
+                                        0,
+                                        methods,
+                                        slots,
+                                        NULL,
+                                        NULL,
+                                        NULL};
 PyMODINIT_FUNC PyInit__core(void);
 PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

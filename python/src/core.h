@@ -14,8 +14,8 @@ enum { CORE_MAX_DIMS = 14 };
 /* ---- core.c */
 /* Sets the exception of a status with the library's message; returns NULL. */
 PyObject *core_fail(bb_status status);
-PyObject *core_fail_null(void);     /* the same for a NULL expression */
-bb_context *core_context(void);      /* borrowed; replaced by a new one when it has grown large */
+PyObject *core_fail_null(void); /* the same for a NULL expression */
+bb_context *core_context(void); /* borrowed; replaced by a new one when it has grown large */
 void core_context_grew(Py_ssize_t nodes);
 extern PyTypeObject *core_program_type, *core_kernel_type;
 
@@ -39,8 +39,7 @@ PyObject *core_empty(const int64_t *shape, int ndim, const char *dtype);
 
 /* ---- program.c */
 typedef struct core_program {
-    PyObject_HEAD
-    bb_program *program;
+    PyObject_HEAD bb_program *program;
 } core_program;
 PyObject *core_program_wrap(bb_program *program); /* takes over the reference */
 PyObject *core_parse(PyObject *module, PyObject *arguments);

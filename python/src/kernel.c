@@ -8,8 +8,7 @@
 enum { STACK_VALUES = 24, MAX_OUTPUTS = 8, CODE_INT = 0 };
 
 typedef struct core_kernel {
-    PyObject_HEAD
-    bb_kernel *kernel;
+    PyObject_HEAD bb_kernel *kernel;
     int inputs, outputs;
     int rows; /* outputs that depend on no axis have one of length 1 all the same */
     bb_output_info info[MAX_OUTPUTS];
@@ -67,10 +66,8 @@ PyObject *core_compile(core_program *program, PyObject *arguments, PyObject *key
     core_kernel *self = (core_kernel *)(void *)allocate(core_kernel_type, 0);
     if (!self) return NULL;
     bb_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = bb_compile(program->program, &options, &self->kernel);
-    Py_END_ALLOW_THREADS
-    self->rows = rows;
+    Py_BEGIN_ALLOW_THREADS status = bb_compile(program->program, &options, &self->kernel);
+    Py_END_ALLOW_THREADS self->rows = rows;
     if (status != BB_OK) core_fail(status);
     if (status == BB_OK && !describe(self, bb_kernel_program(self->kernel))) return (PyObject *)self;
     Py_DECREF((PyObject *)self);
@@ -134,8 +131,9 @@ static int ranges_take_one(core_ranges *r, PyObject *six, bb_ranges *into) {
     for (int side = 0; side < 6; side += 3) {
         int64_t last = length[side + 1] ? data[side + 1][length[side + 1] - 1] : 0;
         if (length[side] == length[side + 1] && last <= length[side + 2]) continue;
-        PyErr_SetString(PyExc_ValueError, "ranges: as many slices as clusters are expected, the last one not beyond the "
-                                          "number of reduction intervals");
+        PyErr_SetString(PyExc_ValueError,
+                        "ranges: as many slices as clusters are expected, the last one not beyond the "
+                        "number of reduction intervals");
         return -1;
     }
     *into = (bb_ranges){sizeof *into, length[0], length[3], data[0], data[1], data[2], data[3], data[4], data[5]};
@@ -302,7 +300,8 @@ static PyObject *frame_output(frame *f, core_kernel *self, int k, PyObject *give
     } else {
         int64_t shape[CORE_MAX_DIMS + 2];
         int ndim = 0;
-        bb_status status = bb_output_shape(self->kernel, f->array, f->inputs, &f->options, k, shape, CORE_MAX_DIMS, &ndim);
+        bb_status status =
+            bb_output_shape(self->kernel, f->array, f->inputs, &f->options, k, shape, CORE_MAX_DIMS, &ndim);
         if (status != BB_OK) return core_fail(status);
         if (added) {
             shape[ndim] = shape[ndim - 1];
@@ -310,7 +309,10 @@ static PyObject *frame_output(frame *f, core_kernel *self, int k, PyObject *give
             ndim++;
         }
         object = core_empty(shape, ndim,
-                            self->info[k].is_index ? "int64" : f->is_double ? "float64" : f->is_half ? "float16" : "float32");
+                            self->info[k].is_index ? "int64"
+                            : f->is_double         ? "float64"
+                            : f->is_half           ? "float16"
+                                                   : "float32");
     }
     if (!object) return NULL;
     core_value *value = &f->value[f->inputs + k];
@@ -427,10 +429,8 @@ static PyObject *kernel_tier(core_kernel *self, PyObject *arguments) {
 static PyObject *kernel_wait(core_kernel *self, PyObject *none) {
     (void)none;
     bb_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = bb_kernel_wait(self->kernel);
-    Py_END_ALLOW_THREADS
-    if (status != BB_OK) return core_fail(status);
+    Py_BEGIN_ALLOW_THREADS status = bb_kernel_wait(self->kernel);
+    Py_END_ALLOW_THREADS if (status != BB_OK) return core_fail(status);
     Py_RETURN_NONE;
 }
 
@@ -439,7 +439,8 @@ static PyMethodDef kernel_methods[] = {
      "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None)"},
     {"solve", (PyCFunction)(void (*)(void))kernel_solve, METH_VARARGS,
      "solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report)"},
-    {"tier", (PyCFunction)(void (*)(void))kernel_tier, METH_VARARGS, "tier(dtype='float32'): (what runs, why not compiled)"},
+    {"tier", (PyCFunction)(void (*)(void))kernel_tier, METH_VARARGS,
+     "tier(dtype='float32'): (what runs, why not compiled)"},
     {"wait", (PyCFunction)(void (*)(void))kernel_wait, METH_NOARGS, "Waits for background compiles."},
     {NULL, NULL, 0, NULL}};
 static PyType_Slot kernel_slots[] = {{Py_tp_dealloc, (void *)kernel_free},

@@ -209,8 +209,8 @@ static PyObject *program_variables(core_program *self, void *none) {
     for (int k = 0; list && k < count; k++) {
         bb_variable_info info;
         bb_status status = bb_program_variable(self->program, k, &info);
-        PyObject *row = status == BB_OK ? Py_BuildValue("(ssL)", info.name ? info.name : "",
-                                                        place_name[info.place & 3], (long long)info.dim)
+        PyObject *row = status == BB_OK ? Py_BuildValue("(ssL)", info.name ? info.name : "", place_name[info.place & 3],
+                                                        (long long)info.dim)
                                         : core_fail(status);
         if (!row || PyList_Append(list, row)) Py_CLEAR(list);
         Py_XDECREF(row);
@@ -243,8 +243,7 @@ static PyObject *program_show(core_program *self, PyObject *arguments) {
     const char *what = "parsed", *dtype = "float32";
     if (!PyArg_ParseTuple(arguments, "|ss:show", &what, &dtype)) return NULL;
     char *text = NULL;
-    bb_status status =
-        bb_program_show(self->program, what, strcmp(dtype, "float64") ? BB_FLOAT32 : BB_FLOAT64, &text);
+    bb_status status = bb_program_show(self->program, what, strcmp(dtype, "float64") ? BB_FLOAT32 : BB_FLOAT64, &text);
     if (status != BB_OK) return core_fail(status);
     PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
     bb_free(text);
@@ -281,11 +280,10 @@ static PyMethodDef program_methods[] = {
     {"compile", (PyCFunction)(void (*)(void))core_compile, METH_VARARGS | METH_KEYWORDS,
      "compile(target='auto', policy='auto', sum_scheme='auto', accumulate_double=False) -> Kernel"},
     {NULL, NULL, 0, NULL}};
-static PyGetSetDef program_properties[] = {
-    {"variables", (getter)program_variables, NULL, "[(name, place, dim)]", NULL},
-    {"outputs", (getter)program_outputs, NULL, "[(place, dim, is_index)]", NULL},
-    {"cost", (getter)program_cost, NULL, "operations per pair", NULL},
-    {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef program_properties[] = {{"variables", (getter)program_variables, NULL, "[(name, place, dim)]", NULL},
+                                           {"outputs", (getter)program_outputs, NULL, "[(place, dim, is_index)]", NULL},
+                                           {"cost", (getter)program_cost, NULL, "operations per pair", NULL},
+                                           {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot program_slots[] = {{Py_tp_dealloc, (void *)program_free},
                                       {Py_tp_new, (void *)refuse_new},
                                       {Py_tp_methods, program_methods},

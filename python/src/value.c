@@ -28,8 +28,7 @@ static void format_type(core_value *value) {
     value->array.dtype_code = CODE_FLOAT;
     value->array.dtype_bits = (uint8_t)(value->buffer.itemsize * 8);
     if (known && (letter == 'f' || letter == 'd' || letter == 'e')) return;
-    if (known && (letter == 'l' || letter == 'q') && value->buffer.itemsize == 8)
-        value->array.dtype_code = CODE_INT;
+    if (known && (letter == 'l' || letter == 'q') && value->buffer.itemsize == 8) value->array.dtype_code = CODE_INT;
     value->needs_conversion = 1;
 }
 

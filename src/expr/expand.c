@@ -86,9 +86,7 @@ static bool follow_user(expander *e, const bbi_node *n, const bbi_node *user, co
     case BBI_OP_sub:
         if (first && second) return false;
         break;
-    case BBI_OP_mul:
-        bound = first && second ? NULL : scaled(e, bound, user->arg[first ? 1 : 0], false);
-        break;
+    case BBI_OP_mul: bound = first && second ? NULL : scaled(e, bound, user->arg[first ? 1 : 0], false); break;
     case BBI_OP_div: bound = second ? NULL : scaled(e, bound, user->arg[1], true); break;
     default: return false;
     }

@@ -4,7 +4,8 @@
  *
  * Products that feed a sum become fma here, for both tiers alike; exponentials per pair become powers of two whose
  * scale is folded into the factors that do not depend on the pair; a division per pair by what does not depend on it
- * becomes a product. Each of these adds at most one rounding of its operand. */
+ * becomes a product. Each of these adds at most one rounding of its operand. Roots and inverses per pair are rounded
+ * nearly, not exactly. */
 #include "lower.h"
 
 #include <math.h>
@@ -108,6 +109,16 @@ static void factors(const bbi_builder_state *b, const bbi_node *x, const bbi_nod
     if (x->op == BBI_OP_square) *f = *g = x->arg[0];
 }
 
+/* Roots and inverses per pair are good to a unit in the last place, and several times as fast. */
+static int per_pair(int op) {
+    switch (op) {
+    case BBI_OP_sqrt: return BBI_OP_sqrtk;
+    case BBI_OP_rsqrt: return BBI_OP_rsqrtk;
+    case BBI_OP_inv: return BBI_OP_invk;
+    default: return op;
+    }
+}
+
 static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t index, bbi_operand *result) {
     int32_t scope = bbi_scope_of_index(b, index);
     if (node->op == BBI_OP_exp && b->native == BBI_VALUE) return lower_exponential(b, node, scope, index, result);
@@ -148,7 +159,7 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
     }
     for (int k = 0; k < node->narg; k++)
         BBI_FORWARD(bbi_lower(b, node->arg[k], component(b, node->arg[k], index), &args[k]));
-    return add_map(b, scope, node->op, args, node->narg, result);
+    return add_map(b, scope, b->native == BBI_VALUE ? per_pair(node->op) : node->op, args, node->narg, result);
 }
 
 /* ---- folds over components ------------------------------------------------------------------- */

@@ -41,12 +41,11 @@ static bb_status make_plans(bbi_expanded *x, const bb_kernel *kernel, bool is_do
     const bbi_node *output[BBI_MAX_OUTPUTS];
     int ninput = (int)p->signature.count;
     x->what.output = output;
-    BBI_FORWARD(bbi_expand(p->context, p->output, p->noutput, ninput, kernel->options.accuracy != BB_ACCURACY_FAST,
-                           &x->what));
+    BBI_FORWARD(
+        bbi_expand(p->context, p->output, p->noutput, ninput, kernel->options.accuracy != BB_ACCURACY_FAST, &x->what));
     x->what.output = NULL;
     if (!x->what.centres) return BB_OK;
-    BBI_FORWARD(
-        bbi_plan_outputs(p, output, ninput + x->what.centres, &kernel->options, is_double, &x->plan));
+    BBI_FORWARD(bbi_plan_outputs(p, output, ninput + x->what.centres, &kernel->options, is_double, &x->plan));
     return bbi_plan_make(p->context, x->what.prepared, BBI_EXPAND_CENTRE + x->what.centres, ninput, NULL, &x->prepare);
 }
 
@@ -136,8 +135,7 @@ static bb_status run(bbi_expanded *x, const bb_program *p, const bb_array *input
     if (!all) return no_memory();
     if (ninput) memcpy(all, inputs, ninput * sizeof *all);
     memcpy(all + ninput, q->output + BBI_EXPAND_CENTRE, (count - ninput) * sizeof *all);
-    bb_status status =
-        bbi_execute(x->executable, all, (int)count, x->signature, outputs, p->noutput, p->info, options);
+    bb_status status = bbi_execute(x->executable, all, (int)count, x->signature, outputs, p->noutput, p->info, options);
     bbi_free(all);
     return status;
 }

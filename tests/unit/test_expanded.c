@@ -9,8 +9,7 @@ typedef struct cloud {
 } cloud;
 
 static bb_compile_options options_of(bb_accuracy accuracy) {
-    return (bb_compile_options){
-        .size = sizeof(bb_compile_options), .target = BB_TARGET_INTERP, .accuracy = accuracy};
+    return (bb_compile_options){.size = sizeof(bb_compile_options), .target = BB_TARGET_INTERP, .accuracy = accuracy};
 }
 
 static double draw(uint32_t *state) {
@@ -34,8 +33,7 @@ static void fill(run_case *c, int64_t m, int64_t n, cloud points) {
         int64_t count = case_rows(c, c->variable[k].place) * c->variable[k].dim;
         for (int64_t e = 0; e < count; e++) {
             double r = draw(&state);
-            put(&c->input[k], e,
-                c->variable[k].place == BB_NONE ? 0.5 : point ? points.shift + points.size * r : r);
+            put(&c->input[k], e, c->variable[k].place == BB_NONE ? 0.5 : point ? points.shift + points.size * r : r);
         }
     }
 }

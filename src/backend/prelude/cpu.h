@@ -105,6 +105,11 @@ BB_INLINE V v_sqrt(V a) { return BB_T(sqrt, 512_mask)(a, a, BB_ALL, 4); }
 #define BB_ADD_DOWN(a, b) BB_T(add, 512_mask)(a, b, a, BB_ALL, 9)
 #define BB_LOOK_UP(low, high, i) BB_T(vpermt2var, 512_mask)(i, low, high, BB_ALL)
 #endif
+/* r, but for the classes of x that the table names: 4 bits for each, 0 r, 1 x, 8 zero */
+#define BB_FIX(r, x, table) BB_T(fixupimm, 512_mask)(r, x, v_splati(table), 0, BB_ALL, 4)
+#define BB_WHERE_ZERO(response) ((response) << 8)
+#define BB_WHERE_INF(response) ((response) << 20)
+#define BB_WHERE_MINUS_INF(response) ((response) << 16)
 
 #elif BB_ISA == 1
 #define BB_FMA 1

@@ -79,6 +79,37 @@ BB_INLINE V v_expk(V a, V b)
 }
 #endif
 
+/*@ v_sqrtk v_rsqrtk v_invk : */
+/* For kernels: sqrt x; 1/sqrt x, 0 at 0; 1/x; 1.2, 1.5, 1 ulp, zeros, infinities and NaN as in
+ * v_sqrt and division. With AVX-512 the estimate y = (1/sqrt x)(1 - e/2), of 14 bits, becomes y (1 + e/2): a
+ * quarter of the time of the exact instruction. */
+#if BB_ISA == 2
+BB_INLINE V v_rsqrt_step(V x, V y) { return v_fma(y * K(0.5), v_fma(-(x * y), y, K(1)), y); }
+BB_INLINE V v_sqrtk(V x)
+{
+    V y = BB_T(rsqrt14, 512_mask)(x, x, BB_ALL);
+    if (BB_DOUBLE) y = v_rsqrt_step(x, y);
+    V s = x * y, r = v_fma(s * K(0.5), v_fma(-s, y, K(1)), s);
+    return BB_FIX(r, x, BB_WHERE_ZERO(1) | BB_WHERE_INF(1));
+}
+BB_INLINE V v_rsqrtk(V x)
+{
+    V y = v_rsqrt_step(x, BB_T(rsqrt14, 512_mask)(x, x, BB_ALL));
+    if (BB_DOUBLE) y = v_rsqrt_step(x, y);
+    return BB_FIX(y, x, BB_WHERE_ZERO(8) | BB_WHERE_INF(8));
+}
+BB_INLINE V v_invk(V x)
+{
+    V y = BB_T(rcp14, 512_mask)(x, x, BB_ALL), r = v_fma(y, v_fma(-x, y, K(1)), y);
+    if (BB_DOUBLE) r = v_fma(r, v_fma(-x, r, K(1)), r);
+    return BB_FIX(r, y, BB_WHERE_ZERO(1) | BB_WHERE_INF(1) | BB_WHERE_MINUS_INF(1));
+}
+#else
+BB_INLINE V v_sqrtk(V x) { return v_sqrt(x); }
+BB_INLINE V v_rsqrtk(V x) { return v_sel(v_eq(x, K(0)), K(0), K(1) / v_sqrt(x)); }
+BB_INLINE V v_invk(V x) { return K(1) / x; }
+#endif
+
 /*@ v_scale : */
 /* p 2^k of an integer k, |k| < 2 BB_EB: two factors, the first product exact, so that a result below the
  * normal numbers is rounded once. */
