@@ -247,6 +247,18 @@ static int tile_size(const bbi_emitter *e) {
     return tile > 64 ? 64 : tile < 8 ? 8 : tile - tile % 8;
 }
 
+/* The casts of a group whose hits are looked for; 0: the last ones. */
+static void emit_tile(bbi_emitter *e, int casts) {
+    e->indent++;
+    e->unroll = casts > 0;
+    if (casts > 0) bbi_emit_line(e, "const I64 t1 = t + %d;", casts);
+    if (casts == 0) bbi_emit_line(e, "const I64 t1 = casts;");
+    bbi_emit_select_tile(e);
+    emit_sequence(e, 0, e->code->count);
+    bbi_emit_select_hits(e);
+    close_brace(e);
+}
+
 static void emit_group(bbi_emitter *e, bool tiled) {
     e->counter = -1;
     bbi_emit_line(e,
@@ -265,17 +277,22 @@ static void emit_group(bbi_emitter *e, bool tiled) {
         if (e->buffered[v]) bbi_emit_line(e, "V b%d[%d];", (int)v, tile * e->vectors);
     }
     bbi_emit_select_begin(e);
-    if (tiled) {
+    if (e->selection == BBI_SELECT_HITS) {
+        bbi_emit_line(e, "I64 t = 0;");
+        bbi_emit_line(e, "for (; t + %d <= casts; t += %d) {", tile, tile);
+        emit_tile(e, tile);
+        bbi_emit_line(e, "if (t < casts) {");
+        emit_tile(e, 0);
+    } else if (tiled) {
         bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", tile);
         e->indent++;
         bbi_emit_line(e, "const I64 t1 = t + %d < casts ? t + %d : casts;", tile, tile);
+        emit_sequence(e, 0, e->code->count);
+        close_brace(e);
     } else {
         bbi_emit_line(e, "const I64 t = 0, t1 = casts;");
+        emit_sequence(e, 0, e->code->count);
     }
-    bbi_emit_select_tile(e);
-    emit_sequence(e, 0, e->code->count);
-    bbi_emit_select_hits(e);
-    if (tiled) close_brace(e);
     bbi_emit_select_end(e);
     close_brace(e);
 }

@@ -372,6 +372,7 @@ static void print_casts(bbi_emitter *e, int32_t first, int32_t last) {
     if (step > 1) {
         bbi_emit_line(e, "for (; q + %d <= t1; q += %d) {", step, step);
     } else {
+        if (e->unroll) bbi_text_add(e->text, "#pragma GCC unroll %d\n", (int)BBI_GROUP_CASTS);
         bbi_emit_line(e, "for (; q < t1; q++) {");
     }
     e->indent++;

@@ -2,8 +2,7 @@
  *
  * A plain minimum is accumulated like a sum. Where indices are wanted, a value costs one v_minx: each vector takes the
  * best of a group of casts, and one comparison with what was known before tells whether somebody has to look at the
- * values. The list of the groups that are hit is written without a branch, because where hits are frequent they are
- * not predictable. A minimum improves within the call; the limit of the K smallest is that of the call's beginning.
+ * values: the vectors of a block share one branch, their hits are listed without. A minimum improves within the call; the limit of the K smallest is that of the call's beginning.
  *
  * v_minx and v_maxx give their second operand where one is NaN: values that are NaN do nothing, a limit that is NaN
  * stays, and is not equal to itself: everything is a hit then. */
@@ -51,13 +50,19 @@ void bbi_emit_select_close(const bbi_emitter *e, int v) { bbi_text_add(e->text, 
 
 void bbi_emit_select_hits(const bbi_emitter *e) {
     if (e->selection != BBI_SELECT_HITS) return;
+    for (int v = 0; v < e->vectors; v++)
+        bbi_emit_line(e, "const VM better_%d = v_ne(best_%d, limit_%d);", v, v, v);
+    bbi_text_add(e->text, "%*sif (__builtin_expect(v_any(", 4 * e->indent, "");
+    for (int v = 1; v < e->vectors; v++) bbi_text_add(e->text, "v_or(");
+    for (int v = 0; v < e->vectors; v++) bbi_text_add(e->text, v ? ", better_%d)" : "better_%d", v);
+    bbi_text_add(e->text, "), 0)) {\n");
     for (int v = 0; v < e->vectors; v++) {
-        bbi_emit_line(e, "const I64 bits_%d = v_bits(v_ne(best_%d, limit_%d));", v, v, v);
-        bbi_emit_line(e, "hit[1 + hits] = bits_%d << 32 | t << 16 | (t1 - t) << 8 | (first + %d * BB_W);", v, v);
-        bbi_emit_line(e, "hits += bits_%d != 0;", v);
+        bbi_emit_line(e, "    const I64 bits_%d = v_bits(better_%d);", v, v);
+        bbi_emit_line(e, "    hit[1 + hits] = bits_%d << 32 | t << 16 | (t1 - t) << 8 | (first + %d * BB_W);", v, v);
+        bbi_emit_line(e, "    hits += bits_%d != 0;", v);
+        if (e->stage->fold[0].family != BBI_FAMILY_KMIN) bbi_emit_line(e, "    limit_%d = best_%d;", v, v);
     }
-    for (int v = 0; v < e->vectors && e->stage->fold[0].family != BBI_FAMILY_KMIN; v++)
-        bbi_emit_line(e, "limit_%d = best_%d;", v, v);
+    bbi_emit_line(e, "}");
 }
 
 void bbi_emit_select_end(const bbi_emitter *e) {
