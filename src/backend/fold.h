@@ -116,22 +116,23 @@ static inline int64_t bbi_fold_index(const bbi_folding *f, const void *index, in
 }
 
 /* The K smallest of the lanes of a component: R limit[L], the K-th smallest, NaN as long as a lane has not K; then a
- * list for each lane, lane after lane. Small K: R value[L][stride] ascending, NaN where there is none yet, the list
- * from BBI_LIST_FRONT on and long enough for whole vectors; indices at the same places, as halves (low[L][stride],
- * high[L][stride]) for float. Large K: int64 count[L], R value[L][stride], int64 index[L][stride], in no order. */
+ * list for each lane. Small K: a record for each lane, R value[stride] ascending, NaN where there is none yet, the list
+ * from BBI_LIST_FRONT on and long enough for whole vectors; indices at the same places of index[stride], for float
+ * low[stride], high[stride]. Large K: int64 count[L], R value[L][stride], int64 index[L][stride], in no order. */
 /* offsets within a component */
 typedef struct bbi_kmin_cell {
     bool sorted;
-    int64_t stride, count, value, index, bytes;
+    int64_t stride, record, count, value, index, bytes; /* stride and record in R's */
 } bbi_kmin_cell;
 
 static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f) {
     int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
     bbi_kmin_cell c = {.sorted = k <= BBI_SORTED_K, .count = BBI_LANE_BYTES};
     c.stride = c.sorted ? BBI_LIST_FRONT + (k + 15) / 16 * 16 : 2 * k;
+    c.record = c.sorted ? (f->is_double ? 2 : 3) * c.stride : c.stride;
     c.value = c.count + (c.sorted ? 0 : 8 * lanes);
-    c.index = c.value + BBI_LANE_BYTES * c.stride;
-    c.bytes = c.index + 8 * lanes * c.stride;
+    c.index = c.value + BBI_LANE_BYTES * c.record;
+    c.bytes = c.index + (c.sorted ? 0 : 8 * lanes * c.stride);
     return c;
 }
 

@@ -48,12 +48,13 @@ void bbi_kmin_init(const bbi_folding *f, char *cell) {
     for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
         bbi_fold_fill(f, cell, lanes, NAN);
         if (places.sorted) {
-            bbi_fold_fill(f, cell + places.value, lanes * places.stride, NAN);
+            int64_t size = BBI_LANE_BYTES / lanes;
+            memset(cell + places.value, 0, (size_t)(BBI_LANE_BYTES * places.record));
             for (int64_t lane = 0; lane < lanes; lane++) {
-                int64_t front = lane * places.stride + BBI_LIST_FRONT - 1;
-                bbi_fold_fill(f, cell + places.value + front * BBI_LANE_BYTES / lanes, 1, -INFINITY);
+                char *record = cell + places.value + lane * places.record * size;
+                bbi_fold_fill(f, record, places.stride, NAN);
+                bbi_fold_fill(f, record + (BBI_LIST_FRONT - 1) * size, 1, -INFINITY);
             }
-            memset(cell + places.index, 0, (size_t)(8 * lanes * places.stride));
         } else {
             memset(cell + places.count, 0, 8 * (size_t)lanes);
         }
@@ -76,11 +77,12 @@ static void add_entry(entries e, int64_t k, double x, int64_t i) {
 /* One lane of a state has entries: its list is the sorted partial result. */
 static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
-    int64_t first = lane * places.stride + BBI_LIST_FRONT, step = bbi_fold_lanes(f) * places.stride;
+    int64_t size = BBI_LANE_BYTES / bbi_fold_lanes(f);
+    const char *value = cell + places.value + (lane * places.record + BBI_LIST_FRONT) * size;
     for (int64_t n = 0; n < f->fold.k; n++) {
-        double x = bbi_fold_real(cell + places.value, f->is_double, first + n);
+        double x = bbi_fold_real(value, f->is_double, n);
         if (isnan(x)) return;
-        put_entry(e, n, x, bbi_fold_index(f, cell + places.index, first + n, step));
+        put_entry(e, n, x, bbi_fold_index(f, value + places.stride * size, n, places.stride));
     }
 }
 

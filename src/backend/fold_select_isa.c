@@ -144,13 +144,11 @@ static void hit_min(const bbi_fold_tile *t, const bbi_hits *hits) { hit_extreme(
 static void hit_max(const bbi_fold_tile *t, const bbi_hits *hits) { hit_extreme(true, t, hits); }
 
 /* ---- K smallest ---- */
-/* The lists of a component. */
+/* The lists of a component. A record is what belongs to a lane: small K: its values, then (halves of) their indices. */
 typedef struct lists {
     int64_t k, stride;
     bool sorted;
     R *limit, *value;
-    I *part; /* sorted: part p of the index of value n: p * parts further */
-    int64_t parts;
     int64_t *count, *index; /* large K */
 } lists;
 
@@ -162,32 +160,28 @@ static lists lists_of(const bbi_fold_tile *t, int64_t c) {
                    .sorted = places.sorted,
                    .limit = (R *)(void *)cell,
                    .value = (R *)(void *)(cell + places.value),
-                   .part = (I *)(void *)(cell + places.index),
-                   .parts = places.stride * LANES,
                    .count = (int64_t *)(void *)(cell + places.count),
                    .index = (int64_t *)(void *)(cell + places.index)};
+}
+
+BB_INLINE void move_up(R *part, VM moves, VM all_move, V own) {
+    v_storeu(part, v_sel(moves, v_sel(all_move, v_loadu(part - 1), own), v_loadu(part)));
 }
 
 /* Everything that is not at most x moves up by one, x takes the place below; what falls off the end was not among the K
  * smallest. Equal values that are there already have smaller indices. Places without a value are NaN: not at most x. A
  * vector reads the values and those one place below, so that each of its places finds what becomes of it. High halves
- * of indices are 0 until a column has one. */
-BB_INLINE void insert_sorted(const lists *to, int64_t lane, R x, int64_t column) {
-    const int64_t last = (to->k - 1) / BB_W * BB_W;
-    R *value = to->value + lane * to->stride + BBI_LIST_FRONT;
-    const V new = v_splat(x);
-    for (int64_t n = last; n >= 0; n -= BB_W) {
-        const V here = v_loadu(value + n), below = v_loadu(value + n - 1);
-        const VM moves = v_not(v_ge(new, here)), all_move = v_not(v_ge(new, below));
-        v_storeu(value + n, v_sel(moves, v_sel(all_move, below, new), here));
-        for (int p = 0; p < PARTS && (p == 0 || column >> 32 != 0); p++) {
-            R *part = (R *)(void *)(to->part + p * to->parts + lane * to->stride + BBI_LIST_FRONT) + n;
-            const V there = v_loadu(part), own = (V)v_splati(index_part(column, p));
-            v_storeu(part, v_sel(moves, v_sel(all_move, v_loadu(part - 1), own), there));
-        }
-        if (last > BB_W && !v_all(all_move)) break;
+ * of indices are 0 until a column has one. `vectors` of them make K places. */
+BB_INLINE void insert_sorted(R *record, int64_t stride, int64_t vectors, R x, int64_t column) {
+    const V new = v_splat(x), low = (V)v_splati(index_part(column, 0));
+    for (R *value = record + (vectors - 1) * BB_W;; value -= BB_W) {
+        const VM moves = v_not(v_ge(new, v_loadu(value))), all_move = v_not(v_ge(new, v_loadu(value - 1)));
+        move_up(value, moves, all_move, new);
+        move_up(value + stride, moves, all_move, low);
+        if (PARTS == 2 && __builtin_expect(column >> 32 != 0, 0))
+            move_up(value + 2 * stride, moves, all_move, (V)v_splati(index_part(column, 1)));
+        if (value == record || (vectors > 2 && !v_all(all_move))) return;
     }
-    to->limit[lane] = value[to->k - 1];
 }
 
 static bool is_less(R a, int64_t i, R b, int64_t j) { return a < b || (a == b && i < j); }
@@ -235,68 +229,99 @@ BB_INLINE void append(const lists *to, int64_t lane, R x, int64_t column) {
     to->count[lane] = count;
 }
 
-BB_INLINE void insert(const lists *to, int64_t lane, R x, int64_t column) {
-    if (to->sorted) {
-        insert_sorted(to, lane, x, column);
-    } else {
+/* vectors: of a sorted list, 0 of another */
+BB_INLINE void insert(const lists *to, int64_t vectors, int64_t lane, R x, int64_t column) {
+    if (vectors == 0) {
         append(to, lane, x, column);
+        return;
     }
+    R *record = to->value + lane * (1 + PARTS) * to->stride + BBI_LIST_FRONT;
+    insert_sorted(record, to->stride, vectors, x, column);
+    to->limit[lane] = record[to->k - 1];
 }
+
+BB_INLINE uint64_t below_limit(const R *p, V limit) { return (uint64_t)v_bits(v_not(v_ge(v_loadu(p), limit))); }
 
 /* Some casts of one vector. The limits are read once: to read them again after a lane has stored its new one would
  * stall. What is above a new limit falls off the list. */
-BB_INLINE void insert_group(const lists *to, const R *p, int64_t lane, int64_t casts, int64_t first) {
+BB_INLINE void insert_group(const lists *to, int64_t vectors, const R *p, int64_t lane, int64_t casts, int64_t first) {
     const V limit = v_loadu(to->limit + lane);
-    for (int64_t q0 = 0; q0 < casts; q0 += WORD_CASTS) {
+    for (int64_t q0 = 0; q0 < casts; q0 += WORD_CASTS, p += WORD_CASTS * LANES) {
         const int64_t word = casts - q0 < WORD_CASTS ? casts - q0 : WORD_CASTS;
         uint64_t bits = 0;
-        for (int64_t q = 0; q < word; q++)
-            bits |= (uint64_t)v_bits(v_not(v_ge(v_loadu(p + (q0 + q) * LANES), limit))) << q * BB_W;
+        int64_t q = 0;
+        for (; q + 4 <= word; q += 4) {
+            const R *at = p + q * LANES;
+            bits |= (below_limit(at, limit) | below_limit(at + LANES, limit) << BB_W |
+                     below_limit(at + 2 * LANES, limit) << 2 * BB_W | below_limit(at + 3 * LANES, limit) << 3 * BB_W)
+                    << q * BB_W;
+        }
+        for (; q < word; q++) bits |= below_limit(p + q * LANES, limit) << q * BB_W;
         for (; bits; bits &= bits - 1) {
-            const int64_t at = __builtin_ctzll(bits), q = q0 + at / BB_W, l = at % BB_W;
-            const R x = p[q * LANES + l];
-            if (x == x) insert(to, lane + l, x, first + q);
+            const unsigned at = (unsigned)__builtin_ctzll(bits), l = at % BB_W;
+            const R x = p[at / BB_W * LANES + l];
+            if (x == x) insert(to, vectors, lane + l, x, first + q0 + at / BB_W);
         }
     }
 }
 
 /* Where the lanes of a cell are columns of one row, the row has one list, in lane 0; the other lanes stay
  * empty. Lists of their own would each keep K of the few columns that they see. */
-static void insert_row(const lists *to, const R *p, int64_t lanes, int64_t first) {
+static void insert_row(const lists *to, int64_t vectors, const R *p, int64_t lanes, int64_t first) {
     unsigned bits = (unsigned)v_bits(v_not(v_ge(v_loadu(p), v_splat(*to->limit))));
     if (lanes < BB_W) bits &= (1u << lanes) - 1;
     for (; bits; bits &= bits - 1) {
         const int l = __builtin_ctz(bits);
-        if (p[l] == p[l] && !(p[l] >= *to->limit)) insert(to, 0, p[l], first + l);
+        if (p[l] == p[l] && !(p[l] >= *to->limit)) insert(to, vectors, 0, p[l], first + l);
     }
 }
+
+BB_INLINE void insert_tile(const lists *to, int64_t vectors, const bbi_fold_tile *t, const R *values) {
+    for (int64_t v = 0; v < vector_count(t); v++) {
+        const R *p = values + v * BB_W;
+        if (t->lane_step) {
+            insert_row(to, vectors, p, t->lanes - v * BB_W, t->first + v * BB_W);
+            continue;
+        }
+        for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
+            const int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
+            V least = K(BB_INF);
+            for (int64_t q = q0; q < q0 + casts; q++) least = v_minx(v_loadu(p + q * LANES), least);
+            if (__builtin_expect(v_all(v_ge(least, v_loadu(to->limit + v * BB_W))), 1)) continue;
+            insert_group(to, vectors, p + q0 * LANES, v * BB_W, casts, t->first + q0);
+        }
+    }
+}
+
+BB_INLINE void insert_hits(const lists *to, int64_t vectors, const bbi_fold_tile *t, const bbi_hits *hits) {
+    for (int64_t n = 0; n < hits->count; n++) {
+        const int64_t hit = hits->hit[n], lane = hit & 255, casts = hit >> 8 & 255, q = hit >> 16 & 65535;
+        insert_group(to, vectors, component(t, 0) + q * LANES + lane, lane, casts, t->first + q);
+    }
+}
+
+/* `call` with the number of vectors of a list: a constant where one or two hold it. */
+#define BY_VECTORS(call, to, ...)                                                                                      \
+    do {                                                                                                               \
+        const int64_t vectors_ = (to)->sorted ? ((to)->k + BB_W - 1) / BB_W : 0;                                       \
+        switch (vectors_) {                                                                                            \
+        case 0: call(to, 0, __VA_ARGS__); break;                                                                       \
+        case 1: call(to, 1, __VA_ARGS__); break;                                                                       \
+        case 2: call(to, 2, __VA_ARGS__); break;                                                                       \
+        default: call(to, vectors_, __VA_ARGS__);                                                                      \
+        }                                                                                                              \
+    } while (0)
 
 static void step_kmin(const bbi_fold_tile *t) {
     for (int64_t c = 0; c < t->folding->fold.dim; c++) {
         const lists to = lists_of(t, c);
-        for (int64_t v = 0; v < vector_count(t); v++) {
-            const R *p = component(t, c) + v * BB_W;
-            if (t->lane_step) {
-                insert_row(&to, p, t->lanes - v * BB_W, t->first + v * BB_W);
-                continue;
-            }
-            for (int64_t q0 = 0; q0 < t->casts; q0 += TILE) {
-                const int64_t casts = t->casts - q0 < TILE ? t->casts - q0 : TILE;
-                V least = K(BB_INF);
-                for (int64_t q = q0; q < q0 + casts; q++) least = v_minx(v_loadu(p + q * LANES), least);
-                if (__builtin_expect(v_all(v_ge(least, v_loadu(to.limit + v * BB_W))), 1)) continue;
-                insert_group(&to, p + q0 * LANES, v * BB_W, casts, t->first + q0);
-            }
-        }
+        BY_VECTORS(insert_tile, &to, t, component(t, c));
     }
 }
 
 static void hit_kmin(const bbi_fold_tile *t, const bbi_hits *hits) {
     const lists to = lists_of(t, 0);
-    for (int64_t n = 0; n < hits->count; n++) {
-        const int64_t hit = hits->hit[n], lane = hit & 255, casts = hit >> 8 & 255, q = hit >> 16 & 65535;
-        insert_group(&to, component(t, 0) + q * LANES + lane, lane, casts, t->first + q);
-    }
+    BY_VECTORS(insert_hits, &to, t, hits);
 }
 
 const bbi_select_isa BBI_ISA_NAME(bbi_select_isa, BB_ISA, BB_DOUBLE) = {

@@ -50,8 +50,7 @@ void bbi_emit_select_close(const bbi_emitter *e, int v) { bbi_text_add(e->text, 
 
 void bbi_emit_select_hits(const bbi_emitter *e) {
     if (e->selection != BBI_SELECT_HITS) return;
-    for (int v = 0; v < e->vectors; v++)
-        bbi_emit_line(e, "const VM better_%d = v_ne(best_%d, limit_%d);", v, v, v);
+    for (int v = 0; v < e->vectors; v++) bbi_emit_line(e, "const VM better_%d = v_ne(best_%d, limit_%d);", v, v, v);
     bbi_text_add(e->text, "%*sif (__builtin_expect(v_any(", 4 * e->indent, "");
     for (int v = 1; v < e->vectors; v++) bbi_text_add(e->text, "v_or(");
     for (int v = 0; v < e->vectors; v++) bbi_text_add(e->text, v ? ", better_%d)" : "better_%d", v);

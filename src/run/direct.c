@@ -88,6 +88,7 @@ static void meet_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
     for (int64_t end = first + count; first < end;) {
         int64_t met = position - d->item->first_position, casts = met / 8 - met / 8 % 16;
         if (casts < 16) casts = 16;
+        if (folding->fold.family != BBI_FAMILY_KMIN) casts = count;
         if (casts > end - first) casts = end - first;
         bbi_fold_limits(folding, state_of(d, block), d->hits);
         call_pair(d, kernel, block, first, casts);

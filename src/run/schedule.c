@@ -10,7 +10,7 @@
 
 enum {
     ITEMS_WANTED = 128,      /* enough to keep many cores busy to the end */
-    ITEMS_WANTED_KMIN = 64,  /* every cut of the columns begins the lists of the K smallest anew */
+    ITEMS_WANTED_KMIN = 64,  /* for selections: every cut of the columns begins their lists anew */
     MIN_CHUNK_KMIN = 64,     /* columns, times K */
     MAX_GROUP = 16,          /* lane blocks of an item: packing columns is amortised over them */
     MIN_GROUP = 4,           /* below that packing shows */
@@ -41,12 +41,14 @@ static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, b
     return bytes;
 }
 
-/* The largest K of the K smallest that the stage looks for, 0 where it looks for none. */
+/* The largest K of the K smallest that the stage looks for, 1 for the place of a minimum, 0 where it looks for none. */
 static int64_t listed_smallest(const bbi_stage *stage, const bbi_stage_code *code) {
     int64_t most = 0;
     for (int32_t k = 0; k < stage->nfold && code->folding; k++) {
         const bbi_fold *fold = &code->folding[k].fold;
-        if (fold->family == BBI_FAMILY_KMIN && fold->k > most) most = fold->k;
+        bool place = (fold->family == BBI_FAMILY_MIN || fold->family == BBI_FAMILY_MAX) && fold->want_index;
+        int64_t listed = fold->family == BBI_FAMILY_KMIN ? fold->k : place;
+        if (listed > most) most = listed;
     }
     return most;
 }
