@@ -62,8 +62,8 @@ static bb_status lower_located(bbi_builder_state *b, const bbi_node *node, int32
     return result->number < 0 ? BB_OUT_OF_MEMORY : BB_OK;
 }
 
-/* ---- the scaled exponential ------------------------------------------------------------------ */
-/* f = scale * rest with every factor that is the same for all pairs in scale (NULL: none). */
+/* ---- factors in front of what is computed per pair ------------------------------------------- */
+/* f = scale * rest with every factor that is not computed per pair in scale (NULL: none). */
 static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_node **scale, const bbi_node **rest) {
     bbi_context *c = b->stage->plan->c;
     *scale = NULL, *rest = f;
@@ -86,6 +86,7 @@ static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_
     }
 }
 
+/* ---- the scaled exponential ------------------------------------------------------------------ */
 static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, int32_t scope, int32_t index,
                                    bbi_operand *result) {
     bbi_context *c = b->stage->plan->c;
@@ -100,13 +101,20 @@ static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, i
 }
 
 /* ---- elementwise ----------------------------------------------------------------------------- */
-/* The factors of a product per pair: x = f * g; g NULL where x is no product worth taking apart. */
-static void factors(const bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g) {
+/* The factors of a product: x = f * g; g NULL where x is no product worth taking apart. Per pair, quotients and signs are
+ * products too: what stands in front of the pairs is one factor, f. */
+static bb_status factors(bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g) {
     *f = x, *g = NULL;
     bool here = bbi_space_of(b->stage, x) == b->native || (b->epilogue && bbi_space_of(b->stage, x) != BBI_UNIFORM);
-    if (!here) return;
-    if (x->op == BBI_OP_mul) *f = x->arg[0], *g = x->arg[1];
+    if (!here) return BB_OK;
     if (x->op == BBI_OP_square) *f = *g = x->arg[0];
+    if (b->native == BBI_VALUE && (x->op == BBI_OP_mul || x->op == BBI_OP_div || x->op == BBI_OP_neg)) {
+        const bbi_node *scale, *rest;
+        BBI_FORWARD(split_scale(b, x, &scale, &rest));
+        if (scale) *f = scale, *g = rest;
+    }
+    if (x->op == BBI_OP_mul && !*g) *f = x->arg[0], *g = x->arg[1];
+    return BB_OK;
 }
 
 /* Roots and inverses per pair are good to a unit in the last place, and several times as fast. */
@@ -126,7 +134,7 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
     if (node->op == BBI_OP_add) { /* f g + h */
         for (int k = 0; k < 2; k++) {
             const bbi_node *f, *g, *h = node->arg[1 - k];
-            factors(b, node->arg[k], &f, &g);
+            BBI_FORWARD(factors(b, node->arg[k], &f, &g));
             if (!g) continue;
             BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
             BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &args[1]));
@@ -136,7 +144,7 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
     }
     if (node->op == BBI_OP_sub) { /* h - f g */
         const bbi_node *f, *g, *h = node->arg[0];
-        factors(b, node->arg[1], &f, &g);
+        BBI_FORWARD(factors(b, node->arg[1], &f, &g));
         if (g) {
             BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
             BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &args[1]));
@@ -144,13 +152,14 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
             return add_map(b, scope, BBI_OP_fnma, args, 3, result);
         }
     }
-    if (node->op == BBI_OP_div && b->native == BBI_VALUE &&
-        bbi_space_of(b->stage, node->arg[1]) != BBI_VALUE) { /* divide once, in front of the pairs */
-        const bbi_node *inverse = bbi_op1(b->stage->plan->c, BBI_OP_inv, node->arg[1]);
-        if (!inverse) return bbi_fail_append("%s", "");
-        BBI_FORWARD(bbi_lower(b, node->arg[0], component(b, node->arg[0], index), &args[0]));
-        BBI_FORWARD(bbi_lower(b, inverse, component(b, inverse, index), &args[1]));
-        return add_map(b, scope, BBI_OP_mul, args, 2, result);
+    if (b->native == BBI_VALUE && (node->op == BBI_OP_mul || node->op == BBI_OP_div || node->op == BBI_OP_neg)) {
+        const bbi_node *f, *g; /* a product with what stands in front of the pairs: divided by it once, there */
+        BBI_FORWARD(factors(b, node, &f, &g));
+        if (g) {
+            BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
+            BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &args[1]));
+            return add_map(b, scope, BBI_OP_mul, args, 2, result);
+        }
     }
     if (node->op == BBI_OP_square) { /* one operation fewer for the tables of the tiers */
         BBI_FORWARD(bbi_lower(b, node->arg[0], index, &args[0]));
@@ -167,7 +176,7 @@ static bb_status sum_term(bbi_builder_state *b, const bbi_node *body, int32_t in
                           const bbi_operand *total, int32_t target) {
     const bbi_node *f, *g;
     bbi_operand args[3];
-    factors(b, body, &f, &g);
+    BBI_FORWARD(factors(b, body, &f, &g));
     BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
     if (!g) {
         args[1] = args[0], args[0] = *total;
@@ -449,7 +458,7 @@ static bb_status sink_component(bbi_builder_state *b, const bbi_node *node, bbi_
                                 int32_t target) {
     bbi_instruction in = {.kind = (uint8_t)kind, .narg = 1, .result = -1, .counter = -1, .index = target};
     const bbi_node *f = node, *g = NULL;
-    if (kind == BBI_STEP_SUM) factors(b, node, &f, &g);
+    if (kind == BBI_STEP_SUM) BBI_FORWARD(factors(b, node, &f, &g));
     BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &in.arg[0]));
     if (g) {
         BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &in.arg[1]));

@@ -5,7 +5,8 @@
  * The uniform array opens with PAIR_UNIFORMS components that are kept for the pair code: what it reads of the uniform
  * array is put there in the order in which it reads it. So its text does not show whether a factor is a number, a
  * parameter or computed from others, nor what else the formula has of them: exp(-d), exp(-d / s) and
- * exp(-0.3 d) are one kernel. */
+ * exp(-0.3 d) are one kernel. The literals -1, 2, -2, 1/2, -1/2, which other texts show, are such numbers where they
+ * are factors: -d, -d / 2 and -d / s are one kernel too. */
 #include "lower.h"
 
 #include <math.h>
@@ -218,21 +219,48 @@ static bb_status fill_slot(bbi_stage_builder *s, int32_t slot, int64_t at, bool 
     return bbi_emit(&s->uniform, 0, &out);
 }
 
+/* what a slot holds: a component of the uniform array, or (at < 0) a literal */
+typedef struct slot_content {
+    int64_t at;
+    double literal;
+} slot_content;
+
+static bool gathered(const bbi_stage_builder *s, const bbi_instruction *in, int a, slot_content *content) {
+    const bbi_operand *operand = &in->arg[a];
+    bool product = in->kind == BBI_STEP_SUM ||
+                   (in->kind == BBI_STEP_MAP &&
+                    (in->op == BBI_OP_mul || in->op == BBI_OP_fma || in->op == BBI_OP_fnma || in->op == BBI_OP_expk));
+    *content = (slot_content){-1, operand->literal};
+    if (operand->space == BBI_LITERAL)
+        return product && a < 2 && in->narg > 1 && operand->literal != 0 && operand->literal != 1 &&
+               bbi_is_literal(operand->literal);
+    return operand->space == BBI_UNIFORM && bbi_ix_is_const(&s->pair, operand->number, &content->at);
+}
+
+static bb_status fill(bbi_stage_builder *s, int32_t slot, const slot_content *content, bool *filled) {
+    if (content->at >= 0) return fill_slot(s, slot, content->at, filled);
+    *filled = true;
+    s->stage->constant[slot] = content->literal;
+    return BB_OK;
+}
+
 static bb_status gather_uniforms(bbi_stage_builder *s, bbi_code *pair) {
-    int64_t known[PAIR_UNIFORMS], at;
+    slot_content known[PAIR_UNIFORMS], content;
     int32_t used = 0;
     for (int32_t n = 0; n < pair->count; n++) {
         for (int a = 0; a < pair->instruction[n].narg; a++) {
             bbi_operand *operand = &pair->instruction[n].arg[a];
-            if (operand->space != BBI_UNIFORM || !bbi_ix_is_const(&s->pair, operand->number, &at)) continue;
+            if (!gathered(s, &pair->instruction[n], a, &content)) continue;
             int32_t slot = 0;
-            while (slot < used && known[slot] != at) slot++;
+            while (slot < used &&
+                   (known[slot].at != content.at || (content.at < 0 && known[slot].literal != content.literal)))
+                slot++;
             bool filled = slot < used;
             if (slot == s->pair_uniforms) return BB_OK;
-            if (!filled) BBI_FORWARD(fill_slot(s, slot, at, &filled));
+            if (!filled) BBI_FORWARD(fill(s, slot, &content, &filled));
             if (!filled) continue;
-            if (slot == used) known[used++] = at;
-            operand->number = bbi_ix_const(&s->pair, slot);
+            if (slot == used) known[used++] = content;
+            *operand = (bbi_operand){.space = BBI_UNIFORM, .number = bbi_ix_const(&s->pair, slot)};
             if (operand->number < 0) return BB_OUT_OF_MEMORY;
         }
     }
