@@ -17,6 +17,7 @@ static const subcommand subcommands[] = {
     {"ops", "the operations and reductions (--markdown, --json)", command_ops},
     {"doctor", "what was found on this machine, what is missing and the remedy", command_doctor},
     {"cache", "the cache of compiled kernels (--clear)", command_cache},
+    {"aot", "compile formulas ahead, for use without compiler and wait", command_aot},
     {"bench", "times of standard cases beside a plain C loop", command_bench},
 };
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };

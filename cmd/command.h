@@ -26,6 +26,11 @@ int command_ops(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_cache(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_aot(int argc, char **argv);
+
+/* ---- show.c */
+/* The gradient with respect to the named variables, x,y; NULL: all. */
+int gradient_of(const bb_program *program, const char *names, bb_program **gradient);
 
 /* ---- npy.c: arrays in NumPy's file format, versions 1 to 3 ----------------------------------------------------- */
 enum { NPY_DIMENSIONS = 16 };

@@ -48,8 +48,7 @@ static int show_text(const bb_program *program, const char *title, const char *w
     return 0;
 }
 
-/* The gradient with respect to the named variables; NULL: all. */
-static int differentiate(const bb_program *program, const char *names, bb_program **gradient) {
+int gradient_of(const bb_program *program, const char *names, bb_program **gradient) {
     int wanted[MAX_DECLARATIONS], count = 0, variables = bb_program_variable_count(program);
     if (variables > MAX_DECLARATIONS) return complain(EXIT_USAGE, "more than %d variables", MAX_DECLARATIONS);
     for (int k = 0; !names && k < variables; k++) {
@@ -76,7 +75,7 @@ static int show_program(const showing *s, const bb_program *program) {
     if (!code && s->simplified) code = show_text(program, "simplified", "dag", s->dtype);
     if (!code && s->gradient) {
         bb_program *gradient;
-        code = differentiate(program, NULL, &gradient);
+        code = gradient_of(program, NULL, &gradient);
         if (!code) {
             code = show_text(gradient, "gradient", "dag", s->dtype);
             bb_program_release(gradient);
@@ -96,7 +95,7 @@ static int show(const showing *s, const char *formula, const char *const *declar
         code = complain_status();
     } else if (s->of) {
         bb_program *gradient;
-        code = differentiate(program, s->of, &gradient);
+        code = gradient_of(program, s->of, &gradient);
         if (!code) {
             code = show_program(s, gradient);
             bb_program_release(gradient);

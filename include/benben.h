@@ -300,11 +300,32 @@ BB_API bb_status bb_op(int number, bb_op_info *info);
 BB_API int bb_reduction_count(void);
 BB_API bb_status bb_reduction(int number, bb_reduction_info *info);
 
+/* ---- kernels compiled ahead ------------------------------------------------------------------------------------------------------------------ */
+/* The library holds kernels of the formulas that most programs use, which need neither compiler nor wait (BENBEN_BUILTIN=0 leaves them out). A collection
+ * makes the same of other formulas: a shared object for bb_aot_load and BENBEN_AOT=path[:path...], or C text to be built into a program for bb_aot_use. A kernel
+ * is found by its text, whatever the spelling, the literals and the long dimensions of the formula. */
+typedef struct bb_aot bb_aot;
+typedef struct bb_aot_table bb_aot_table;
+/* level: 0 baseline, 1 AVX2 with FMA, 2 AVX-512 (F, DQ, BW, VL), -1 this machine's. A collection is for one level: machines of another do not look at it. */
+BB_API bb_status bb_aot_new(int level, bb_aot **collection);
+BB_API void bb_aot_release(bb_aot *collection);
+/* dtype: BB_FLOAT32 or BB_FLOAT64. few_rows: also for outputs of few rows, where the pairs are cut differently. */
+BB_API bb_status bb_aot_add(bb_aot *collection, const bb_program *program, bb_dtype dtype, int few_rows);
+BB_API int64_t bb_aot_count(const bb_aot *collection); /* kernels so far; equal ones count once */
+/* The bytes of a shared object with all kernels, made by the system's compiler; released with bb_free. */
+BB_API bb_status bb_aot_object(bb_aot *collection, void **bytes, size_t *length);
+/* C text (bb_free) of the kernels of one type; it defines `const struct bb_aot_table NAME` and begins with the flags to compile it with. */
+BB_API bb_status bb_aot_source(bb_aot *collection, bb_dtype dtype, const char *name, char **source);
+/* From then on kernels are looked up there too, in every context of the process. A table must stay where it is. */
+BB_API bb_status bb_aot_load(const char *path);
+BB_API bb_status bb_aot_use(const bb_aot_table *table);
+
 /* ---- the machine, the compiler, the cache ----------------------------------------------------------------------------------------------------------- */
 typedef struct bb_statistics {
     size_t size;
     int64_t compiles, disk_hits, memory_hits, failures;
     int64_t peak_memory; /* bytes resident at most so far in this process */
+    int64_t ahead_hits;  /* kernels taken from those compiled ahead */
 } bb_statistics;
 BB_API bb_status bb_get_statistics(bb_statistics *statistics);
 /* Text about what was found and what is missing with the remedy ("benben doctor"); released with bb_free. */

@@ -360,6 +360,7 @@ static bb_status emit_text(bbi_emitter *e) {
     bbi_code_print(e->text, e->code);
     bbi_text_add(e->text, "\n */\n");
     BBI_FORWARD(bbi_emit_prelude(e->text, e->code, e->options));
+    bbi_text_add(e->text, BBI_KERNEL_MARK);
     emit_kernel(e);
     return e->text->failed ? bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel") : BB_OK;
 }

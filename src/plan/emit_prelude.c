@@ -65,16 +65,10 @@ static void print_operation(bbi_text *t, const bbi_op_row *row) {
     bbi_text_add(t, "BB_INLINE V op_%s(%s) { return %s; }\n", row->name, operands[row->arity], row->value);
 }
 
-bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_options *options) {
+static bb_status print_prelude(bbi_text *text, const bool *used, const bbi_emit_options *options) {
     bbi_block blocks[MAX_BLOCKS];
     int count = split_blocks(bbi_prelude_math, blocks);
     if (count < 0) return bbi_fail(BB_INTERNAL, "the prelude's blocks cannot be told apart");
-    bool used[BBI_OP_COUNT] = {false};
-    for (int32_t n = 0; n < code->count; n++) {
-        const bbi_instruction *s = &code->instruction[n];
-        if (s->kind == BBI_STEP_MAP) used[s->op] = true;
-        if (s->kind == BBI_STEP_SUM && s->narg == 2) used[BBI_OP_fma] = true;
-    }
     for (int op = 0; op < BBI_OP_COUNT; op++) {
         if (!used[op]) continue;
         const char *at = bbi_op_info(op)->value, *limit = at + strlen(at), *word;
@@ -93,4 +87,20 @@ bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_
         if (used[op]) print_operation(text, bbi_op_info(op));
     }
     return BB_OK;
+}
+
+bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_options *options) {
+    bool used[BBI_OP_COUNT] = {false};
+    for (int32_t n = 0; n < code->count; n++) {
+        const bbi_instruction *s = &code->instruction[n];
+        if (s->kind == BBI_STEP_MAP) used[s->op] = true;
+        if (s->kind == BBI_STEP_SUM && s->narg == 2) used[BBI_OP_fma] = true;
+    }
+    return print_prelude(text, used, options);
+}
+
+bb_status bbi_emit_whole_prelude(bbi_text *text, const bbi_emit_options *options) {
+    bool used[BBI_OP_COUNT];
+    for (int op = 0; op < BBI_OP_COUNT; op++) used[op] = bbi_op_info(op)->kind == BBI_MAP;
+    return print_prelude(text, used, options);
 }

@@ -232,6 +232,10 @@ typedef struct bbi_emit_options {
     bool transposed;
 } bbi_emit_options;
 #define BBI_KERNEL_SYMBOL "benben_kernel"
+/* Stands between a text's prelude and its kernel. Kernels compiled ahead share one whole prelude (bbi_emit_whole_prelude)
+ * and one translation unit: what follows the mark may define static functions and arrays, in lines that begin with
+ * `static` or BB_INLINE (they are renamed), and typedefs and macros that are the same in every kernel. */
+#define BBI_KERNEL_MARK "/* ==== kernel ==== */\n"
 /* lanes: lanes of the block that are in use, 1 .. BBI_LANE_BYTES / sizeof(R); lane arrays are readable and sum/out
  * writable up to the next multiple of the whole block. casts: number of cast elements. lane, cast: the row and column
  * arrays (direct schedule) or column and row arrays (transposed). sum: direct: sum[component * L + lane], L =
@@ -241,5 +245,7 @@ typedef void bbi_pair_kernel(const int64_t *size, const void *uniform, const voi
                              const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out,
                              int64_t out_stride);
 bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options);
+/* emit_prelude.c: the prelude of any kernel of this level and real type */
+bb_status bbi_emit_whole_prelude(bbi_text *text, const bbi_emit_options *options);
 
 #endif

@@ -1,5 +1,6 @@
 /* api.c: the checked shell of the public header around contexts, expressions, tables, cache and machine. Programs and
  * kernels have files of their own. */
+#include "aot.h"
 #include "api_text.h"
 #include "cache.h"
 #include "compiler.h"
@@ -263,8 +264,14 @@ static bb_status show_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dty
     bbi_emit_options options = {.is_double = dtype == BB_FLOAT64, .level = bbi_cpu_level()};
     for (int32_t s = 0; s < plan->nstage; s++) {
         if (plan->stage[s].folded == BBI_P || plan->stage[s].list) continue;
-        bbi_text_add(text, "/* ==== stage %d ==== */\n", s);
-        BBI_FORWARD(bbi_emit_pair(text, &plan->stage[s], &options));
+        bbi_text kernel = {0};
+        bb_status status = bbi_emit_pair(&kernel, &plan->stage[s], &options);
+        if (status == BB_OK && kernel.data)
+            bbi_text_add(text, "/* ==== stage %d%s ==== */\n%s", s, bbi_aot_find(kernel.data) ? ", compiled ahead" : "",
+                         kernel.data);
+        text->failed = text->failed || kernel.failed;
+        bbi_text_free(&kernel);
+        if (status != BB_OK) return status;
     }
     return BB_OK;
 }
@@ -322,7 +329,8 @@ bb_status bb_get_statistics(bb_statistics *statistics) {
                          .disk_hits = counters[BBI_JIT_DISK_HITS],
                          .memory_hits = counters[BBI_JIT_MEMORY_HITS],
                          .failures = counters[BBI_JIT_FAILURES],
-                         .peak_memory = bbi_peak_memory()};
+                         .peak_memory = bbi_peak_memory(),
+                         .ahead_hits = counters[BBI_JIT_AHEAD_HITS]};
     memcpy(statistics, &all, statistics->size < sizeof all ? statistics->size : sizeof all);
     return BB_OK;
 }

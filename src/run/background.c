@@ -15,6 +15,7 @@ struct bbi_compiled {
     _Atomic(bbi_pair_kernel *) function;
     _Atomic int state;       /* bbi_compile_state; written under the monitor */
     _Atomic int64_t process; /* who queued or runs it */
+    _Atomic bool sought;     /* among the kernels compiled ahead, in vain */
     int references;
     bb_status status;
     char *reason; /* FAILED: the message */
@@ -114,6 +115,14 @@ static bb_status emit(bbi_compiled *compiled, char **source) {
     return status;
 }
 
+bb_status bbi_compiled_source(bbi_compiled *compiled, bbi_source_visitor *visit, void *data) {
+    char *source;
+    BBI_FORWARD(emit(compiled, &source));
+    bb_status status = visit(data, &compiled->options, source);
+    bbi_free(source);
+    return status;
+}
+
 static void publish(bbi_compiled *compiled, bbi_jit_module *module, void *symbol) {
     bbi_pair_kernel *function;
     memcpy(&function, &symbol, sizeof function);
@@ -146,15 +155,19 @@ static bb_status compile(bbi_compiled *compiled, const char *source) {
     return status;
 }
 
-void bbi_compiled_peek(bbi_compiled *compiled) {
+void bbi_compiled_peek(bbi_compiled *compiled, bool ahead) {
     if (bbi_compiled_state(compiled) != BBI_COMPILE_NONE) return;
+    if (ahead && atomic_exchange_explicit(&compiled->sought, true, memory_order_relaxed)) return;
     char *source;
     bbi_jit_module *module = NULL;
     void *symbol = NULL;
     if (emit(compiled, &source) != BB_OK) return;
-    bb_status status = bbi_jit_peek(source, BBI_KERNEL_SYMBOL, compiled->options.level, &module, &symbol);
+    if (ahead)
+        bbi_jit_ahead(source, &module, &symbol);
+    else if (bbi_jit_peek(source, BBI_KERNEL_SYMBOL, compiled->options.level, &module, &symbol) != BB_OK)
+        module = NULL;
     bbi_free(source);
-    if (status != BB_OK || !module) return;
+    if (!module) return;
     lock_queue();
     bool ours = bbi_compiled_state(compiled) == BBI_COMPILE_NONE;
     if (ours) publish(compiled, module, symbol);

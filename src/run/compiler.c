@@ -151,10 +151,10 @@ static void remember_refused(const bbi_compiler *compiler) {
 /* ---- flags ---- */
 
 /* The compiler sees the machine, we see what we may use: under valgrind, or with a lower level asked for,
- * "native" would be too much, so what the level excludes is excluded by name. Where native is refused, the
- * level's own flags stand in. */
+ * "native" would be too much, so what the level excludes is excluded by name. Where native is refused or not
+ * wanted, the level's own flags stand in. */
 static int machine_flags(const bbi_compiler *compiler, int level, const char **flags) {
-    bool native = !(compiler->refused & BBI_REFUSES_NATIVE);
+    bool native = !compiler->portable && !(compiler->refused & BBI_REFUSES_NATIVE);
     int count = 0;
     if (native) flags[count++] = compiler->zig ? "-mcpu=native" : "-march=native";
 #if defined(__x86_64__) || defined(__i386__)
@@ -223,18 +223,22 @@ static void add_command(bbi_text *log, const char *const *argv) {
     bbi_text_add(log, "\n");
 }
 
+static const char *const file_names[BBI_COMPILER_SOURCES] = {"kernel.c", "kernel_2.c"};
+
 /* One start of the compiler inside `folder`; *exit_code 0 also means that the object exists and is whole. */
-static bb_status run_once(const bbi_compiler *compiler, int level, const char *folder, bbi_text *log, int *exit_code,
-                          char **bytes, size_t *length) {
-    const char *flags[BBI_COMPILER_FLAGS], *argv[BBI_COMPILER_WORDS + BBI_COMPILER_FLAGS + 8];
+static bb_status run_once(const bbi_compiler *compiler, int source_count, int level, const char *folder, bbi_text *log,
+                          int *exit_code, char **bytes, size_t *length) {
+    const char *flags[BBI_COMPILER_FLAGS], *argv[BBI_COMPILER_WORDS + BBI_COMPILER_FLAGS + BBI_COMPILER_SOURCES + 8];
     char object[BBI_PATH_SIZE + 16];
     int count = 0;
     argv[count++] = compiler->program;
     for (int k = 0; compiler->words[k]; k++) argv[count++] = compiler->words[k];
     bbi_compiler_flags(compiler, level, flags);
     for (int k = 0; flags[k]; k++) argv[count++] = flags[k];
-    static const char *const rest[] = {"-o", "kernel.so", "-x", "c", "kernel.c", NULL};
-    for (int k = 0; k < 6; k++) argv[count++] = rest[k];
+    static const char *const rest[] = {"-o", "kernel.so", "-x", "c"};
+    for (int k = 0; k < 4; k++) argv[count++] = rest[k];
+    for (int k = 0; k < source_count; k++) argv[count++] = file_names[k];
+    argv[count] = NULL;
     add_command(log, argv);
     double start = bbi_seconds();
     BBI_FORWARD(bbi_run_program(argv, folder, log, exit_code));
@@ -279,21 +283,25 @@ static bb_status report(const bbi_compiler *compiler, const bbi_text *log, int e
                     last_lines(said, strlen(said)));
 }
 
-static bb_status compile_in(const bbi_compiler *compiler, const char *source, int level, const char *folder,
-                            char **bytes, size_t *length, bbi_text *log, bool *lasting) {
+static bb_status write_source(const char *folder, const char *name, const char *source) {
     char path[BBI_PATH_SIZE + 16], reason[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int failed = bbi_file_write(path, source, strlen(source), false);
+    if (!failed) return BB_OK;
+    bbi_system_error(failed, reason, sizeof reason);
+    return bbi_fail(BB_COMPILER, "the source of a kernel cannot be written to %s: %s; set TMPDIR to another folder",
+                    path, reason);
+}
+
+static bb_status compile_in(const bbi_compiler *compiler, const char *const *sources, int count, int level,
+                            const char *folder, char **bytes, size_t *length, bbi_text *log, bool *lasting) {
     bbi_compiler adapted;
-    snprintf(path, sizeof path, "%s/kernel.c", folder);
-    int exit_code, failed = bbi_file_write(path, source, strlen(source), false);
-    if (failed) {
-        bbi_system_error(failed, reason, sizeof reason);
-        return bbi_fail(BB_COMPILER, "the source of a kernel cannot be written to %s: %s; set TMPDIR to another folder",
-                        path, reason);
-    }
+    int exit_code;
+    for (int k = 0; k < count; k++) BBI_FORWARD(write_source(folder, file_names[k], sources[k]));
     copy_compiler(&adapted, compiler);
     for (;;) {
         size_t start = log->length;
-        BBI_FORWARD(run_once(&adapted, level, folder, log, &exit_code, bytes, length));
+        BBI_FORWARD(run_once(&adapted, count, level, folder, log, &exit_code, bytes, length));
         unsigned refused = exit_code == 0 ? 0 : newly_refused(&adapted, log, start);
         if (!refused) break;
         adapted.refused |= refused;
@@ -305,8 +313,8 @@ static bb_status compile_in(const bbi_compiler *compiler, const char *source, in
     return BB_OK;
 }
 
-bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int level, char **bytes, size_t *length,
-                           bbi_text *log, bool *lasting) {
+bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *const *sources, int count, int level, char **bytes,
+                           size_t *length, bbi_text *log, bool *lasting) {
     char folder[BBI_PATH_SIZE], reason[128];
     bbi_text own = {0};
     *bytes = NULL;
@@ -318,7 +326,7 @@ bb_status bbi_compiler_run(const bbi_compiler *compiler, const char *source, int
         return bbi_fail(BB_COMPILER, "no temporary folder for the compiler (%s); set TMPDIR to one that can be written",
                         reason);
     }
-    bb_status status = compile_in(compiler, source, level, folder, bytes, length, &own, lasting);
+    bb_status status = compile_in(compiler, sources, count, level, folder, bytes, length, &own, lasting);
     bbi_folder_remove(folder);
     if (log && own.data) bbi_text_append(log, own.data, own.length);
     bbi_text_free(&own);

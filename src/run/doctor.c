@@ -1,5 +1,6 @@
 /* doctor.c: what was found on this machine, what is missing, and what to do about it. */
 #include "api_text.h"
+#include "aot.h"
 #include "cache.h"
 #include "compiler.h"
 #include "jit.h"
@@ -17,10 +18,11 @@ static void describe_compiler(bbi_text *text) {
     bbi_compiler *compiler = bbi_alloc(sizeof *compiler);
     if (!compiler) return;
     if (bbi_compiler_find(compiler) != BB_OK) {
-        bbi_text_add(text,
-                     "compiler      missing: %s\n              without one everything works, interpreted: about 2 to 4 "
-                     "times slower on large problems\n",
-                     bb_last_error());
+        bbi_text_add(
+            text,
+            "compiler      missing: %s\n              without one everything works; what is not compiled ahead is "
+            "interpreted, about 2 to 4 times slower on large problems\n",
+            bb_last_error());
         bb_clear_error();
         bbi_free(compiler);
         return;
@@ -58,9 +60,21 @@ static void describe_cache(bbi_text *text) {
     bbi_free(state);
 }
 
+static void describe_ahead(bbi_text *text) {
+    int64_t builtin, loaded;
+    const char *paths = bbi_environment("BENBEN_AOT");
+    bbi_aot_count(&builtin, &loaded);
+    bbi_text_add(text, "builtin       %lld kernels in the library, %lld loaded%s%s\n", (long long)builtin,
+                 (long long)loaded, paths && *paths ? "; BENBEN_AOT=" : "", paths ? paths : "");
+    if (bbi_aot_environment() == BB_OK) return;
+    bbi_text_add(text, "              %s\n", bb_last_error());
+    bb_clear_error();
+}
+
 void bbi_doctor_text(bbi_text *text) {
     describe_machine(text);
     describe_compiler(text);
+    describe_ahead(text);
     describe_cache(text);
     bbi_text_add(text, "targets       interp, cpu\n");
 }

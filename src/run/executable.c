@@ -14,6 +14,8 @@
 static const double work_before_compile = 1e8;
 /* From here on a look into the disk cache (about a millisecond) before the run begins is worth it. */
 static const double work_before_peek = 1e7;
+/* And a look among the kernels compiled ahead, which takes a tenth of that and is done once. */
+static const double work_before_look = 1e6;
 
 /* ---- making ---- */
 
@@ -97,7 +99,7 @@ static bb_status make(bbi_executable *e, const bb_compile_options *options) {
     return BB_OK;
 }
 
-bb_status bbi_executable_new(const bbi_plan *plan, bool is_double, const bb_compile_options *options,
+bb_status bbi_executable_new(const bbi_plan *plan, bool is_double, const bb_compile_options *options, int level,
                              bbi_executable **executable) {
     bb_compile_options all = {.size = sizeof all};
     if (options) {
@@ -108,7 +110,7 @@ bb_status bbi_executable_new(const bbi_plan *plan, bool is_double, const bb_comp
     if (!e) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a program");
     e->plan = plan;
     e->is_double = is_double;
-    e->level = choose_level();
+    e->level = level == BBI_LEVEL_HERE ? choose_level() : level;
     bb_status status = make(e, &all);
     if (status != BB_OK) {
         bbi_executable_free(e);
@@ -135,6 +137,15 @@ void bbi_executable_free(bbi_executable *executable) {
     bbi_free(executable);
 }
 
+bb_status bbi_executable_sources(const bbi_executable *executable, bbi_source_visitor *visit, void *data) {
+    for (int32_t s = 0; s < executable->plan->nstage; s++)
+        for (int transposed = 0; transposed < 2; transposed++) {
+            bbi_compiled *compiled = executable->stage[s].compiled[transposed];
+            if (compiled) BBI_FORWARD(bbi_compiled_source(compiled, visit, data));
+        }
+    return BB_OK;
+}
+
 /* ---- tiers ---- */
 
 static void prepare_auto(bbi_executable *e, bbi_compiled *compiled, double work) {
@@ -142,7 +153,8 @@ static void prepare_auto(bbi_executable *e, bbi_compiled *compiled, double work)
     double before = (double)atomic_load_explicit(&e->interpreted, memory_order_relaxed);
     if (work < work_before_compile) /* also keeps the conversion in range */
         atomic_fetch_add_explicit(&e->interpreted, (int64_t)work, memory_order_relaxed);
-    if (work >= work_before_peek) bbi_compiled_peek(compiled);
+    if (before + work >= work_before_look) bbi_compiled_peek(compiled, true);
+    if (work >= work_before_peek) bbi_compiled_peek(compiled, false);
     if (before + work >= work_before_compile) bbi_compiled_start(compiled);
 }
 
@@ -153,9 +165,10 @@ bb_status bbi_executable_prepare(bbi_executable *executable, int stage, bool tra
     atomic_store_explicit(&code->used[transposed], true, memory_order_relaxed);
     if (executable->tiering == BBI_TIERING_AUTO)
         prepare_auto(executable, compiled, work);
-    else if (executable->tiering == BBI_TIERING_BACKGROUND)
+    else if (executable->tiering == BBI_TIERING_BACKGROUND) {
+        bbi_compiled_peek(compiled, true);
         bbi_compiled_start(compiled);
-    else if (bbi_compiled_state(compiled) != BBI_COMPILE_FAILED || executable->required) {
+    } else if (bbi_compiled_state(compiled) != BBI_COMPILE_FAILED || executable->required) {
         bb_status status = bbi_compiled_wait(compiled);
         if (status != BB_OK && executable->required) return status;
     }

@@ -22,8 +22,11 @@ void bbi_compiled_release(bbi_compiled *compiled);
 bbi_pair_kernel *bbi_compiled_function(const bbi_compiled *compiled); /* NULL as long as there is none */
 /* In a forked child a compile that the parent had not finished counts as not started. */
 bbi_compile_state bbi_compiled_state(const bbi_compiled *compiled);
-/* Takes the kernel if it is in memory or in the disk cache already; never compiles, failures are silent. */
-void bbi_compiled_peek(bbi_compiled *compiled);
+/* Takes the kernel if it was compiled ahead (`ahead`: asked once), or is in memory or in the disk cache already; never
+ * compiles, failures are silent. */
+void bbi_compiled_peek(bbi_compiled *compiled, bool ahead);
+typedef bb_status bbi_source_visitor(void *data, const bbi_emit_options *options, const char *source);
+bb_status bbi_compiled_source(bbi_compiled *compiled, bbi_source_visitor *visit, void *data);
 /* Starts a compile in the background unless one has been started; failures show in the state only. */
 void bbi_compiled_start(bbi_compiled *compiled);
 /* Compiles here, or waits for whoever is at it. BB_COMPILER with the reason in the message. */
@@ -60,9 +63,13 @@ typedef struct bbi_executable {
 } bbi_executable;
 
 /* The plan is borrowed and must outlive the executable. options may be NULL. BENBEN_TARGET=interp|cpu decides
- * where the options leave the target open; BENBEN_ISA=0|1|2 lowers the instruction set (for tests). */
-bb_status bbi_executable_new(const bbi_plan *plan, bool is_double, const bb_compile_options *options,
+ * where the options leave the target open. level: the instruction set; BBI_LEVEL_HERE: this machine's, or what
+ * BENBEN_ISA=0|1|2 lowers it to (for tests). */
+enum { BBI_LEVEL_HERE = -1 };
+bb_status bbi_executable_new(const bbi_plan *plan, bool is_double, const bb_compile_options *options, int level,
                              bbi_executable **executable);
+/* The text of every pair kernel that runs may ask for. */
+bb_status bbi_executable_sources(const bbi_executable *executable, bbi_source_visitor *visit, void *data);
 /* No run may be under way; a background compile may: it finishes by itself and is thrown away. */
 void bbi_executable_free(bbi_executable *executable);
 /* Compiles what runs have used (what they would use, when there was none) and waits for it. Where compiled

@@ -68,8 +68,8 @@ static bb_status make(bbi_expanded *x, const bb_kernel *kernel, bool is_double) 
     }
     bb_compile_options interpreted = kernel->options; /* rows and columns only: not worth a compiler */
     interpreted.target = BB_TARGET_INTERP;
-    BBI_FORWARD(bbi_executable_new(x->prepare, is_double, &interpreted, &x->preparing));
-    return bbi_executable_new(x->plan, is_double, &kernel->options, &x->executable);
+    BBI_FORWARD(bbi_executable_new(x->prepare, is_double, &interpreted, kernel->level, &x->preparing));
+    return bbi_executable_new(x->plan, is_double, &kernel->options, kernel->level, &x->executable);
 }
 
 static bb_status find(bb_kernel *kernel, bbi_variant *v, bool is_double, bbi_expanded **expanded) {
@@ -88,6 +88,15 @@ static bb_status find(bb_kernel *kernel, bbi_variant *v, bool is_double, bbi_exp
     }
     bbi_mutex_unlock(kernel->mutex);
     return status;
+}
+
+bb_status bbi_expanded_of(bb_kernel *kernel, bbi_variant *variant, bool is_double, bbi_executable **executable) {
+    bbi_expanded *x;
+    *executable = NULL;
+    if (kernel->options.accuracy == BB_ACCURACY_EXACT) return BB_OK;
+    BBI_FORWARD(find(kernel, variant, is_double, &x));
+    *executable = x->executable;
+    return BB_OK;
 }
 
 /* ---- a run ---- */

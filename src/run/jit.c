@@ -1,4 +1,4 @@
-/* jit.c: the table of compiled kernels of this process. A source is named by a digest of everything that
+/* jit.c: the table of compiled kernels of this process, behind those that were compiled ahead (aot.c). A source is named by a digest of everything that
  * reaches the compiler: text, instruction set, compiler, flags, processor, version. A module is
  *   EMPTY   named, nothing known (also after a failure that may pass),
  *   MAKING  one thread reads it from disk or compiles it, others wait,
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "aot.h"
 #include "cache.h"
 #include "compiler.h"
 
@@ -45,6 +46,8 @@ typedef struct build {
 
 static bbi_jit_module *table[BUCKETS]; /* with the two below: guarded by BBI_GLOBAL_JIT */
 static int64_t table_clock, table_count;
+static bbi_jit_module
+    ahead; /* stands for kernels that were compiled ahead (aot.c): never in the table, never unloaded */
 static _Atomic int64_t counter[BBI_JIT_COUNTERS];
 
 static void count(int which) { atomic_fetch_add_explicit(&counter[which], 1, memory_order_relaxed); }
@@ -109,8 +112,8 @@ static bb_status compile(const build *request, void **library, bool *lasting) {
     const char *error = NULL;
     bbi_log('e', "%s", request->source);
     count(BBI_JIT_COMPILES);
-    BBI_FORWARD(
-        bbi_compiler_run(&request->compiler, request->source, request->level, &bytes, &length, request->log, lasting));
+    BBI_FORWARD(bbi_compiler_run(&request->compiler, &request->source, 1, request->level, &bytes, &length, request->log,
+                                 lasting));
     *library = bbi_library_open_bytes(bytes, length, &error);
     *lasting = true;
     bb_status status = BB_OK;
@@ -201,7 +204,7 @@ static void leave(bbi_jit_module *module) {
 }
 
 void bbi_jit_release(bbi_jit_module *module) {
-    if (module) leave(module);
+    if (module && module != &ahead) leave(module);
 }
 
 void bbi_jit_forget(void) {
@@ -272,9 +275,15 @@ static bb_status acquire(const build *request, bbi_jit_module **result) {
     return status;
 }
 
+bool bbi_jit_ahead(const char *source, bbi_jit_module **module, void **function) {
+    *function = bbi_aot_find(source);
+    *module = *function ? &ahead : NULL;
+    if (*function) count(BBI_JIT_AHEAD_HITS);
+    return *function != NULL;
+}
+
 static bb_status load(build *request, const char *symbol, bbi_jit_module **module, void **function) {
-    *module = NULL;
-    *function = NULL;
+    if (bbi_jit_ahead(request->source, module, function)) return BB_OK;
     BBI_FORWARD(bbi_compiler_find(&request->compiler));
     set_key(request);
     BBI_FORWARD(acquire(request, module));

@@ -53,6 +53,7 @@ bb_status bb_compile(const bb_program *program, const bb_compile_options *option
     if (!k) return bbi_fail(BB_OUT_OF_MEMORY, "bb_compile: out of memory");
     k->references = 1;
     k->options = all;
+    k->level = BBI_LEVEL_HERE;
     k->program = (bb_program *)program;
     bb_program_retain(k->program);
     k->mutex = bbi_mutex_new();
@@ -93,7 +94,8 @@ static bb_status make_variant(bb_kernel *kernel, bool is_double, bbi_variant **v
     if (!v) return bbi_fail(BB_OUT_OF_MEMORY, "kernel: out of memory");
     bb_status status = is_double ? bbi_plan_of(kernel->program, &kernel->options, true, &v->plan) : BB_OK;
     if (status == BB_OK)
-        status = bbi_executable_new(is_double ? v->plan : kernel->plan, is_double, &kernel->options, &v->executable);
+        status = bbi_executable_new(is_double ? v->plan : kernel->plan, is_double, &kernel->options, kernel->level,
+                                    &v->executable);
     if (status == BB_OK)
         *variant = v;
     else

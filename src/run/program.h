@@ -30,6 +30,7 @@ struct bb_kernel {
     _Atomic int64_t references;
     bb_program *program;
     bb_compile_options options;
+    int level;                         /* see bbi_executable_new */
     bbi_mutex *mutex;                  /* guards the making of variants */
     bbi_plan *plan;                    /* of the float variant; tells types before one is chosen */
     _Atomic(bbi_variant *) variant[2]; /* float, double */
@@ -57,6 +58,8 @@ bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *optio
 /* Runs with expanded distances where that is wanted, pays and is accurate enough; *done false: nothing was computed. */
 bb_status bbi_run_expanded(bb_kernel *kernel, bbi_variant *variant, bool is_double, const bb_array *inputs,
                            const bb_array *outputs, const bb_run_options *options, bool *done);
+/* The executable of expanded distances, NULL where nothing is expanded. */
+bb_status bbi_expanded_of(bb_kernel *kernel, bbi_variant *variant, bool is_double, bbi_executable **executable);
 void bbi_expanded_free(bbi_expanded *expanded);
 bbi_executable *bbi_expanded_executable(const bbi_expanded *expanded); /* NULL where nothing is expanded */
 

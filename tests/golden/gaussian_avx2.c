@@ -19,6 +19,7 @@ BB_INLINE V op_sub(V a, V b) { return a - b; }
 BB_INLINE V op_mul(V a, V b) { return a * b; }
 BB_INLINE V op_exp(V a) { return v_exp(a); }
 BB_INLINE V op_fma(V a, V b, V c) { return v_fma(a, b, c); }
+/* ==== kernel ==== */
 
 typedef long long I64;
 #define BB_L (I64)(256 / sizeof(R))

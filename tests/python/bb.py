@@ -86,7 +86,7 @@ class ReductionInfo(c.Structure):
 
 class Statistics(c.Structure):
     _fields_ = [("size", c.c_size_t)] + [(name, I64) for name in ("compiles", "disk_hits", "memory_hits", "failures",
-                                                                  "peak_memory")]
+                                                                  "peak_memory", "ahead_hits")]
 
 
 lib = c.CDLL(str(LIBRARY))

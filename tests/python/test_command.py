@@ -172,7 +172,7 @@ def test_doctor_and_cache(tmp_path):
 def test_version_and_help():
     assert benben("--version").stdout.startswith("benben 0.")
     for arguments in (("--help",), ("run", "--help"), ("show", "--help"), ("bench", "--help"), ("ops", "--help"),
-                      ("cache", "--help"), ("doctor", "--help")):
+                      ("cache", "--help"), ("doctor", "--help"), ("aot", "--help")):
         done = benben(*arguments)
         assert done.returncode == 0 and "usage:" in done.stdout
 

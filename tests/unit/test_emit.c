@@ -257,7 +257,8 @@ static void *load(const bbi_text *source, int level) {
     bool lasting;
     const char *error;
     assert_int_equal(bbi_compiler_find(&compiler), BB_OK);
-    if (bbi_compiler_run(&compiler, source->data, level, &bytes, &length, &log, &lasting) != BB_OK)
+    if (bbi_compiler_run(&compiler, (const char *const[]){source->data}, 1, level, &bytes, &length, &log, &lasting) !=
+        BB_OK)
         fail_msg("%s", bb_last_error());
     void *library = bbi_library_open_bytes(bytes, length, &error);
     if (!library) fail_msg("%s", error);

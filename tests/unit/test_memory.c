@@ -136,6 +136,20 @@ static bb_status doctor(const char *formula) {
     return status;
 }
 
+static bb_status collecting(const char *formula) {
+    made m = {0};
+    bb_aot *collection = NULL;
+    char *text = NULL;
+    bb_status status = parse(&m, formula);
+    if (status == BB_OK) status = bb_aot_new(1, &collection);
+    if (status == BB_OK) status = bb_aot_add(collection, m.program, BB_FLOAT64, 1);
+    if (status == BB_OK) status = bb_aot_source(collection, BB_FLOAT64, "kernels", &text);
+    bb_free(text);
+    bb_aot_release(collection);
+    release(&m);
+    return status;
+}
+
 static bb_status building(const char *formula) {
     (void)formula;
     static const bb_variable_info signature[] = {{"x", BB_I, 2}, {"y", BB_J, 2}};
@@ -185,6 +199,7 @@ static void showing_starves(void **state) {
     starve_all(showing_plan, "plan");
     starve_all(showing_source, "source");
     starve(doctor, "", "doctor");
+    if (BBI_HAVE_ISA > 0) starve_all(collecting, "compiled ahead");
 }
 
 /* ---- scenarios with arrays: those are made before memory is short ---------------------------- */

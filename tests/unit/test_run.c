@@ -18,6 +18,7 @@ static int set_up(void **state) {
     (void)state;
     if (bbi_folder_temporary(folder, sizeof folder) != 0) return 1;
     setenv("BENBEN_CACHE_DIR", folder, 1);
+    setenv("BENBEN_BUILTIN", "0", 1); /* compiles are counted and their absence is felt */
     unsetenv("BENBEN_TARGET");
     unsetenv("BENBEN_ISA");
     return 0;
