@@ -205,13 +205,12 @@ typedef enum bb_policy {
     BB_POLICY_BACKGROUND = 2 /* never wait */
 } bb_policy;
 typedef enum bb_sum_scheme { BB_SUM_AUTO = 0, BB_SUM_BLOCK = 1, BB_SUM_KAHAN = 2, BB_SUM_DIRECT = 3 } bb_sum_scheme;
-typedef enum bb_accuracy { /* of squared distances in 12 dimensions or more; docs/accuracy.md has measurements */
-                           BB_ACCURACY_AUTO =
-                               0, /* where they are only exponents (exp(-s |x - y|^2), log-sum-exp): norms and scalar products about the mean of the columns in runs
-                                 where that changes no exponential by more than 2e-6 (float64: 4e-15) relative; else differences */
-                           BB_ACCURACY_EXACT = 1, /* differences always */
-                           BB_ACCURACY_FAST =
-                               2 /* norms and scalar products always: |x - y|^2 is off by about (4 + sqrt(D)) 6e-8 (|x - c|^2 + |y - c|^2), c the mean */
+typedef enum bb_accuracy {    /* of squared distances in 12 dimensions or more; docs/accuracy.md has measurements */
+    BB_ACCURACY_AUTO = 0,     /* where they are only exponents (exp(-s |x - y|^2), log-sum-exp): norms and scalar products about the mean of the columns in runs
+                                 where that changes no exponential by more than 2e-6 (float64: 4e-15) relative; minima and the K smallest: candidates found so, the result that
+                                 of differences to the bit; else differences */
+    BB_ACCURACY_EXACT = 1,    /* differences always */
+    BB_ACCURACY_FAST = 2      /* norms and scalar products always: |x - y|^2 is off by about (4 + sqrt(D)) 6e-8 (|x - c|^2 + |y - c|^2), c the mean */
 } bb_accuracy;
 typedef struct bb_compile_options {
     size_t size;

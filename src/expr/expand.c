@@ -201,3 +201,79 @@ bb_status bbi_expand(bbi_context *c, const bbi_node *const *outputs, int64_t nou
     bbi_free(e.node);
     return e.failed ? bbi_fail_append("%s", "") : BB_OK;
 }
+
+/* ---- selections ---- */
+/* The distance that f grows with, strictly but for roundings; NULL: none. */
+static const bbi_node *increasing_in(const expander *e, const bbi_node *f) {
+    for (int depth = 0; depth < 4; depth++) {
+        if (is_distance(e, f)) return f;
+        const bbi_node *p = f->op == BBI_OP_mul ? f->arg[0] : f->op == BBI_OP_div ? f->arg[1] : NULL;
+        if (f->op == BBI_OP_mul && p->op != BBI_OP_CONST) p = f->arg[1];
+        bool scales = p && p->op == BBI_OP_CONST && p->value > 1e-6 && p->value < 1e6;
+        if (f->op != BBI_OP_sqrt && !scales) return NULL;
+        f = f->arg[0] == p ? f->arg[1] : f->arg[0];
+    }
+    return NULL;
+}
+
+/* The reduction that all outputs read, with its twin of indices or values; NULL: there are others. */
+static const bbi_node *only_selection(const expander *e) {
+    const bbi_node *found = NULL;
+    for (int64_t k = 0; k < e->count; k++) {
+        const bbi_node *r = e->node[k];
+        if (r->op != BBI_OP_REDUCE) continue;
+        bbi_family family = bbi_reduction_info((int)r->ints[0])->family;
+        if ((family != BBI_FAMILY_MIN && family != BBI_FAMILY_KMIN) || r->arg[0]->dim != 1 || r->ints[1] == BBI_IJ)
+            return NULL;
+        for (int a = 1; a < r->narg; a++)
+            if (r->arg[a]) return NULL;
+        bool twins = found && found->arg[0] == r->arg[0] && found->ints[1] == r->ints[1] &&
+                     found->ints[2] == r->ints[2] && bbi_reduction_info((int)found->ints[0])->family == family;
+        if (found && !twins) return NULL;
+        found = r;
+    }
+    return found;
+}
+
+static void scan_for(expander *e, const bbi_node *selection, const bbi_node *distance, int64_t first, bbi_scan *s) {
+    bbi_context *c = e->c;
+    bbi_place folded = s->folded = (bbi_place)selection->ints[1];
+    s->kept = (bbi_place)selection->place;
+    s->dim = distance->arg[0]->dim;
+    const bbi_node *mean = centre_of(c, distance);
+    for (int prepared = 1; prepared >= 0; prepared--) {
+        const bbi_node *centre = prepared ? mean : bbi_var(c, first, BBI_P, s->dim);
+        parts p = centre ? parts_of(c, distance, centre) : (parts){0};
+        const bbi_node *twice = p.product ? bbi_op2(c, BBI_OP_mul, bbi_const(c, 2), p.product) : NULL;
+        e->failed = e->failed || !twice || !p.row_norm || !p.column_norm;
+        if (e->failed) return;
+        bool rows_kept = p.row_norm->place == s->kept;
+        const bbi_node *norm = rows_kept ? p.column_norm : p.row_norm;
+        if (prepared) {
+            s->prepared[0] = largest(c, norm);
+            s->prepared[1] = mean;
+            continue;
+        }
+        const bbi_node *less = bbi_op2(c, BBI_OP_sub, norm, twice);
+        s->output[0] = bbi_reduce(c, BBI_RED_kmin, folded, s->count, less, NULL, NULL);
+        s->output[1] = bbi_reduce(c, BBI_RED_argkmin, folded, s->count, less, NULL, NULL);
+        s->output[2] = rows_kept ? p.row_norm : p.column_norm;
+    }
+    e->failed = e->failed || !s->output[0] || !s->output[1] || !s->prepared[0];
+}
+
+bb_status bbi_expand_selection(bbi_context *c, const bbi_node *const *outputs, int64_t noutput, int64_t first,
+                               bbi_scan *scan) {
+    expander e = {.c = c};
+    scan->k = 0;
+    BBI_FORWARD(bbi_topological(outputs, noutput, &e.node, &e.count));
+    const bbi_node *selection = e.count <= MAX_NODES ? only_selection(&e) : NULL;
+    const bbi_node *distance = selection ? increasing_in(&e, selection->arg[0]) : NULL;
+    if (distance) {
+        scan->k = selection->ints[2] > 0 ? selection->ints[2] : 1;
+        scan->count = scan->k + 4 + scan->k / 8;
+        scan_for(&e, selection, distance, first, scan);
+    }
+    bbi_free(e.node);
+    return e.failed ? bbi_fail_append("%s", "") : BB_OK;
+}

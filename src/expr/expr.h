@@ -259,6 +259,19 @@ typedef struct bbi_expansion {
 #define BBI_EXPAND_LIMIT 32.0
 bb_status bbi_expand(bbi_context *c, const bbi_node *const *outputs, int64_t noutput, int64_t first, bool guarded,
                      bbi_expansion *result);
+/* A scan for the candidates of the one minimum or K smallest that the outputs are made of, where these are of a squared
+ * distance d, or of a function that grows with it. prepared: the largest norm on the folded side, and the centre. */
+typedef struct bbi_scan {
+    int64_t k, count; /* K, 0: no such program; how many candidates are looked for */
+    int64_t dim;      /* of the vectors */
+    bbi_place kept, folded;
+    /* of d less the row's norm, the `count` smallest along the folded axis, their indices; the row's norm */
+    const bbi_node *output[3];
+    const bbi_node *prepared[2];
+} bbi_scan;
+/* first: position of the centre's variable. */
+bb_status bbi_expand_selection(bbi_context *c, const bbi_node *const *outputs, int64_t noutput, int64_t first,
+                               bbi_scan *scan);
 
 /* ---- grad.c ---------------------------------------------------------------------------------- */
 /* Cotangents of the variables for the cotangents of the outputs: result[v] = sum_k (d output_k / d variable_v)^T

@@ -113,13 +113,16 @@ static void meet(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_
     }
 }
 
-static void walk(const direct *d, int64_t blocks) {
+static void walk(direct *d, int64_t blocks) {
     bool to_the_end = d->worker->run->executable->scheme == BBI_SCHEME_DIRECT;
     const bbi_compiled *compiled = d->code->compiled[0];
     for (int64_t at = d->item->first_position; at < d->item->end_position; at += d->s->block) {
         int64_t left = d->item->end_position - at, count = left < d->s->block ? left : d->s->block;
         if (bbi_run_stopped(d->worker->run)) return;
-        bbi_load_columns(d->worker, d->item, at, count);
+        if (d->worker->run->packed)
+            d->column = bbi_packed_at(d->worker, d->item, at);
+        else
+            bbi_load_columns(d->worker, d->item, at, count);
         bbi_pair_kernel *kernel = compiled ? bbi_compiled_function(compiled) : NULL;
         if (d->worker->run->executable->tiering == BBI_TIERING_INTERP) kernel = NULL;
         for (int64_t block = 0; block < blocks; block++) {

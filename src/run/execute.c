@@ -12,6 +12,7 @@
 static const double work_worth_a_thread = 5e5;     /* pair operations */
 static const int64_t workspaces_limit = 48 << 20;  /* bytes, all threads */
 static const int64_t temporaries_limit = 16 << 20; /* bytes of a slab, but one batch element always fits */
+static const int64_t columns_limit = 64 << 20;     /* bytes of packed columns that all items share */
 static const size_t kept_bytes = 1 << 20;          /* of each block of a frame between runs */
 static const double report_interval = 0.02;        /* seconds between two calls of the progress callback */
 
@@ -24,6 +25,7 @@ typedef struct block {
 
 struct bbi_frame {
     block workspace, memory; /* of the calling thread; temporaries and partial results */
+    block columns;           /* packed columns of a stage */
     bbi_view *view;          /* the arrays behind the structure */
     bbi_schedule *schedule;
     char **temporary;
@@ -49,6 +51,7 @@ void bbi_frame_free(bbi_frame *frame) {
     if (!frame) return;
     bbi_free_aligned(frame->workspace.bytes);
     bbi_free_aligned(frame->memory.bytes);
+    bbi_free_aligned(frame->columns.bytes);
     bbi_free(frame);
 }
 
@@ -71,6 +74,7 @@ static bbi_frame *take_frame(bbi_executable *e) {
 static void give_frame(bbi_executable *e, bbi_frame *frame) {
     trim(&frame->workspace);
     trim(&frame->memory);
+    trim(&frame->columns);
     bbi_frame_free(atomic_exchange(&e->spare, frame));
 }
 
@@ -239,6 +243,37 @@ static bb_status run_region(region *r) {
     return status == BB_OK ? BB_OK : bbi_fail(status, "%s", run->message);
 }
 
+/* Where many items meet the same columns these are packed once for all, else (or where memory is short) by each item. */
+static bb_status pack_columns(bbi_run *run, int32_t number, int64_t slots) {
+    const bbi_schedule *s = &run->schedule[number];
+    int64_t blocks = (s->columns + s->block - 1) / s->block, bytes = bbi_packed_bytes(run, number);
+    run->packed = NULL;
+    if (s->groups < 2 || s->transposed || blocks == 0 || run->segments || bytes * blocks > columns_limit / slots)
+        return BB_OK;
+    run->packed = need(&run->frame->columns, (size_t)(bytes * blocks * slots));
+    if (!run->packed) return BB_OK;
+    region r = {.run = run, .stage = number, .groups = 1, .chunks = blocks, .items = blocks * slots};
+    r.perform = bbi_pack_block;
+    r.work = 4.0 * (double)run->plan->stage[number].column_count * (double)s->columns * (double)slots;
+    return run_region(&r);
+}
+
+static bb_status run_candidates(region *r) {
+    bbi_run *run = r->run;
+    double whole = r->work;
+    r->perform = bbi_run_candidates;
+    r->work = whole * (double)run->candidates->count / (double)(run->schedule[r->stage].columns + 1);
+    BBI_FORWARD(bbi_executable_prepare(run->executable, r->stage, true, r->work));
+    BBI_FORWARD(run_region(r));
+    if (atomic_load(&run->candidates->open_count) == 0) return BB_OK;
+    region rest = {.run = run, .stage = r->stage, .groups = r->groups, .chunks = 1, .items = r->items};
+    rest.perform = bbi_run_open;
+    rest.work = whole * (double)atomic_load(&run->candidates->open_count) / (double)run->candidates->blocks;
+    BBI_FORWARD(bbi_executable_prepare(run->executable, r->stage, false, rest.work));
+    BBI_FORWARD(pack_columns(run, r->stage, r->items / r->groups));
+    return run_region(&rest);
+}
+
 static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     const bbi_stage *stage = &run->plan->stage[number];
     const bbi_schedule *s = &run->schedule[number];
@@ -260,7 +295,9 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     if (stage->list && stage->list_transposed && r.groups > 1) r.groups = 1; /* such an item is all rows */
     r.items = r.groups * r.chunks * slots;
     if (r.items == 0) return BB_OK;
+    if (run->candidates && stage->folded != BBI_P) return run_candidates(&r);
     BBI_FORWARD(bbi_executable_prepare(run->executable, number, s->transposed, r.work));
+    if (r.perform == bbi_run_direct) BBI_FORWARD(pack_columns(run, number, slots));
     BBI_FORWARD(run_region(&r));
     run->work_done += r.work;
     if (s->chunks == 1) return BB_OK;
@@ -296,8 +333,8 @@ static double density(const bbi_run *run, const bbi_stage *stage, double rows, d
 /* Schedules are functions of the sizes: repeated shapes find them in the frame. */
 static bool schedules_known(bbi_run *run) {
     const bbi_frame *frame = run->frame;
-    if (run->segments || !frame->scheduled || frame->m != run->extent.m || frame->n != run->extent.n ||
-        frame->slots != run->slots)
+    if (run->segments || run->candidates || !frame->scheduled || frame->m != run->extent.m ||
+        frame->n != run->extent.n || frame->slots != run->slots)
         return false;
     for (int32_t k = 0; k < run->plan->nstage; k++)
         run->work += run->schedule[k].work / (double)run->slots * (double)run->extent.batches;
@@ -316,10 +353,11 @@ static bb_status make_schedules(bbi_run *run) {
         if (folds) BBI_FORWARD(check_k(stage, rows, columns));
         bbi_schedule *s = &run->schedule[k];
         bbi_schedule_make(run->executable, k, rows, columns, run->slots, ranges, s);
+        if (run->candidates) s->chunks = 1, s->chunk = columns > 0 ? columns : 1;
         if (ranges) s->work *= density(run, stage, (double)rows, (double)columns);
         run->work += s->work / (double)run->slots * (double)run->extent.batches;
     }
-    run->frame->scheduled = !run->segments;
+    run->frame->scheduled = !run->segments && !run->candidates;
     run->frame->m = run->extent.m;
     run->frame->n = run->extent.n;
     run->frame->slots = run->slots;
@@ -476,8 +514,14 @@ static bb_status run_arrays(bbi_run *run, const bb_array *inputs, const bbi_vari
 
 bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,
                       const bb_array *outputs, int noutput, const bb_output_info *info, const bb_run_options *options) {
+    return bbi_execute_candidates(executable, NULL, inputs, ninput, signature, outputs, noutput, info, options);
+}
+
+bb_status bbi_execute_candidates(bbi_executable *executable, bbi_candidates *candidates, const bb_array *inputs,
+                                 int ninput, const bbi_variable *signature, const bb_array *outputs, int noutput,
+                                 const bb_output_info *info, const bb_run_options *options) {
     const bbi_plan *plan = executable->plan;
-    bbi_run run = {.executable = executable, .plan = plan};
+    bbi_run run = {.executable = executable, .plan = plan, .candidates = candidates};
     BBI_FORWARD(bbi_run_options_of(options, &run.options));
     BBI_FORWARD(bbi_arrays_extent(inputs, ninput, signature, plan->ninput, &run.options, &run.extent));
     if (noutput != plan->noutput || !outputs)

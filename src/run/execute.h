@@ -115,13 +115,29 @@ typedef struct bbi_item {
     int64_t first_row, rows;
     int64_t chunk, first_position, end_position;
 } bbi_item;
+/* select_exact.c: what a scan found for a stage that selects the smallest values, for all batch elements and rows; see
+ * there */
+typedef struct bbi_candidates {
+    int64_t k, count;     /* K; columns listed for each row, ascending by value */
+    const void *value;    /* R: approximate values less something of the row's, (batches, rows, count) */
+    const int64_t *index; /* their columns */
+    const void *norm;     /* R, of the row: (batches, rows) */
+    const void *largest;  /* R, of all columns: (batches) */
+    double rounding, underflow; /* the value is off by at most rounding (norm + largest) + underflow */
+    double most;                /* no overflow below */
+    char *open;                 /* (batches, lane blocks): 1 where some row needs all columns; NULL: none is kept */
+    int64_t blocks;             /* lane blocks of a batch element */
+    _Atomic int64_t open_count;
+} bbi_candidates;
 struct bbi_run {
+    bbi_candidates *candidates; /* NULL: all columns are met */
     bbi_executable *executable;
     const bbi_plan *plan;
     bbi_extent extent;
     bb_run_options options;
     bbi_view *input, *output; /* in the frame */
     bbi_schedule *schedule;   /* one per stage; in the frame */
+    char *packed;             /* columns of the stage, block by block of each element; NULL: every item packs its own */
     char **temporary;         /* compact, of the elements that run together; in the frame */
     bbi_frame *frame;
     int64_t first_batch, slots; /* elements that run together */
@@ -145,6 +161,10 @@ void bbi_frame_free(bbi_frame *frame);
  * real type must be that of bbi_arrays_real_type. Any number of threads may run one executable at a time. */
 bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,
                       const bb_array *outputs, int noutput, const bb_output_info *info, const bb_run_options *options);
+/* The plan has one stage that folds, a minimum or the K smallest of one component: of candidates, where they suffice. */
+bb_status bbi_execute_candidates(bbi_executable *executable, bbi_candidates *candidates, const bb_array *inputs,
+                                 int ninput, const bbi_variable *signature, const bb_array *outputs, int noutput,
+                                 const bb_output_info *info, const bb_run_options *options);
 
 /* ---- rows.c: what is common to all schedules: packing, map codes, results ---- */
 void bbi_load_uniform(bbi_worker *worker, int64_t batch, int64_t slot);
@@ -162,6 +182,11 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
 void bbi_load_rows(bbi_worker *worker, const bbi_item *item);
 /* Packs positions first .. first + count - 1 of the item's column sequence and runs the column code. */
 void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count);
+/* Bytes of a block of packed columns; packs block number item->chunk of run->packed; where the block that begins at a
+ * position of the columns stands. */
+int64_t bbi_packed_bytes(const bbi_run *run, int32_t stage);
+void bbi_pack_block(bbi_worker *worker, const bbi_item *item);
+char *bbi_packed_at(const bbi_worker *worker, const bbi_item *item, int64_t position);
 /* Takes the partial result of row number `row` of the item (value_count doubles, index_count indices):
  * finishes the folds, fills the row components that the epilogue reads, writes index results. */
 void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value, int64_t *index);
@@ -178,6 +203,9 @@ void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chu
 void bbi_run_map(bbi_worker *worker, const bbi_item *item);
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item);
 void bbi_run_transposed(bbi_worker *worker, const bbi_item *item);
+/* select_exact.c: the rows whose candidates suffice, then the others. */
+void bbi_run_candidates(bbi_worker *worker, const bbi_item *item);
+void bbi_run_open(bbi_worker *worker, const bbi_item *item);
 void bbi_run_listed(bbi_worker *worker, const bbi_item *item);
 /* Transposed list: the whole batch element at once, whatever the item's rows. */
 void bbi_run_scattered(bbi_worker *worker, const bbi_item *item);

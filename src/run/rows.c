@@ -125,6 +125,26 @@ void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, i
                      worker->schedule->column_stride, code_of(worker)->column);
 }
 
+int64_t bbi_packed_bytes(const bbi_run *run, int32_t stage) {
+    const bbi_schedule *s = &run->schedule[stage];
+    return BBI_LANE_BYTES / s->lanes * s->column_stride * run->plan->stage[stage].column_count;
+}
+
+char *bbi_packed_at(const bbi_worker *worker, const bbi_item *item, int64_t position) {
+    const bbi_schedule *s = worker->schedule;
+    int64_t blocks = (s->columns + s->block - 1) / s->block, block = item->batch_slot * blocks + position / s->block;
+    return worker->run->packed + block * bbi_packed_bytes(worker->run, worker->stage);
+}
+
+void bbi_pack_block(bbi_worker *worker, const bbi_item *item) {
+    const bbi_schedule *s = worker->schedule;
+    int64_t first = item->chunk * s->block, left = s->columns - first;
+    bbi_elements columns = {.first = first, .count = left < s->block ? left : s->block};
+    bbi_load_uniform(worker, item->batch, item->batch_slot);
+    bbi_load_sources(worker, item, BBI_COLUMN, &columns, bbi_packed_at(worker, item, first), s->column_stride,
+                     code_of(worker)->column);
+}
+
 /* ---- results ---- */
 
 static bbi_array result_array(const bbi_worker *w, const bbi_result *result, const bbi_item *item) {

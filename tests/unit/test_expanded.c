@@ -166,7 +166,8 @@ static void only_exponents_are_expanded(void **state) {
         {"sum_j(exp(-sqdist(x:i16, y:j16)) * sqdist(x, y))", false},
         {"sum_j(exp(-sqdist(x:i16, y:j16) * (1 + t:i1 * b:j1)))", false},
         {"sum_j(inv(1 + sqdist(x:i16, y:j16)))", false},
-        {"argmin_j(sqdist(x:i16, y:j16))", false}};
+        {"argmax_j(sqdist(x:i16, y:j16))", false},
+        {"argmin_j(sqdist(x:i16, y:j16)); sum_j(sqdist(x, y))", false}};
     bb_compile_options options = options_of(BB_ACCURACY_AUTO), exact = options_of(BB_ACCURACY_EXACT);
     for (size_t k = 0; k < sizeof usages / sizeof *usages; k++) {
         const cloud points = {0.25, 1};
@@ -305,6 +306,143 @@ static void fast_expands_whatever_the_data(void **state) {
     case_close(&c);
 }
 
+/* ---- selections ---- */
+typedef enum cloud_kind { RANDOM, GRID, CLUSTERS, COPIES, FAR, WITH_NAN, WITH_INF, HUGE_VALUES, KINDS } cloud_kind;
+
+static double point(cloud_kind kind, int64_t row, int64_t k, bool column, uint32_t *seed) {
+    double r = draw(seed);
+    switch (kind) {
+    case GRID: return floor(2 * r);                               /* distances are integers: ties everywhere */
+    case CLUSTERS: return (double)(row % 7 * (k % 3)) + 1e-4 * r; /* distances small beside the norms */
+    case COPIES: return sin((double)(row % 40 * 31 + k));         /* every point many times */
+    case FAR: return 1000 + r;
+    case WITH_NAN: return row == 3 && k == 5 && column ? NAN : r;
+    case WITH_INF: return row == 700 && k == 2 ? INFINITY : r;
+    case HUGE_VALUES: return 1e19 * r;
+    default: return r;
+    }
+}
+
+static void fill_points(run_case *c, int64_t m, int64_t n, cloud_kind kind) {
+    uint32_t seed = 1234;
+    case_size(c, m, n);
+    for (int k = 0; k < c->inputs; k++) {
+        int64_t dim = c->variable[k].dim, rows = case_rows(c, c->variable[k].place);
+        for (int64_t e = 0; e < rows * dim; e++)
+            put(&c->input[k], e, point(kind, e / dim, e % dim, c->variable[k].place == BB_J, &seed));
+    }
+}
+
+/* By candidates and by all columns: the same bits. */
+static void selections_are_those_of_differences(void **state) {
+    (void)state;
+    static const char *const formulas[] = {
+        "kmin_argkmin_j(sqdist(x:i16, y:j16), 10)",
+        "min_argmin_j(sqdist(x:i17, y:j17))",
+        "argmin_j(norm2(x:i33 - y:j33))",
+        "argkmin_i(sqdist(x:i20, y:j20), 3)",
+        "2 * kmin_j(0.3 * sqdist(x:i50, 0.5 * y:j50), 33); argkmin_j(0.3 * sqdist(x, 0.5 * y), 33)",
+        "min_j(sqdist(x:i12, y:j12))"};
+    for (size_t f = 0; f < sizeof formulas / sizeof *formulas; f++)
+        for (int kind = 0; kind < KINDS; kind++)
+            for (int wide = 0; wide < 2; wide++) {
+                bb_compile_options options = options_of(BB_ACCURACY_AUTO), exact = options_of(BB_ACCURACY_EXACT);
+                size_t length;
+                run_case c, d;
+                if (wide && kind % 2) continue;
+                case_open(&c, formulas[f], wide ? BB_FLOAT64 : BB_FLOAT32, &options);
+                case_open(&d, formulas[f], wide ? BB_FLOAT64 : BB_FLOAT32, &exact);
+                int64_t many = f == 4 ? 2100 : 1009, few = 300;
+                fill_points(&c, f == 3 ? many : few, f == 3 ? few : many, (cloud_kind)kind);
+                fill_points(&d, f == 3 ? many : few, f == 3 ? few : many, (cloud_kind)kind);
+                EXPECT_OK(case_run(&c, NULL));
+                EXPECT_OK(case_run(&d, NULL));
+                if (!is_expanded(&c)) fail_msg("%s: no candidates were looked for", formulas[f]);
+                char *bits = case_bits(&d, &length);
+                case_expect_bits(&c, bits, formulas[f]);
+                EXPECT_OK(case_run(&c, NULL)); /* after a failure all columns may be met at once */
+                case_expect_bits(&c, bits, formulas[f]);
+                free(bits);
+                case_close(&c);
+                case_close(&d);
+            }
+}
+
+/* Ordinary points: no row needs all columns; points that coincide: all do, and the next runs do not try. */
+static void candidates_suffice_where_points_differ(void **state) {
+    (void)state;
+    bb_compile_options options = options_of(BB_ACCURACY_AUTO);
+    run_case c;
+    case_open(&c, "argkmin_j(sqdist(x:i16, y:j16), 10)", BB_FLOAT32, &options);
+    fill_points(&c, 700, 1500, RANDOM);
+    EXPECT_OK(case_run(&c, NULL));
+    EXPECT_OK(case_run(&c, NULL));
+    assert_true(is_expanded(&c));
+    fill_points(&c, 700, 1500, COPIES);
+    EXPECT_OK(case_run(&c, NULL));
+    assert_true(is_expanded(&c));
+    EXPECT_OK(case_run(&c, NULL));
+    assert_false(is_expanded(&c));
+    case_close(&c);
+}
+
+static void selections_have_the_bits_of_every_tier(void **state) {
+    (void)state;
+    size_t length;
+    char *bits = NULL;
+    for (int way = 0; way < 4; way++) {
+        bb_compile_options options = options_of(way == 3 ? BB_ACCURACY_EXACT : BB_ACCURACY_AUTO);
+        bb_run_options run = {.size = sizeof run, .threads = 1 + way % 3};
+        if (way == 2) options.target = BB_TARGET_CPU;
+        run_case c;
+        case_open(&c, "kmin_argkmin_j(sqdist(x:i40, y:j40), 7)", BB_FLOAT32, &options);
+        fill_points(&c, 1300, 1201, RANDOM);
+        memcpy((float *)c.input[1].data + 500 * 40, c.input[1].data, 4 * 40 * 500);
+        for (int k = 0; k < 20; k++) /* some rows need all columns */
+            memcpy((float *)c.input[1].data + (1000 + k) * 40, c.input[0].data, 4 * 40);
+        EXPECT_OK(case_run(&c, &run));
+        if (bits)
+            case_expect_bits(&c, bits, "tier or threads");
+        else
+            bits = case_bits(&c, &length);
+        case_close(&c);
+    }
+    free(bits);
+}
+
+static void batches_and_ranges_select_too(void **state) {
+    (void)state;
+    bb_compile_options options = options_of(BB_ACCURACY_AUTO), exact = options_of(BB_ACCURACY_EXACT);
+    enum { BATCH = 3, M = 290, N = 903, D = 16 };
+    run_case c, d;
+    case_open(&c, "argkmin_j(sqdist(x:i16, y:j16), 5)", BB_FLOAT32, &options);
+    case_open(&d, "argkmin_j(sqdist(x:i16, y:j16), 5)", BB_FLOAT32, &exact);
+    float *x = malloc(4 * BATCH * M * D), *y = malloc(4 * BATCH * N * D);
+    int64_t *out = malloc(8 * BATCH * M * 5), *wanted = malloc(8 * BATCH * M * 5);
+    int64_t xs[] = {BATCH, M, D}, ys[] = {BATCH, N, D}, os[] = {BATCH, M, 5};
+    uint32_t seed = 5;
+    for (int k = 0; k < BATCH * M * D; k++) x[k] = (float)(draw(&seed) + k / (M * D) * 10);
+    for (int k = 0; k < BATCH * N * D; k++) y[k] = (float)(draw(&seed) + k / (N * D) * 10);
+    bb_array inputs[] = {bb_array_of(x, BB_FLOAT32, 3, xs), bb_array_of(y, BB_FLOAT32, 3, ys)};
+    bb_array output = bb_array_of(out, BB_INT64, 3, os), reference = bb_array_of(wanted, BB_INT64, 3, os);
+    EXPECT_OK(bb_run(c.kernel, inputs, 2, &output, 1, NULL));
+    EXPECT_OK(bb_run(d.kernel, inputs, 2, &reference, 1, NULL));
+    assert_true(is_expanded(&c));
+    assert_memory_equal(out, wanted, 8 * BATCH * M * 5);
+    int64_t cluster[] = {0, M}, slice[] = {1}, interval[] = {100, 900}, back[] = {0, N}, rows[] = {0, M};
+    bb_ranges ranges = {sizeof ranges, 1, 1, cluster, slice, interval, back, slice, rows};
+    bb_run_options run = {.size = sizeof run, .ranges = &ranges, .ranges_count = 1};
+    EXPECT_OK(bb_run(c.kernel, inputs, 2, &output, 1, &run));
+    EXPECT_OK(bb_run(d.kernel, inputs, 2, &reference, 1, &run));
+    assert_memory_equal(out, wanted, 8 * BATCH * M * 5);
+    free(x);
+    free(y);
+    free(out);
+    free(wanted);
+    case_close(&c);
+    case_close(&d);
+}
+
 static void unknown_accuracy_is_refused(void **state) {
     (void)state;
     bb_compile_options options = options_of((bb_accuracy)7);
@@ -327,6 +465,10 @@ int main(void) {
                                        cmocka_unit_test(ranges_are_kept),
                                        cmocka_unit_test(tiers_and_threads_give_the_same_bits),
                                        cmocka_unit_test(fast_expands_whatever_the_data),
+                                       cmocka_unit_test(selections_are_those_of_differences),
+                                       cmocka_unit_test(candidates_suffice_where_points_differ),
+                                       cmocka_unit_test(selections_have_the_bits_of_every_tier),
+                                       cmocka_unit_test(batches_and_ranges_select_too),
                                        cmocka_unit_test(unknown_accuracy_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
