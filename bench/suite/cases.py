@@ -104,11 +104,11 @@ class Case:
 def slots(case: Case) -> int:
     """Operations of the vector arithmetic units for one vector of pairs, as few as any schedule known to us needs.
 
-    A squared distance: 2 D by differences, D + 1 expanded. 2^t (2 ulp, 0 below, infinity above, NaN kept): reduction 3,
-    polynomial 6 (11 in double), test and scaling 3. A square root: estimate and Newton steps 7 (11).
+    A squared distance: 2 D by differences, D + 1 expanded. 2^t (2 ulp, 0 below, infinity above, NaN kept): reduction 2,
+    table 2, polynomial 3 (7 in double), test and scaling 3. A square root: estimate and Newton steps 7 (11).
     """
     double, d, e = case.kind == "f64", case.d, case.e
-    distance, exp, root = min(2 * d, d + 1), 17 if double else 12, 11 if double else 7
+    distance, exp, root = min(2 * d, d + 1), 14 if double else 10, 11 if double else 7
     name = case.family.name.removesuffix("-all")
     weight = {"gauss": exp, "g1": exp, "laplace": root + exp, "l1": root + exp, "matern52": root + exp + 3,
               "energy": root, "batch": exp, "block": exp, "solve": exp}
@@ -140,7 +140,9 @@ def make(case: Case) -> Arrays:
     random = np.random.default_rng(case.d * 7919 + case.m)
     name, width = case.family.name, 1.7 / np.sqrt(case.d)
     front = (case.batches,) if case.batches > 1 else ()
-    points = (lambda rows: random.random((*front, rows, case.d)) * width)
+
+    def points(rows: int) -> np.ndarray:
+        return random.random((*front, rows, case.d)) * width
     data = {"x": points(case.m), "y": points(case.n), "b": random.standard_normal((*front, case.n, case.e)),
             "e": random.standard_normal((case.m, 1)), "v": random.standard_normal((case.m, case.d)),
             "g": random.standard_normal((case.n, 1)), "l": np.full((case.n, 1), -np.log(case.n)),

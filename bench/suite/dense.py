@@ -28,7 +28,7 @@ def times(weights: Any, b: Any, expanded: bool) -> Any:
 
 def rows(m: Namespace, case: cases.Case, a: dict[str, Any], expanded: bool) -> Any:
     """The result for the rows in a["x"] (and e, v, pi)."""
-    name, x, y, s = case.family.name, a["x"], a["y"], a["s"]
+    name, x, y, s = case.family.name, a["x"], a["y"], a.get("s")
     q = sqdist(m, x, y, expanded)
     if name in ("gauss", "batch", "block", "solve"):
         return times(m.exp(-q / s), a["b"], expanded)

@@ -104,48 +104,54 @@ def prepare(name: str, case: cases.Case, data: cases.Arrays) -> System | None:
     return again or system
 
 
-def measure(case: cases.Case, names: list[str], machine: Machine, budget: float, rounds: int = 15,
-            say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """The record of a case, as it stands in the JSON."""
+@dataclass
+class Prepared:
+    """A case whose systems are warm."""
+    case: cases.Case
+    data: cases.Arrays
+    systems: list[System]
+
+
+def make_ready(case: cases.Case, names: list[str], say: Callable[[str], None] = lambda text: None) -> Prepared:
     data = cases.make(case)
     judge = Reference(case, data)
     systems: list[System] = []
-    with turn(exclusive=False):
-        for name in names:
-            try:
-                start = time.perf_counter()
-                system = prepare(name, case, data)
-                say(f"   {peers.TITLES[name]}: ready after {time.perf_counter() - start:.1f} s")
-                if system:
-                    result = system.run()
-                    system.error = (judge.residual(result) if case.family.result == "solution"
-                                    else judge.error(result, system.rows))
-                    system.calls = max(1, int(SHORTEST / max(system.times[0], 1e-7)))
-                    systems.append(system)
-            except Exception as error:  # noqa: BLE001 a peer that fails is told and left out
-                if name in ("benben", "interp"):
-                    raise
-                say(f"   {peers.TITLES[name]}: {type(error).__name__}: {str(error).splitlines()[:1]}")
-    if not systems:
-        return {**_record(case, systems, [0.0]), "others": 0.0}
-    limits = []
-    for system in systems:
-        system.times.clear()
-    with turn(exclusive=True):
-        start, mine, busy = time.perf_counter(), time.process_time(), _busy()
-        for number in range(rounds):
-            limits.append(machine.limit(case, machine.measure(case.kind == "f64")))
-            order = systems[number % len(systems):] + systems[:number % len(systems)]
-            for system in order:
-                time.sleep(PAUSE)
-                begun = time.perf_counter()
-                for _ in range(system.calls):
-                    system.run()
-                system.times.append((time.perf_counter() - begun) / system.calls)
-            if number >= 2 and time.perf_counter() - start > budget:
-                break
-        span = time.perf_counter() - start
-        others = (_busy() - busy - (time.process_time() - mine)) / span
+    for name in names:
+        try:
+            start = time.perf_counter()
+            system = prepare(name, case, data)
+            if not system:
+                continue
+            result = system.run()
+            system.error = (judge.residual(result) if case.family.result == "solution"
+                            else judge.error(result, system.rows))
+            system.calls = max(1, int(SHORTEST / max(system.times[0], 1e-7)))
+            system.times.clear()
+            systems.append(system)
+            say(f"   {case.name} {peers.TITLES[name]}: ready after {time.perf_counter() - start:.1f} s")
+        except Exception as error:  # noqa: BLE001 a peer that fails is told and left out
+            if name in ("benben", "interp"):
+                raise
+            say(f"   {case.name} {peers.TITLES[name]}: {type(error).__name__}: {str(error).splitlines()[:1]}")
+    return Prepared(case, data, systems)
+
+
+def measure(ready: Prepared, machine: Machine, budget: float, rounds: int = 15) -> dict[str, Any]:
+    """The record of a case, as it stands in the JSON."""
+    case, systems, limits = ready.case, ready.systems, []
+    start, mine, busy = time.perf_counter(), time.process_time(), _busy()
+    for number in range(rounds):
+        limits.append(machine.limit(case, machine.measure(case.kind == "f64")))
+        first = number % max(len(systems), 1)
+        for system in systems[first:] + systems[:first]:
+            time.sleep(PAUSE)
+            begun = time.perf_counter()
+            for _ in range(system.calls):
+                system.run()
+            system.times.append((time.perf_counter() - begun) / system.calls)
+        if number >= 2 and time.perf_counter() - start > budget:
+            break
+    others = (_busy() - busy - (time.process_time() - mine)) / (time.perf_counter() - start)
     return {**_record(case, systems, limits), "others": max(0.0, round(others, 2))}
 
 

@@ -24,7 +24,7 @@ def limits():
 
 def measure(name, systems, limits):
     told = []
-    record = runner.measure(cases.parse(name), systems, limits, 0, 3, told.append)
+    record = runner.measure(runner.make_ready(cases.parse(name), systems, told.append), limits, 0, 3)
     assert set(record["systems"]) == set(systems), told
     return record
 
@@ -72,6 +72,24 @@ def test_hand_written_kernels(name, limits):
         pytest.skip("not on this machine")
     for how, run in shapes:
         assert judge.error(run(), case.m) < (1e-12 if case.kind == "f64" else 1e-5), how
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["gauss/f32/70x80x3", "gauss/f64/70x80x3", "gauss/f32/70x80x50",
+                                  "gauss/f32/70x80x3x7"])
+def test_hand_written_kernels_far_out(name):
+    """What is far away is exactly 0, one exponent is 0, and a NaN stays in its row."""
+    case = cases.parse(name)
+    data = cases.make(case)
+    data["x"][1] += 1e4
+    data["x"][2, 0] = np.nan
+    data["x"][3] = data["y"][0]
+    data["y"][1:] += 10
+    for how, run in peers.forms("hand", case, data, case.m):
+        out = run()
+        assert (out[1] == 0).all(), how
+        assert np.isnan(out[2]).all() and np.isfinite(np.delete(out, 2, 0)).all(), how
+        np.testing.assert_allclose(out[3], data["b"][0], rtol=1e-2 if case.d > 10 else 1e-6, err_msg=how)
 
 
 def test_limits_are_positive_and_errors_are_seen(limits):
