@@ -3,6 +3,7 @@ pairs, of which the fastest is timed; a function returns the result for the firs
 """
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable
@@ -50,3 +51,8 @@ def settle() -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(root, "inductor"))
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("KEOPS_VERBOSE", "0")
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
+        flags = info.read()  # old copies of OpenBLAS (that in FAISS) take a processor they do not know for a Pentium 4
+        core = "SkylakeX" if "avx512f" in flags else "Haswell" if "avx2" in flags else ""
+        if core:
+            os.environ.setdefault("OPENBLAS_CORETYPE", core)

@@ -9,7 +9,7 @@ from . import Form
 
 
 def forms(name: str, case: cases.Case, data: cases.Arrays, rows: int) -> list[Form]:
-    if case.family.name != "solve" or case.kind == "f16" or case.m > 2e4:
+    if case.family.name != "solve" or case.kind == "f16" or case.m > 1e4:
         return []
 
     def run():
