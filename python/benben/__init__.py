@@ -42,6 +42,7 @@ __all__ = [
     "UnknownNameError",
     "__version__",
     "doctor",
+    "install_as_pykeops",
 ]
 
 
@@ -55,7 +56,22 @@ def doctor() -> str:
     return str(_core.doctor())
 
 
+def install_as_pykeops() -> None:
+    """From now on `import pykeops`, everything under it, and `import keopscore` give Benben. RuntimeError where they have
+    been imported already.
+
+    >>> import benben
+    >>> benben.install_as_pykeops()
+    >>> from pykeops.numpy import LazyTensor
+    >>> LazyTensor is benben.numpy.LazyTensor
+    True
+    """
+    from .pykeops import _alias
+
+    _alias.install()
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("numpy", "pykeops"):
+    if name in ("numpy", "operators", "pykeops"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -76,6 +76,14 @@ class Formula:
         self.value, self.place = 0.0, PLACE_P
         self.plans: dict[Any, Any] = {}
 
+    def __reduce__(self) -> Any:
+        """Pickled as the steps that made it: loaded, it is the interned one again."""
+        if not self.op:
+            return variable, (self.place, self.dim)
+        if self.op == "number":
+            return number, (self.value,)
+        return apply, (self.op, self.ints, self.kids, self.maps, self.size)
+
     # ---- text
     def text(self, variable: Callable[[int], str] | None = None) -> str:
         """The formula in KeOps's spelling; variable(k) names variable k."""

@@ -30,6 +30,11 @@ class Arg:
     def __init__(self, value: Any, place: int, dim: int, index: int = -1) -> None:
         self.value, self.place, self.dim, self.index, self.twin = value, place, dim, index, None
 
+    def __reduce__(self) -> Any:
+        if self.value is None:
+            return symbol, (self.index, self.dim, CATEGORY[self.place])
+        return Arg, (self.value, self.place, self.dim)
+
     def along(self, place: int) -> Arg:
         """The same array along another axis; twice is the argument itself."""
         if self.place == place or self.place == PLACE_P:

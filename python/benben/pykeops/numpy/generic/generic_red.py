@@ -1,0 +1,5 @@
+"""pykeops.numpy.generic.generic_red."""
+
+from ....numpy import Genred
+
+__all__ = ["Genred"]

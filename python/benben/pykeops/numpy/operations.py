@@ -1,0 +1,5 @@
+"""pykeops.numpy.operations."""
+
+from ...numpy import KernelSolve
+
+__all__ = ["KernelSolve"]
