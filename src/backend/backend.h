@@ -31,7 +31,7 @@ void bbi_interp_map(const bbi_interp *interp, const int64_t *size, const void *u
  * writes OUT components to out[c * stride + e]. */
 void bbi_interp_zip(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *row,
                     const void *column, void *out, int64_t stride, int64_t count, void *workspace);
-/* The twin of bbi_pair_kernel: same arguments, same bits. */
+/* The twin of bbi_pair_kernel: same arguments, same bits; but it never selects (bbi_selection), it writes all outs. */
 void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
                      const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
                      int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace);

@@ -94,13 +94,18 @@ static void find_buffers(bbi_emitter *e) {
 }
 
 /* ---- blocks ---- */
-/* Long code keeps the execution units busy by itself, and the compiler's time grows with the text. */
-static int group_vectors(const bbi_emitter *e) {
+static double work_of(const bbi_emitter *e) {
     double work = 0;
     for (int32_t n = 0; n < e->code->count; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
         if (s->kind == BBI_STEP_MAP) work += 1 + bbi_op_info(s->op)->cost;
     }
+    return work;
+}
+
+/* Long code keeps the execution units busy by itself, and the compiler's time grows with the text. */
+static int group_vectors(const bbi_emitter *e) {
+    double work = work_of(e);
     if (work > 500) return 1;
     return e->options->level >= 2 && work <= 150 ? 4 : 2;
 }
@@ -250,7 +255,7 @@ static int tile_size(const bbi_emitter *e) {
 /* The casts of a group whose hits are looked for; 0: the last ones. */
 static void emit_tile(bbi_emitter *e, int casts) {
     e->indent++;
-    e->unroll = casts > 0;
+    e->unroll = casts > 0 && e->code->counter_count == 0 && work_of(e) <= 50;
     if (casts > 0) bbi_emit_line(e, "const I64 t1 = t + %d;", casts);
     if (casts == 0) bbi_emit_line(e, "const I64 t1 = casts;");
     bbi_emit_select_tile(e);

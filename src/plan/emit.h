@@ -35,7 +35,7 @@ typedef struct bbi_emitter {
     int tile;        /* casts in a buffer; 0: no loop sums or writes, the call is one segment */
     int indent, depth;
     bbi_selection selection;
-    bool unroll; /* the casts of a tile are a constant number */
+    bool unroll; /* the casts of a tile are a constant number, and their code is short */
 } bbi_emitter;
 
 /* ---- emit_prelude.c ---- */

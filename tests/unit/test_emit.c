@@ -334,29 +334,57 @@ static void add_own_text(bbi_text *own, const char *text) {
     bbi_text_add(own, "%s", rest);
 }
 
+/* The kernel's text, without the prelude, against tests/golden/NAME_KIND.c; the text is released. */
+static void expect_golden(const char *name, const char *kind, bbi_text *text) {
+    bbi_text own = {0};
+    char path[1000], *bytes;
+    size_t length;
+    add_own_text(&own, text->data);
+    snprintf(path, sizeof path, "%s/tests/golden/%s_%s.c", BBI_SOURCE_DIR, name, kind);
+    if (getenv("BENBEN_GOLDEN_RENEW")) {
+        assert_int_equal(bbi_file_write(path, own.data, own.length, false), 0);
+    } else {
+        if (bbi_file_read(path, 1000000, false, &bytes, &length) != 0) fail_msg("%s is missing: make golden", path);
+        if (length != own.length || memcmp(bytes, own.data, length) != 0)
+            fail_msg("%s differs: make golden, review", path);
+        bbi_free(bytes);
+    }
+    bbi_text_free(text);
+    bbi_text_free(&own);
+}
+
 static void texts_are_those_stored_in_golden(void **unused) {
     (void)unused;
-    bool renew = getenv("BENBEN_GOLDEN_RENEW") != NULL;
     for (int n = 0; n < 2 * EXAMPLES; n++) {
         const example *e = &examples[n / 2];
         if (n > 8 && n & 1) continue;
         bbi_stage stage = stage_of(e);
-        bbi_text text = emitted(&stage, false, n & 1 ? 2 : 1, n & 1), own = {0};
-        char path[1000], *bytes;
-        size_t length;
-        add_own_text(&own, text.data);
-        snprintf(path, sizeof path, "%s/tests/golden/%s_%s.c", BBI_SOURCE_DIR, e->name,
-                 n & 1 ? "transposed_avx512" : "avx2");
-        if (renew) {
-            assert_int_equal(bbi_file_write(path, own.data, own.length, false), 0);
-        } else {
-            if (bbi_file_read(path, 1000000, false, &bytes, &length) != 0) fail_msg("%s is missing: make golden", path);
-            if (length != own.length || memcmp(bytes, own.data, length) != 0)
-                fail_msg("%s differs: make golden, review", path);
-            bbi_free(bytes);
-        }
-        bbi_text_free(&text);
-        bbi_text_free(&own);
+        bbi_text text = emitted(&stage, false, n & 1 ? 2 : 1, n & 1);
+        expect_golden(e->name, n & 1 ? "transposed_avx512" : "avx2", &text);
+        bbi_code_free(&stage.pair_code);
+    }
+}
+
+/* Kernels that select: their runs are compared in test_select.c. */
+static void texts_of_selections_are_those_stored_in_golden(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *name, *text;
+        bbi_fold fold;
+    } selections[] = {
+        {"smallest_value", SQUARED_DISTANCE "out[0] = %5", {.family = BBI_FAMILY_MIN, .dim = 1}},
+        {"place_of_the_largest",
+         SQUARED_DISTANCE "out[0] = %5",
+         {.family = BBI_FAMILY_MAX, .dim = 1, .want_index = true}},
+        {"smallest_of_long_features", LONG_DISTANCE "out[0] = %1", {.family = BBI_FAMILY_KMIN, .dim = 1, .k = 10}}};
+    for (int n = 0; n < 3; n++) {
+        bbi_fold fold = selections[n].fold;
+        const example e = {.text = selections[n].text, .size = {0, 1, 13}};
+        bbi_stage stage = stage_of(&e);
+        stage.fold = &fold;
+        stage.nfold = 1;
+        bbi_text text = emitted(&stage, false, 1, false);
+        expect_golden(selections[n].name, "avx2", &text);
         bbi_code_free(&stage.pair_code);
     }
 }
@@ -460,6 +488,7 @@ static void emitting_reports_lack_of_memory(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_those_stored_in_golden),
+        cmocka_unit_test(texts_of_selections_are_those_stored_in_golden),
         cmocka_unit_test(equal_codes_have_equal_texts),
         cmocka_unit_test(compiled_kernels_have_the_interpreters_bits_at_the_highest_level),
         cmocka_unit_test(compiled_kernels_have_the_interpreters_bits_at_lower_levels),
