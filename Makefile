@@ -68,8 +68,9 @@ bench: build
 
 golden: build
 	@tools/require.sh cmocka && $(CMAKE) $(BUILD) >/dev/null
-	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target test_emit
+	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target test_emit test_symmetric
 	@BENBEN_GOLDEN_RENEW=1 $(BUILD)/tests/test_emit
+	@BENBEN_GOLDEN_RENEW=1 $(BUILD)/tests/test_symmetric
 	@git status --short tests/golden
 
 format:

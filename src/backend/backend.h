@@ -36,6 +36,9 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
                      const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
                      int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace);
 
+/* Mirror sums of `count` casts, a vector each as the pair code leaves them, to one real each. */
+void bbi_interp_lane_sums(const bbi_interp *interp, void *result, const void *source, int64_t count, bool negative);
+
 /* ---- fold.c: reduction states over a lane block, per chunk of columns ------------------------ */
 typedef enum bbi_scheme { BBI_SCHEME_BLOCK, BBI_SCHEME_KAHAN, BBI_SCHEME_DIRECT } bbi_scheme;
 /* fold_user.c: the step of a custom reduction, made for one real type and level; the custom reduction is borrowed. */
@@ -74,6 +77,8 @@ int64_t bbi_fold_index_count(const bbi_folding *f);
  * order). */
 void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, int64_t row, int64_t lanes,
                       double *value, int64_t *index);
+/* A sum's state of a lane block <- itself, then more. */
+void bbi_fold_add_state(const bbi_folding *f, void *state, const void *more);
 void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index);
 void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value,
                     const int64_t *more_index); /* first <- first then more */

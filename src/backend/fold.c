@@ -390,6 +390,24 @@ bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *
     return true;
 }
 
+#define ADD_STATE(A, high, low, more, count)                                                                           \
+    for (int64_t n = 0; n < count; n++) {                                                                              \
+        const A x = ((const A *)(more))[n], s = ((A *)(high))[n], t = s + x, b = t - s;                                \
+        ((A *)(high))[n] = t;                                                                                          \
+        if (low) ((A *)(low))[n] += ((s - (t - b)) + (x - b)) + ((const A *)(more))[n + count];                        \
+    }
+
+void bbi_fold_add_state(const bbi_folding *f, void *state, const void *more) {
+    int64_t count = f->fold.dim * bbi_fold_lanes(f);
+    if (bbi_fold_wide(f)) {
+        double *low = is_kahan(f) ? (double *)state + count : NULL;
+        ADD_STATE(double, state, low, more, count)
+    } else {
+        float *low = is_kahan(f) ? (float *)state + count : NULL;
+        ADD_STATE(float, state, low, more, count)
+    }
+}
+
 void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index) { family_of(f)->neutral(f, value, index); }
 
 void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value,

@@ -195,6 +195,12 @@ static void run_out(bbi_frame *f, const bbi_action *a) {
     put_out(f, value_of(f, a->index), &view);
 }
 
+static void run_mirror(bbi_frame *f, const bbi_action *a) {
+    bbi_view view[3];
+    for (int k = 0; k < a->narg; k++) look(f, &a->arg[k], k, &view[k]);
+    f->isa->mirror(f->out + value_of(f, a->index) * f->out_stride, view, a->narg, f->casts, f->vectors);
+}
+
 /* of a chain, as pointers */
 typedef struct bbi_terms {
     const char *lane[BBI_CHAIN_TERMS], *cast[BBI_CHAIN_TERMS];
@@ -296,6 +302,7 @@ static void run_actions(bbi_frame *f, int32_t first, int32_t end) {
         case BBI_ACT_CHOOSE: run_copy(f, a, value_of(f, a->index) == 0); break;
         case BBI_ACT_SUM: n += run_sums(f, a) - 1; break;
         case BBI_ACT_OUT: run_out(f, a); break;
+        case BBI_ACT_MIRROR: run_mirror(f, a); break;
         case BBI_ACT_CHAIN: run_chain(f, a); break;
         case BBI_ACT_LOOP:
             run_loop(f, n);
@@ -366,8 +373,8 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
     f.sum = sum;
     f.sum_step = transposed ? interp->sum_count * BBI_BLOCK_BYTES : 0;
     f.out = out;
-    f.out_stride = out_stride * BBI_BLOCK_BYTES;
-    f.out_step = BBI_BLOCK_BYTES;
+    f.out_step = interp->mirrors ? vector : BBI_BLOCK_BYTES;
+    f.out_stride = out_stride * f.out_step;
     for (int64_t first = 0; first < casts; first += f.casts) {
         const int64_t left = casts - first;
         set_tile(&f, left < interp->tile_casts ? left : interp->tile_casts, vectors);
@@ -376,6 +383,10 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
         if (f.sum) f.sum += f.casts * f.sum_step;
         if (f.out) f.out += f.casts * f.out_step;
     }
+}
+
+void bbi_interp_lane_sums(const bbi_interp *interp, void *result, const void *source, int64_t count, bool negative) {
+    interp->isa->lane_sums(result, source, count, negative);
 }
 
 /* ---- elementwise: blocks of lanes take the place of casts ------------------------------------ */

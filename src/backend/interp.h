@@ -26,6 +26,7 @@ typedef enum bbi_action_kind {
     BBI_ACT_END,
     BBI_ACT_SUM,        /* sum[index] += arg[0], or fma(arg[0], arg[1], .), or fma(arg[0], arg[1] - arg[2], .) */
     BBI_ACT_OUT,        /* out[index] = arg[0] */
+    BBI_ACT_MIRROR,     /* as SUM, onto the sum of the column */
     BBI_ACT_CHAIN,      /* result = arg[0] (narg 1) or nothing (narg 0), plus the terms */
     BBI_ACT_CHAIN_LOOP, /* a loop whose body is one chain onto its own result */
     BBI_ACT_SUM_LOOP,   /* a loop whose body is one SUM of a tile times weights */
@@ -58,6 +59,7 @@ typedef struct bbi_action {
 struct bbi_interp {
     const bbi_interp_isa *isa;
     bool map, is_double;
+    bool mirrors; /* the out area holds mirror sums */
     int64_t sum_count;
     bbi_action *action;
     bbi_term *term;

@@ -54,9 +54,9 @@ static void choose_functions(const bbi_interp *interp, bbi_action *a) {
 
 static void translate(bbi_interp_builder *b) {
     static const uint8_t kind[] = {
-        [BBI_STEP_MAP] = BBI_ACT_MAP,   [BBI_STEP_SET] = BBI_ACT_COPY, [BBI_STEP_CHOOSE] = BBI_ACT_CHOOSE,
-        [BBI_STEP_LOOP] = BBI_ACT_LOOP, [BBI_STEP_END] = BBI_ACT_END,  [BBI_STEP_SUM] = BBI_ACT_SUM,
-        [BBI_STEP_OUT] = BBI_ACT_OUT};
+        [BBI_STEP_MAP] = BBI_ACT_MAP,   [BBI_STEP_SET] = BBI_ACT_COPY,     [BBI_STEP_CHOOSE] = BBI_ACT_CHOOSE,
+        [BBI_STEP_LOOP] = BBI_ACT_LOOP, [BBI_STEP_END] = BBI_ACT_END,      [BBI_STEP_SUM] = BBI_ACT_SUM,
+        [BBI_STEP_OUT] = BBI_ACT_OUT,   [BBI_STEP_MIRROR] = BBI_ACT_MIRROR};
     for (int32_t n = 0, block = 0; n < b->code->count; n++) {
         const bbi_instruction *s = &b->code->instruction[n];
         bbi_action *a = &b->interp->action[n];
@@ -78,6 +78,7 @@ static void translate(bbi_interp_builder *b) {
         }
         if (has_result) b->defs[a->result]++;
         if (a->kind == BBI_ACT_MAP) choose_functions(b->interp, a);
+        if (a->kind == BBI_ACT_MIRROR) b->interp->mirrors = true;
         block += loop;
         b->block[n] = block;
     }

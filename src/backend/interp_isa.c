@@ -260,6 +260,59 @@ WIDE_KIND(wide_cast, BBI_WIDE_CAST)
 WIDE_KIND(wide_lane_cast, BBI_WIDE_LANE_CAST)
 WIDE_KIND(wide_cast_lane, BBI_WIDE_CAST_LANE)
 
+/* ---- mirror sums ----------------------------------------------------------------------------- */
+BB_INLINE void mirror_rows(char *area, const bbi_view *view, int narg, bool s0, bool s1, int64_t rows,
+                           int64_t vectors) {
+    const bbi_view *v0 = &view[0], *v1 = &view[narg > 1];
+    const char *p = v0->at, *q = v1->at;
+    for (; rows > 0; rows--, area += BB_VB, p += v0->cast_step, q += v1->cast_step) {
+        const V a = splat_at(p), b = splat_at(q);
+        V acc = at(area);
+        for (int64_t v = 0; v < vectors * BB_VB; v += BB_VB) {
+            const V x = s0 ? a : at(p + v), y = s1 ? b : at(q + v);
+            acc = sum_term(narg, x, y, y, acc);
+        }
+        put(area, acc);
+    }
+}
+
+static void mirror(char *area, const bbi_view *view, int narg, int64_t rows, int64_t vectors) {
+    const bool s0 = view[0].splat, s1 = narg > 1 && view[1].splat;
+    if (narg == 2 && !s0 && !s1) {
+        mirror_rows(area, view, 2, 0, 0, rows, vectors);
+    } else if (narg == 1 && !s0) {
+        mirror_rows(area, view, 1, 0, 0, rows, vectors);
+    } else {
+        mirror_rows(area, view, narg, s0, s1, rows, vectors);
+    }
+}
+
+/* The lower half of the lanes plus the upper one, down to the 16 bytes that every level has, and to one lane. */
+typedef R sixteen __attribute__((vector_size(16)));
+typedef R sixteen_at __attribute__((vector_size(16), aligned(sizeof(R)), may_alias));
+
+BB_INLINE sixteen lanes_16(const R *p) { return *(const sixteen_at *)p; }
+
+static void lane_sums(char *result, const char *source, int64_t count, bool negative) {
+    enum { Q = 16 / sizeof(R) };
+    for (int64_t k = 0; k < count; k++, source += BB_VB, result += sizeof(R)) {
+        const R *p = (const R *)source;
+#if BB_VB == 64
+        const sixteen s = (lanes_16(p) + lanes_16(p + 2 * Q)) + (lanes_16(p + Q) + lanes_16(p + 3 * Q));
+#elif BB_VB == 32
+        const sixteen s = lanes_16(p) + lanes_16(p + Q);
+#else
+        const sixteen s = lanes_16(p);
+#endif
+#if BB_DOUBLE
+        const R sum = s[0] + s[1];
+#else
+        const R sum = (s[0] + s[2]) + (s[1] + s[3]);
+#endif
+        *(R *)result = negative ? -sum : sum;
+    }
+}
+
 /* ---- chains: squared distances and scalar products ------------------------------------------- */
 /* CHAIN_VECTORS x CHAIN_CASTS accumulators: a load of the lanes serves two casts, a splat of the cast four
  * vectors. */
@@ -365,4 +418,6 @@ const bbi_interp_isa BBI_ISA_NAME(bbi_interp_isa, BB_ISA, BB_DOUBLE) = {
     .sum = sum,
     .sum_wide = {wide_cast, wide_lane_cast, wide_cast_lane},
     .chain = chain,
+    .mirror = mirror,
+    .lane_sums = lane_sums,
 };

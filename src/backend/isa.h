@@ -60,6 +60,10 @@ typedef struct bbi_interp_isa {
      * the kind. */
     void (*sum_wide[BBI_WIDE_KINDS])(const bbi_wide *wide, int64_t rows, int64_t vectors);
     void (*chain)(char *result, const bbi_chain *chain, int64_t rows, int64_t vectors);
+    /* Mirror sums, as sum: one vector for each cast, to which the tile's vectors are added in ascending order. */
+    void (*mirror)(char *sum, const bbi_view *view, int narg, int64_t rows, int64_t vectors);
+    /* result[k] = ± the sum of vector k by halves: lane n and n + W/2, then n + W/4 ... */
+    void (*lane_sums)(char *result, const char *source, int64_t count, bool negative);
 } bbi_interp_isa;
 
 extern const bbi_interp_isa bbi_interp_isa_0_0, bbi_interp_isa_0_1;

@@ -137,7 +137,7 @@ bb_status bbi_code_add(bbi_code *code, const bbi_instruction *instruction) {
         code->capacity = capacity;
     }
     code->instruction[code->count++] = *instruction;
-    if (instruction->kind == BBI_STEP_SUM) code->has_sum = true;
+    if (instruction->kind == BBI_STEP_SUM || instruction->kind == BBI_STEP_MIRROR) code->has_sum = true;
     if (instruction->kind == BBI_STEP_OUT) code->has_out = true;
     return BB_OK;
 }
@@ -257,7 +257,7 @@ static bb_status check_sum(const bbi_checker *k, const bbi_instruction *s) {
     }
     for (int32_t n = 0; n < k->at; n++) {
         const bbi_instruction *other = &code->instruction[n];
-        bool same = other->kind == BBI_STEP_SUM && other->index == s->index;
+        bool same = other->kind == s->kind && other->index == s->index;
         if (same) return wrong(k, "two steps sum component", s->index);
     }
     return check_operands(k, s, 1, 2);
@@ -282,6 +282,9 @@ static bb_status check_step(bbi_checker *k, const bbi_instruction *s) {
         k->open[k->code->instruction[k->loop].counter] = false;
         k->loop = k->outer[k->loop];
         return BB_OK;
+    case BBI_STEP_MIRROR:
+        if (k->code->has_out) return wrong(k, "mirror sums and outputs stand in the same area: step", k->at);
+        return check_sum(k, s);
     case BBI_STEP_SUM: return check_sum(k, s);
     case BBI_STEP_OUT:
         if (!k->code->has_out) return wrong(k, "an output in code that is marked to have none", 0);

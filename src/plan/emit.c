@@ -15,7 +15,9 @@
 #include <inttypes.h>
 
 /* ---- the shape of the code ---- */
-static bool is_sink(const bbi_instruction *s) { return s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_OUT; }
+static bool is_sink(const bbi_instruction *s) {
+    return s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_OUT || s->kind == BBI_STEP_MIRROR;
+}
 
 static bool has_result(const bbi_instruction *s) {
     return s->kind == BBI_STEP_MAP || s->kind == BBI_STEP_SET || s->kind == BBI_STEP_CHOOSE;
@@ -304,9 +306,11 @@ static void emit_group(bbi_emitter *e, bool tiled) {
 
 static void emit_kernel(bbi_emitter *e) {
     static const char all[] = "(size, uniform, (const R *)lane + e, lane_stride, cast, cast_stride, casts,\n"
-                              "                (R *)sum + e, (R *)out + e, out_stride";
+                              "                (R *)sum + e, (R *)out";
     bool hits = e->selection == BBI_SELECT_HITS;
-    const char *more = hits ? ", (I64 *)sum + BB_HITS, e);" : ");";
+    const char *more = hits                  ? " + e, out_stride, (I64 *)sum + BB_HITS, e);"
+                       : e->stage->symmetric ? ", out_stride);" /* mirror sums are the same for all lanes */
+                                             : " + e, out_stride);";
     int vectors = group_vectors(e);
     bool tiled = hits || segment_end(e, 0, e->code->count) != e->code->count;
     bbi_text_add(e->text, "\ntypedef long long I64;\n#define BB_L (I64)(%d / sizeof(R))\n", BBI_LANE_BYTES);

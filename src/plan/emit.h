@@ -1,5 +1,6 @@
 /* emit.h: shared by the files that print a pair kernel. emit_prelude.c prints what stands before the kernel,
- * emit_body.c the steps of a stretch of code over a block of pairs, emit.c the loops around them. */
+ * emit_body.c and emit_symmetric.c the steps of a stretch of code over a block of pairs, emit.c the loops around
+ * them. */
 #ifndef BBI_EMIT_H
 #define BBI_EMIT_H
 
@@ -46,7 +47,11 @@ void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 
 /* C text of an index expression; the blocked counter is advanced by `at`. */
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
 bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
-/* The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored.
+/* An operand of vector v and cast (iteration) u. */
+void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u);
+/* emit_symmetric.c: MIRROR for all vectors and cast (iteration) u. */
+void bbi_emit_mirror(const bbi_emitter *e, const bbi_instruction *s, int u);
+/* emit_body.c: The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored.
  */
 void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last);
 

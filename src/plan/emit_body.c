@@ -190,6 +190,8 @@ static void print_operand(const bbi_emitter *e, const bbi_operand *o, int v, int
     }
 }
 
+void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u) { print_operand(e, o, v, u, false); }
+
 /* ---- steps ---- */
 static void print_sum_name(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     bbi_text_add(e->text, "s%d_%d", (int)s->index, v);
@@ -289,6 +291,10 @@ static void print_step(bbi_emitter *e, const bbi_instruction *s) {
         for (int n = 0; n < s->narg; n++) {
             if (fresh[n] && u < copies(e, &s->arg[n])) load_copy(e, &s->arg[n], u);
         }
+        if (s->kind == BBI_STEP_MIRROR) {
+            bbi_emit_mirror(e, s, u);
+            continue;
+        }
         for (int v = 0; v < e->vectors; v++) {
             begin_line(e);
             if (s->kind == BBI_STEP_SUM) {
@@ -300,7 +306,7 @@ static void print_step(bbi_emitter *e, const bbi_instruction *s) {
             }
         }
     }
-    if (s->kind != BBI_STEP_SUM && s->kind != BBI_STEP_OUT) e->declared[s->result] = true;
+    if (s->result >= 0) e->declared[s->result] = true;
 }
 
 static void leave_loop(bbi_emitter *e) {

@@ -94,7 +94,7 @@ bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_
     for (int32_t n = 0; n < code->count; n++) {
         const bbi_instruction *s = &code->instruction[n];
         if (s->kind == BBI_STEP_MAP) used[s->op] = true;
-        if (s->kind == BBI_STEP_SUM && s->narg == 2) used[BBI_OP_fma] = true;
+        if ((s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_MIRROR) && s->narg == 2) used[BBI_OP_fma] = true;
     }
     return print_prelude(text, used, options);
 }

@@ -458,7 +458,7 @@ static bb_status sink_component(bbi_builder_state *b, const bbi_node *node, bbi_
                                 int32_t target) {
     bbi_instruction in = {.kind = (uint8_t)kind, .narg = 1, .result = -1, .counter = -1, .index = target};
     const bbi_node *f = node, *g = NULL;
-    if (kind == BBI_STEP_SUM) BBI_FORWARD(factors(b, node, &f, &g));
+    if (kind != BBI_STEP_OUT) BBI_FORWARD(factors(b, node, &f, &g));
     BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &in.arg[0]));
     if (g) {
         BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &in.arg[1]));
@@ -467,21 +467,30 @@ static bb_status sink_component(bbi_builder_state *b, const bbi_node *node, bbi_
     return target < 0 ? BB_OUT_OF_MEMORY : bbi_emit(b, scope, &in);
 }
 
+/* image: what is added to the column's sum, NULL where nothing is. */
+static bb_status sink_components(bbi_builder_state *b, const bbi_node *node, const bbi_node *image, bbi_step kind,
+                                 int32_t first) {
+    bool loop = node->dim > BBI_SMALL;
+    int32_t scope = loop ? bbi_scope_open(b, 0, bbi_ix_size(b, node->dim)) : 0;
+    if (scope < 0) return BB_OUT_OF_MEMORY;
+    for (int64_t k = 0; k < (loop ? 1 : node->dim); k++) {
+        int32_t at = loop ? bbi_code_index(b->code, BBI_IX_COUNTER, 0, 0, b->scope[scope].counter) : bbi_ix_const(b, k);
+        int32_t target = bbi_ix(b, BBI_IX_ADD, first, at);
+        BBI_FORWARD(sink_component(b, node, kind, scope, at, target));
+        if (image) BBI_FORWARD(sink_component(b, image, BBI_STEP_MIRROR, scope, at, target));
+    }
+    return loop ? bbi_scope_close(b, scope) : BB_OK;
+}
+
 bb_status bbi_lower_sink(bbi_builder_state *b, const bbi_node *node, bbi_step kind, int32_t first) {
     if (kind == BBI_STEP_SUM)
         b->code->has_sum = true;
     else
         b->code->has_out = true;
-    if (node->dim <= BBI_SMALL) {
-        for (int64_t k = 0; k < node->dim; k++) {
-            int32_t at = bbi_ix_const(b, k);
-            BBI_FORWARD(sink_component(b, node, kind, 0, at, bbi_ix(b, BBI_IX_ADD, first, at)));
-        }
-        return BB_OK;
-    }
-    int32_t scope = bbi_scope_open(b, 0, bbi_ix_size(b, node->dim));
-    if (scope < 0) return BB_OUT_OF_MEMORY;
-    int32_t counter = bbi_code_index(b->code, BBI_IX_COUNTER, 0, 0, b->scope[scope].counter);
-    BBI_FORWARD(sink_component(b, node, kind, scope, counter, bbi_ix(b, BBI_IX_ADD, first, counter)));
-    return bbi_scope_close(b, scope);
+    return sink_components(b, node, NULL, kind, first);
+}
+
+bb_status bbi_lower_mirrored(bbi_builder_state *b, const bbi_node *node, const bbi_node *image, int32_t first) {
+    b->code->has_sum = true;
+    return sink_components(b, node, image, BBI_STEP_SUM, first);
 }

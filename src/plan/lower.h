@@ -67,6 +67,8 @@ bool bbi_computed_here(const bbi_builder_state *b, const bbi_node *node); /* by 
 bb_status bbi_lower_chain(bbi_builder_state *b, const bbi_node *node, int32_t index);
 /* For every component k of node: instruction (SUM or OUT) with index first + k; SUM takes a product's factors apart. */
 bb_status bbi_lower_sink(bbi_builder_state *b, const bbi_node *node, bbi_step kind, int32_t first);
+/* SUM of node and MIRROR of image, which have the same dimension. */
+bb_status bbi_lower_mirrored(bbi_builder_state *b, const bbi_node *node, const bbi_node *image, int32_t first);
 
 /* ---- stage.c --------------------------------------------------------------------------------- */
 /* where a node that is not computed per pair is found */
@@ -114,6 +116,17 @@ bb_status bbi_stage_read(bbi_stage_builder *s, const bbi_node *reduction,
 bb_status bbi_stage_result(bbi_stage_builder *s, const bbi_node *node, int32_t array);
 bb_status bbi_stage_close(bbi_stage_builder *s);
 void bbi_stage_builder_free(bbi_stage_builder *s);
+/* Operations per pair; needed: only of the steps that define these values, and of the sums (NULL: all). */
+double bbi_code_cost(const bbi_stage *stage, const bbi_code *code, const bool *needed);
+
+/* ---- symmetric.c ----------------------------------------------------------------------------- */
+/* Where i and j are the same elements: the outputs over variables that are the same where the arrays are, kept along i
+ * instead of j where that can be done. outputs and places (their wanted placements) are overwritten. */
+bb_status bbi_symmetric_outputs(bbi_plan_builder *p, const bbi_node **outputs, bbi_place *places, int32_t noutput);
+/* image = ±F(j, i) for a term F(i, j) of a stage. */
+bb_status bbi_symmetric_image(bbi_plan_builder *p, const bbi_node *f, const bbi_node **image, bool *negative);
+/* Whether half of the pairs with both sums cost less than all of them. */
+bb_status bbi_symmetric_pays(const bbi_stage *stage, bool *pays);
 void *bbi_grow(void *array, int64_t count, int32_t *capacity, size_t size); /* NULL when out of memory */
 
 #endif

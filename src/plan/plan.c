@@ -17,8 +17,10 @@ typedef struct planner {
     bbi_plan_builder b;
     const bbi_node *const *outputs;
     int32_t noutput;
-    stage_key *key; /* of each stage */
-    int32_t *home;  /* stage whose epilogue computes an output */
+    stage_key *key;               /* of each stage */
+    int32_t *home;                /* stage whose epilogue computes an output */
+    const bbi_node **own_outputs; /* what stands for the caller's where arrays are the same */
+    bbi_place *own_places;
     int64_t max_level;
 } planner;
 
@@ -28,6 +30,7 @@ static int64_t stage_of(const planner *p, const bbi_node *node) { return bbi_tab
 static bb_status no_memory(void) { return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory"); }
 
 static bbi_place wanted_place(const planner *p, int32_t k) {
+    if (p->outputs == p->own_outputs) return p->own_places[k];
     return p->b.options->places ? p->b.options->places[k] : (bbi_place)p->outputs[k]->place;
 }
 
@@ -199,10 +202,11 @@ static bb_status add_map_stages(planner *p) {
     return BB_OK;
 }
 
-static bb_status fill_stage(planner *p, int32_t number) {
+static bb_status fill_stage(planner *p, int32_t number, bool symmetric) {
     bbi_stage_builder *s = &p->b.stage[number];
     const stage_key *key = &p->key[number];
     BBI_FORWARD(bbi_stage_open(s, &p->b, key->kept, key->folded));
+    s->stage->symmetric = symmetric;
     if (key->list) {
         s->stage->list = key->list;
         s->stage->list_dim = key->list->dim;
@@ -226,9 +230,49 @@ static bb_status fill_stage(planner *p, int32_t number) {
     return bbi_stage_close(s);
 }
 
+/* Only sums over the other axis can be had for both sides of a pair at once. */
+static bool may_be_symmetric(const planner *p, int32_t number) {
+    const stage_key *key = &p->key[number];
+    if (!p->b.options->same || p->b.options->separate_sums || key->list) return false;
+    if ((key->kept | key->folded) != BBI_IJ || key->kept == BBI_P || key->folded == BBI_P) return false;
+    for (int64_t n = 0; n < p->b.node_count; n++) {
+        const bbi_node *r = p->b.nodes[n];
+        if (r->op != BBI_OP_REDUCE || stage_of(p, r) != number) continue;
+        if (bbi_reduction_info((int)r->ints[0])->family != BBI_FAMILY_SUM) return false;
+    }
+    return true;
+}
+
+static bb_status choose_stage(planner *p, int32_t number) {
+    bbi_stage *stage = p->b.stage[number].stage;
+    bool pays = may_be_symmetric(p, number);
+    if (pays) {
+        BBI_FORWARD(fill_stage(p, number, true));
+        BBI_FORWARD(bbi_symmetric_pays(stage, &pays));
+        if (pays) return BB_OK;
+        bbi_stage_builder_free(&p->b.stage[number]);
+        bbi_stage_free(stage);
+        p->b.stage[number] = (bbi_stage_builder){.stage = stage};
+        *stage = (bbi_stage){0};
+    }
+    return fill_stage(p, number, false);
+}
+
+/* Outputs and places of the caller's become ours. */
+static bb_status swap_outputs(planner *p, const bbi_node **outputs, bbi_place *places) {
+    for (int32_t k = 0; k < p->noutput; k++) {
+        places[k] = wanted_place(p, k);
+        outputs[k] = p->outputs[k];
+    }
+    BBI_FORWARD(bbi_symmetric_outputs(&p->b, outputs, places, p->noutput));
+    p->outputs = outputs;
+    return BB_OK;
+}
+
 static bb_status build(planner *p) {
     bbi_plan *plan = p->b.plan;
     BBI_FORWARD(check_outputs(p));
+    if (p->b.options->same) BBI_FORWARD(swap_outputs(p, p->own_outputs, p->own_places));
     BBI_FORWARD(bbi_topological(p->outputs, p->noutput, &p->b.nodes, &p->b.node_count));
     BBI_FORWARD(find_levels(p));
     BBI_FORWARD(find_stages(p));
@@ -239,28 +283,44 @@ static bb_status build(planner *p) {
     if (!plan->stage || !p->b.stage) return no_memory();
     plan->nstage = p->b.stage_count;
     for (int32_t s = 0; s < p->b.stage_count; s++) p->b.stage[s].stage = &plan->stage[s];
-    for (int32_t s = 0; s < p->b.stage_count; s++) BBI_FORWARD(fill_stage(p, s));
+    for (int32_t s = 0; s < p->b.stage_count; s++) BBI_FORWARD(choose_stage(p, s));
     return BB_OK;
 }
 
 bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput,
                         const bbi_plan_options *options, bbi_plan **result) {
-    static const bbi_plan_options defaults = {false, NULL};
+    static const bbi_plan_options defaults = {0};
     planner p = {.outputs = outputs, .noutput = noutput};
     *result = NULL;
     p.b.c = c;
-    p.b.options = options ? options : &defaults;
+    bbi_plan_options own = options ? *options : defaults;
+    p.b.options = &own;
+    if (own.same) {
+        p.own_outputs = bbi_calloc((size_t)noutput + 1, sizeof *p.own_outputs);
+        p.own_places = bbi_calloc((size_t)noutput + 1, sizeof *p.own_places);
+        if (!p.own_outputs || !p.own_places) {
+            bbi_free(p.own_outputs);
+            bbi_free(p.own_places);
+            return no_memory();
+        }
+    }
     p.b.constant_reserve = 2;
     p.b.plan = bbi_calloc(1, sizeof *p.b.plan);
-    if (!p.b.plan) return no_memory();
-    p.b.plan->ninput = ninput;
-    p.b.plan->noutput = noutput;
-    bb_status status = build(&p);
+    bb_status status = BB_OK;
+    if (p.b.plan) {
+        p.b.plan->ninput = ninput;
+        p.b.plan->noutput = noutput;
+        status = build(&p);
+    } else {
+        status = no_memory();
+    }
     for (int32_t s = 0; p.b.stage && s < p.b.stage_count; s++) bbi_stage_builder_free(&p.b.stage[s]);
     bbi_free(p.b.stage);
     bbi_free(p.b.nodes);
     bbi_free(p.key);
     bbi_free(p.home);
+    bbi_free(p.own_outputs);
+    bbi_free(p.own_places);
     bbi_table_free(&p.b.level);
     bbi_table_free(&p.b.stage_of);
     bbi_table_free(&p.b.temporary_of);
@@ -271,19 +331,20 @@ bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t 
     return status;
 }
 
+void bbi_stage_free(bbi_stage *s) {
+    bbi_code *const code[] = {&s->uniform_code, &s->row_code, &s->column_code, &s->pair_code, &s->epilogue};
+    for (size_t k = 0; k < sizeof code / sizeof *code; k++) bbi_code_free(code[k]);
+    bbi_free(s->source);
+    bbi_free(s->fold);
+    bbi_free(s->read);
+    bbi_free(s->result);
+    bbi_free(s->constant);
+    bbi_free(s->size);
+}
+
 void bbi_plan_free(bbi_plan *plan) {
     if (!plan) return;
-    for (int32_t n = 0; plan->stage && n < plan->nstage; n++) {
-        bbi_stage *s = &plan->stage[n];
-        bbi_code *const code[] = {&s->uniform_code, &s->row_code, &s->column_code, &s->pair_code, &s->epilogue};
-        for (size_t k = 0; k < sizeof code / sizeof *code; k++) bbi_code_free(code[k]);
-        bbi_free(s->source);
-        bbi_free(s->fold);
-        bbi_free(s->read);
-        bbi_free(s->result);
-        bbi_free(s->constant);
-        bbi_free(s->size);
-    }
+    for (int32_t n = 0; plan->stage && n < plan->nstage; n++) bbi_stage_free(&plan->stage[n]);
     for (int32_t n = 0; n < plan->ncustom; n++) {
         bbi_plan_free(plan->custom[n].init);
         bbi_plan_free(plan->custom[n].step);

@@ -67,9 +67,10 @@ typedef enum bbi_step {
     BBI_STEP_CHOOSE, /* result = index[index] != 0 ? args[0] : args[1]; the condition is the same for all lanes */
     BBI_STEP_LOOP,   /* for counter = 0 .. index[index] - 1 */
     BBI_STEP_END,
-    BBI_STEP_SUM, /* pair code: sum[index] += args[0], or fma(args[0], args[1], sum[index]) with two arguments */
-    BBI_STEP_OUT  /* pair code: out[index] = args[0] (a value for a fold kernel); map codes: component index of their
+    BBI_STEP_SUM,   /* pair code: sum[index] += args[0], or fma(args[0], args[1], sum[index]) with two arguments */
+    BBI_STEP_OUT,   /* pair code: out[index] = args[0] (a value for a fold kernel); map codes: component index of their
                      array = args[0] */
+    BBI_STEP_MIRROR /* pair code of a symmetric stage: as SUM, but added to the column's sum[index] */
 } bbi_step;
 typedef struct bbi_instruction {
     uint8_t kind; /* bbi_step */
@@ -112,6 +113,7 @@ typedef struct bbi_fold {
     int32_t lookup; /* MIN, MAX over both axes: 1 + the array that holds, for each element, its index along j; the index
                        is then i N + j; 0: none */
     int32_t user;   /* FAMILY_USER: number in the plan's list of custom reductions */
+    bool mirror_negative; /* symmetric stage: what the mirror sums add up is to be subtracted */
 } bbi_fold;
 
 /* after the folds: how a result enters the epilogue, as components of the row array */
@@ -129,7 +131,11 @@ typedef struct bbi_result {
     int64_t first, dim;
 } bbi_result;
 
+/* A symmetric stage runs only where i and j are the same elements: a pair (r, c), r < c, gives F(r, c) to the sums of
+ * row r (SUM) and F(c, r) to those of row c (MIRROR), so that half of the pairs are met. Its sources name the arrays
+ * of both sides. */
 typedef struct bbi_stage {
+    bool symmetric;
     bbi_place kept; /* BBI_I, BBI_J or BBI_P (one row) */
     bbi_place
         folded; /* BBI_J, BBI_I; BBI_P: nothing is folded (a map stage): sources, row code, epilogue, results only */
@@ -200,11 +206,14 @@ int64_t bbi_index_value(const bbi_code *code, int32_t index, const int64_t *size
 typedef struct bbi_plan_options {
     bool separate_sums;      /* sums go through out and fold kernels (direct summation in double of float terms) */
     const bbi_place *places; /* where each output is wanted: at least its own placement; NULL: just there */
+    const int32_t *same;     /* the plan is for as many i's as j's, and input k is the array that input same[k] is (same
+                            dimension, same[same[k]] = same[k] <= k); NULL: nothing is known */
 } bbi_plan_options;
 /* outputs: placed values (I, J or P) over reductions. The context is locked by the caller; the plan keeps no pointer
  * into it but stage->list. */
 bb_status bbi_plan_make(bbi_context *c, const bbi_node *const *outputs, int32_t noutput, int32_t ninput,
                         const bbi_plan_options *options, bbi_plan **plan);
+void bbi_stage_free(bbi_stage *stage); /* what it owns */
 void bbi_plan_free(bbi_plan *plan);
 void bbi_plan_print(bbi_text *text, const bbi_plan *plan);
 
@@ -240,7 +249,9 @@ typedef struct bbi_emit_options {
  * writable up to the next multiple of the whole block. casts: number of cast elements. lane, cast: the row and column
  * arrays (direct schedule) or column and row arrays (transposed). sum: direct: sum[component * L + lane], L =
  * BBI_LANE_BYTES / sizeof(R), accumulated onto; transposed: sum[(cast * sum_count + component) * L + lane]. out:
- * out[(component * out_stride + cast) * L + lane]. */
+ * out[(component * out_stride + cast) * L + lane]. Of a symmetric stage, whose lanes must all be in use where the
+ * mirror sums are to be used, out[(component * out_stride + cast) * W + lane], W the reals of a vector of the level,
+ * holds the mirror sums: to those of a cast the vectors of lanes are added one after the other. */
 typedef void bbi_pair_kernel(const int64_t *size, const void *uniform, const void *lane, int64_t lane_stride,
                              const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out,
                              int64_t out_stride);

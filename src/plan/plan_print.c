@@ -88,9 +88,9 @@ static void print_step(bbi_text *t, const bbi_code *code, const bbi_instruction 
         return;
     case BBI_STEP_END: bbi_text_add(t, "}\n"); return;
     default:
-        bbi_text_add(t, s->kind == BBI_STEP_SUM ? "sum[" : "out[");
+        bbi_text_add(t, s->kind == BBI_STEP_OUT ? "out[" : s->kind == BBI_STEP_SUM ? "sum[" : "mirror[");
         print_index(t, code, s->index, false);
-        bbi_text_add(t, s->kind == BBI_STEP_SUM ? "] += " : "] = ");
+        bbi_text_add(t, s->kind == BBI_STEP_OUT ? "] = " : "] += ");
         print_operands(t, code, s, " * ");
         bbi_text_add(t, "\n");
     }
@@ -145,6 +145,7 @@ static void print_fold(bbi_text *t, const bbi_fold *f, int32_t number) {
     bbi_text_add(t, f->sum_first >= 0 ? ", of " : ", from ");
     bool summed = f->sum_first >= 0;
     print_range(t, summed ? "sum" : "out", summed ? f->sum_first : f->out_first, f->dim + f->weight_dim);
+    if (f->mirror_negative) bbi_text_add(t, ", mirror negative");
     bbi_text_add(t, f->want_index ? ", with indices\n" : "\n");
 }
 
@@ -214,7 +215,7 @@ void bbi_plan_print(bbi_text *text, const bbi_plan *plan) {
             print_array(text, s->list_array, plan->ninput, "input");
             bbi_text_add(text, " (%" PRId64 " each%s)", s->list_dim, s->list_transposed ? ", transposed" : "");
         }
-        bbi_text_add(text, ", cost %.6g per pair\n", s->cost);
+        bbi_text_add(text, ", cost %.6g per pair%s\n", s->cost, s->symmetric ? ", half of the pairs" : "");
         print_stage(text, plan, s);
     }
 }

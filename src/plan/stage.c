@@ -103,6 +103,11 @@ static bb_status sink_fold(bbi_stage_builder *s, const bbi_node *r, bbi_fold *fo
     int32_t first;
     BBI_FORWARD(allocate(s, fused ? &s->stage->sum_count : &s->stage->out_count, fused ? 6 : 7, fold->dim,
                          first_of_fold, &first));
+    if (s->stage->symmetric) {
+        const bbi_node *image;
+        BBI_FORWARD(bbi_symmetric_image(s->plan, r->arg[0], &image, &fold->mirror_negative));
+        return bbi_lower_mirrored(&s->pair, r->arg[0], image, index_of(&s->pair, first));
+    }
     BBI_FORWARD(bbi_lower_sink(&s->pair, r->arg[0], fused ? BBI_STEP_SUM : BBI_STEP_OUT, index_of(&s->pair, first)));
     if (!fold->weight_dim) return BB_OK;
     BBI_FORWARD(allocate(s, &s->stage->out_count, 7, fold->weight_dim, &number, &first));
@@ -227,7 +232,7 @@ typedef struct slot_content {
 
 static bool gathered(const bbi_stage_builder *s, const bbi_instruction *in, int a, slot_content *content) {
     const bbi_operand *operand = &in->arg[a];
-    bool product = in->kind == BBI_STEP_SUM ||
+    bool product = in->kind == BBI_STEP_SUM || in->kind == BBI_STEP_MIRROR ||
                    (in->kind == BBI_STEP_MAP &&
                     (in->op == BBI_OP_mul || in->op == BBI_OP_fma || in->op == BBI_OP_fnma || in->op == BBI_OP_expk));
     *content = (slot_content){-1, operand->literal};
@@ -290,7 +295,7 @@ bb_status bbi_stage_open(bbi_stage_builder *s, bbi_plan_builder *plan, bbi_place
     return BB_OK;
 }
 
-static double code_cost(const bbi_stage *stage, const bbi_code *code) {
+double bbi_code_cost(const bbi_stage *stage, const bbi_code *code, const bool *needed) {
     double total = 0, times[64] = {1};
     int depth = 0;
     for (int32_t n = 0; n < code->count; n++) {
@@ -300,6 +305,8 @@ static double code_cost(const bbi_stage *stage, const bbi_code *code) {
             depth++;
         } else if (in->kind == BBI_STEP_END && depth > 0) {
             depth--;
+        } else if (needed && (in->kind == BBI_STEP_MIRROR || (in->result >= 0 && !needed[in->result]))) {
+            continue;
         } else if (in->kind == BBI_STEP_MAP) {
             total += times[depth] * bbi_op_info(in->op)->cost;
         } else {
@@ -325,7 +332,7 @@ bb_status bbi_stage_close(bbi_stage_builder *s) {
         BBI_FORWARD(bbi_builder_close(builders[n]));
         BBI_FORWARD(bbi_code_check(builders[n]->code));
     }
-    stage->cost = code_cost(stage, &stage->pair_code);
+    stage->cost = bbi_code_cost(stage, &stage->pair_code, NULL);
     return BB_OK;
 }
 

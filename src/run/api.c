@@ -290,7 +290,7 @@ static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_
     if (strcmp(what, "plan") != 0 && strcmp(what, "source") != 0)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: cannot show '%s'; parsed, dag, plan or source", what);
     bbi_plan *plan;
-    BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, &plan));
+    BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, NULL, &plan));
     bb_status status = BB_OK;
     if (what[0] == 'p')
         bbi_plan_print(text, plan);

@@ -17,6 +17,26 @@ typedef struct direct {
     int64_t size;            /* of a real number */
 } direct;
 
+static direct direct_of(bbi_worker *worker, const bbi_item *item) {
+    const bbi_schedule *s = worker->schedule;
+    char *w = worker->workspace;
+    return (direct){.worker = worker,
+                    .item = item,
+                    .s = s,
+                    .stage = &worker->run->plan->stage[worker->stage],
+                    .code = &worker->run->executable->stage[worker->stage],
+                    .size = BBI_LANE_BYTES / s->lanes,
+                    .uniform = w + s->uniform,
+                    .row = w + s->row,
+                    .column = w + s->column,
+                    .sum = w + s->sum,
+                    .out = w + s->out,
+                    .hits = (bbi_hits *)(void *)(w + s->hits),
+                    .selection = bbi_stage_selection(&worker->run->plan->stage[worker->stage]),
+                    .state = w + s->state,
+                    .interp = w + s->interp};
+}
+
 static char *sum_of(const direct *d, int64_t block) { return d->sum + block * d->stage->sum_count * BBI_LANE_BYTES; }
 
 static char *state_of(const direct *d, int64_t block) { return d->state + block * d->s->state_bytes; }
@@ -36,15 +56,17 @@ static int64_t lanes_of(const direct *d, int64_t block) {
     return left < d->s->lanes ? left : d->s->lanes;
 }
 
+void bbi_states_init(const bbi_worker *worker, char *state) {
+    const bbi_folding *folding = worker->run->executable->stage[worker->stage].folding;
+    for (int32_t k = 0; k < worker->run->plan->stage[worker->stage].nfold; k++) {
+        bbi_fold_init(&folding[k], false, 1, state);
+        state = next_state(&folding[k], state);
+    }
+}
+
 static void begin(const direct *d, int64_t blocks) {
     memset(d->sum, 0, (size_t)(blocks * d->stage->sum_count * BBI_LANE_BYTES));
-    for (int64_t block = 0; block < blocks; block++) {
-        char *state = state_of(d, block);
-        for (int32_t k = 0; k < d->stage->nfold; k++) {
-            bbi_fold_init(&d->code->folding[k], false, 1, state);
-            state = next_state(&d->code->folding[k], state);
-        }
-    }
+    for (int64_t block = 0; block < blocks; block++) bbi_states_init(d->worker, state_of(d, block));
 }
 
 static void call_pair(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t first, int64_t casts) {
@@ -69,15 +91,29 @@ static void step_folds(const direct *d, int64_t block, int64_t casts, int64_t po
     }
 }
 
-static void flush_sums(const direct *d, int64_t block) {
-    char *state = state_of(d, block);
-    for (int32_t k = 0; k < d->stage->nfold; k++) {
-        const bbi_folding *folding = &d->code->folding[k];
+void bbi_states_add(const bbi_worker *worker, char *state, const char *more) {
+    const bbi_folding *folding = worker->run->executable->stage[worker->stage].folding;
+    for (int32_t k = 0; k < worker->run->plan->stage[worker->stage].nfold; k++) {
+        char *next = next_state(&folding[k], state);
+        bbi_fold_add_state(&folding[k], state, more);
+        more += next - state;
+        state = next;
+    }
+}
+
+void bbi_states_flush(const bbi_worker *worker, char *state, char *sum, int64_t lanes) {
+    const bbi_stage *stage = &worker->run->plan->stage[worker->stage];
+    for (int32_t k = 0; k < stage->nfold; k++) {
+        const bbi_folding *folding = &worker->run->executable->stage[worker->stage].folding[k];
         if (folding->fold.sum_first >= 0)
-            bbi_fold_flush(folding, false, 1, state, sum_of(d, block) + folding->fold.sum_first * BBI_LANE_BYTES,
-                           d->stage->sum_count, lanes_of(d, block));
+            bbi_fold_flush(folding, false, 1, state, sum + folding->fold.sum_first * BBI_LANE_BYTES, stage->sum_count,
+                           lanes);
         state = next_state(folding, state);
     }
+}
+
+static void flush_sums(const direct *d, int64_t block) {
+    bbi_states_flush(d->worker, state_of(d, block), sum_of(d, block), lanes_of(d, block));
 }
 
 /* Limits grow old in the course of a call, and many values pass a limit that is falling fast: the first calls are short.
@@ -171,40 +207,32 @@ static bool finish_blocks(const direct *d, int64_t blocks) {
     return true;
 }
 
+static bool is_cut(const bbi_schedule *s) { return s->chunks > 1 && !s->tiles; }
+
 static void finish_rows(const direct *d) {
     double *value = (double *)(void *)(d->worker->workspace + d->s->value);
     int64_t *index = (int64_t *)(void *)(d->worker->workspace + d->s->index);
     for (int64_t row = 0; row < d->item->rows; row++) {
-        if (d->s->chunks > 1) bbi_partial_slot(d->worker, d->item, row, &value, &index);
+        if (is_cut(d->s)) bbi_partial_slot(d->worker, d->item, row, &value, &index);
         take_partial(d, row, value, index);
-        if (d->s->chunks == 1) bbi_finish_row(d->worker, d->item, row, value, index);
+        if (!is_cut(d->s)) bbi_finish_row(d->worker, d->item, row, value, index);
     }
 }
 
+void bbi_states_finish(bbi_worker *worker, const bbi_item *item, char *state) {
+    direct d = direct_of(worker, item);
+    d.state = state;
+    int64_t blocks = (item->rows + d.s->lanes - 1) / d.s->lanes;
+    if (is_cut(d.s) || !finish_blocks(&d, blocks)) finish_rows(&d);
+    if (!is_cut(d.s)) bbi_finish_item(worker, item);
+}
+
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item) {
-    const bbi_schedule *s = worker->schedule;
-    char *w = worker->workspace;
-    direct d = {.worker = worker,
-                .item = item,
-                .s = s,
-                .stage = &worker->run->plan->stage[worker->stage],
-                .code = &worker->run->executable->stage[worker->stage],
-                .size = BBI_LANE_BYTES / s->lanes,
-                .uniform = w + s->uniform,
-                .row = w + s->row,
-                .column = w + s->column,
-                .sum = w + s->sum,
-                .out = w + s->out,
-                .hits = (bbi_hits *)(void *)(w + s->hits),
-                .state = w + s->state,
-                .interp = w + s->interp};
-    int64_t blocks = (item->rows + s->lanes - 1) / s->lanes;
-    d.selection = bbi_stage_selection(d.stage);
+    direct d = direct_of(worker, item);
+    int64_t blocks = (item->rows + d.s->lanes - 1) / d.s->lanes;
     bbi_load_uniform(worker, item->batch, item->batch_slot);
     bbi_load_rows(worker, item);
     begin(&d, blocks);
     walk(&d, blocks);
-    if (bbi_run_stopped(worker->run)) return;
-    if (s->chunks > 1 || !finish_blocks(&d, blocks)) finish_rows(&d);
-    if (s->chunks == 1) bbi_finish_item(worker, item);
+    if (!bbi_run_stopped(worker->run)) bbi_states_finish(worker, item, d.state);
 }

@@ -145,6 +145,12 @@ static bbi_item locate(const region *r, int64_t number) {
     const bbi_run *run = r->run;
     const bbi_schedule *s = &run->schedule[r->stage];
     bbi_item item = {.chunk = number % r->chunks};
+    if (r->perform == bbi_run_symmetric) {
+        item = (bbi_item){.batch_slot = number / s->tiles, .segment = &s->dense};
+        item.batch = run->first_batch + item.batch_slot;
+        bbi_symmetric_item(s, number % s->tiles, &item);
+        return item;
+    }
     int64_t group = number / r->chunks % r->groups;
     item.batch_slot = number / r->chunks / r->groups;
     item.batch = run->first_batch + item.batch_slot;
@@ -284,7 +290,7 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     else if (stage->folded == BBI_P)
         r.perform = bbi_run_map;
     else
-        r.perform = s->transposed ? bbi_run_transposed : bbi_run_direct;
+        r.perform = s->tiles ? bbi_run_symmetric : s->transposed ? bbi_run_transposed : bbi_run_direct;
     if (stage->folded != BBI_P && !stage->list && stage->kept != BBI_P && run->segments) {
         int64_t structure = run->options.ranges_count > 1 ? run->first_batch : 0;
         bbi_segments *segments = &run->segments[2 * structure + (stage->kept == BBI_J)];
@@ -293,7 +299,7 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
         r.groups = segments->groups;
     }
     if (stage->list && stage->list_transposed && r.groups > 1) r.groups = 1; /* such an item is all rows */
-    r.items = r.groups * r.chunks * slots;
+    r.items = (s->tiles ? s->tiles : r.groups * r.chunks) * slots;
     if (r.items == 0) return BB_OK;
     if (run->candidates && stage->folded != BBI_P) return run_candidates(&r);
     BBI_FORWARD(bbi_executable_prepare(run->executable, number, s->transposed, r.work));
@@ -306,7 +312,7 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
                       .groups = s->groups,
                       .chunks = 1,
                       .items = s->groups * slots,
-                      .perform = bbi_merge_item};
+                      .perform = s->tiles ? bbi_merge_symmetric : bbi_merge_item};
     return run_region(&merging);
 }
 
@@ -386,20 +392,22 @@ static bb_status choose_slots(bbi_run *run) {
 
 /* Temporaries and the partial results of the stage that has most of them. */
 static bb_status reserve_memory(bbi_run *run) {
-    int64_t bytes = 0, values = 0, indices = 0;
+    int64_t bytes = 0, values = 0, indices = 0, states = 0;
     for (int32_t k = 0; k < run->plan->ntemporary; k++) bytes += temporary_bytes(run, k, run->slots);
     for (int32_t k = 0; k < run->plan->nstage; k++) {
         const bbi_schedule *s = &run->schedule[k];
-        int64_t parts = s->chunks > 1 ? run->slots * s->rows * s->chunks : 0;
+        int64_t parts = s->chunks > 1 && !s->tiles ? run->slots * s->rows * s->chunks : 0;
+        if (bbi_symmetric_bytes(s, run->slots) > states) states = bbi_symmetric_bytes(s, run->slots);
         if (parts * s->value_count > values) values = parts * s->value_count;
         if (parts * s->index_count > indices) indices = parts * s->index_count;
     }
-    int64_t all = bytes + 8 * (values + indices);
+    int64_t all = bytes + states + 8 * (values + indices);
     if (all == 0) return BB_OK;
     char *memory = need(&run->frame->memory, (size_t)all);
     if (!memory) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: %lld bytes for intermediate values", (long long)all);
-    run->partial_value = (double *)(void *)(memory + bytes);
-    run->partial_index = (int64_t *)(void *)(memory + bytes + 8 * values);
+    run->partial_state = memory + bytes;
+    run->partial_value = (double *)(void *)(memory + bytes + states);
+    run->partial_index = (int64_t *)(void *)(memory + bytes + states + 8 * values);
     for (int32_t k = 0; k < run->plan->ntemporary; k++) {
         run->temporary[k] = memory;
         memory += temporary_bytes(run, k, run->slots);

@@ -1,6 +1,6 @@
 /* execute.h: running a plan on arrays. execute.c drives the stages, schedule.c cuts each into work items
  * whose shape depends on sizes, plan, real type and instruction set only, so that results are the same for
- * any number of threads; direct.c, transposed.c and listed.c perform an item. */
+ * any number of threads; direct.c, symmetric.c, transposed.c and listed.c perform an item. */
 #ifndef BBI_EXECUTE_H
 #define BBI_EXECUTE_H
 
@@ -85,13 +85,15 @@ typedef struct bbi_schedule {
     int64_t tile;           /* casts of a call that has an out area (direct) */
     int64_t chunk;          /* columns of an item, a multiple of block */
     int64_t groups, chunks; /* per batch element; groups only without ranges */
+    int64_t tiles;          /* symmetric: chunks (chunks + 1) / 2 pairs of a band of rows and one of columns, else 0 */
     int64_t row_stride, column_stride;
     int64_t state_bytes;              /* of all folds, of one lane block (direct) or of the group (transposed) */
     int64_t value_count, index_count; /* of a row's partial result, all folds together */
     bbi_segment dense;                /* all rows meet all columns */
     double work;                      /* pair operations, all batch elements of a run */
-    size_t uniform, wide, row, column, sum, hits, out, state, value, index, result, list, interp; /* in a workspace */
-    size_t bytes;                                                                                 /* of a workspace */
+    size_t uniform, wide, row, column, sum, hits, out, mirrored, state, value, index, result, list,
+        interp;   /* in a workspace */
+    size_t bytes; /* of a workspace */
 } bbi_schedule;
 /* batches: elements that run together. Ranges: the columns are those of the longest sequence. */
 void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns, int64_t batches,
@@ -144,6 +146,7 @@ struct bbi_run {
     bbi_segments *segments;     /* per kept axis (BBI_I, BBI_J) and structure of ranges; NULL without ranges */
     double *partial_value;      /* of stages that are cut along the columns: slot, row, chunk */
     int64_t *partial_index;
+    char *partial_state;    /* of symmetric stages that are cut: slot, lane block, chunk */
     double work, work_done; /* for progress; of the whole run */
     double reported;        /* time of the last report */
     int threads;
@@ -199,9 +202,21 @@ void bbi_merge_rows(const bbi_worker *worker, double *value, int64_t *index, con
                     const int64_t *more_index);
 void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chunks of the item's rows, finishes */
 
-/* ---- direct.c, transposed.c, listed.c: one work item ---- */
+/* ---- direct.c, symmetric.c, transposed.c, listed.c: one work item ---- */
 void bbi_run_map(bbi_worker *worker, const bbi_item *item);
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item);
+/* The states of one lane block of rows: all folds, s->state_bytes. */
+void bbi_states_init(const bbi_worker *worker, char *state);
+void bbi_states_add(const bbi_worker *worker, char *state, const char *more); /* sums only */
+void bbi_states_flush(const bbi_worker *worker, char *state, char *sum, int64_t lanes);
+/* From the states of the item's lane blocks to results, or to the partial results of its chunk (not where the stage is
+ * symmetric: there the states are them). */
+void bbi_states_finish(bbi_worker *worker, const bbi_item *item, char *state);
+/* Tile number `tile` of a batch element: rows of one band, columns of the same or a later one. */
+void bbi_symmetric_item(const bbi_schedule *s, int64_t tile, bbi_item *item);
+void bbi_run_symmetric(bbi_worker *worker, const bbi_item *item);
+void bbi_merge_symmetric(bbi_worker *worker, const bbi_item *item); /* as bbi_merge_item */
+int64_t bbi_symmetric_bytes(const bbi_schedule *s, int64_t slots);  /* of partial states */
 void bbi_run_transposed(bbi_worker *worker, const bbi_item *item);
 /* select_exact.c: the rows whose candidates suffice, then the others. */
 void bbi_run_candidates(bbi_worker *worker, const bbi_item *item);

@@ -61,7 +61,7 @@ static bb_status plan_exponents(bbi_expanded *x, const bb_kernel *kernel, bool i
     x->centres = x->exponents.centres;
     x->preparations = BBI_EXPAND_CENTRE + x->centres;
     for (int k = 0; k < x->preparations; k++) x->prepared[k].dim = x->exponents.prepared[k]->dim;
-    BBI_FORWARD(bbi_plan_outputs(p, output, ninput + x->centres, &kernel->options, is_double, &x->plan));
+    BBI_FORWARD(bbi_plan_outputs(p, output, ninput + x->centres, &kernel->options, is_double, NULL, &x->plan));
     return bbi_plan_make(p->context, x->exponents.prepared, x->preparations, ninput, NULL, &x->prepare);
 }
 

@@ -5,9 +5,9 @@
 #include <string.h>
 
 bb_status bbi_plan_outputs(const bb_program *program, const bbi_node *const *outputs, int ninput,
-                           const bb_compile_options *options, bool is_double, bbi_plan **plan) {
+                           const bb_compile_options *options, bool is_double, const int32_t *same, bbi_plan **plan) {
     bool direct = options && options->sum_scheme == BB_SUM_DIRECT && options->accumulate_double && !is_double;
-    bbi_plan_options how = {.separate_sums = direct, .places = program->place};
+    bbi_plan_options how = {.separate_sums = direct, .places = program->place, .same = same};
     bb_status status = bbi_plan_make(program->context, outputs, program->noutput, ninput, &how, plan);
     if (status == BB_OK && bbi_debug('l')) {
         bbi_text text = {0};
@@ -18,10 +18,11 @@ bb_status bbi_plan_outputs(const bb_program *program, const bbi_node *const *out
     return status;
 }
 
-bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, bbi_plan **plan) {
+bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, const int32_t *same,
+                      bbi_plan **plan) {
     bbi_context_lock(program->context);
     bb_status status =
-        bbi_plan_outputs(program, program->output, (int)program->signature.count, options, is_double, plan);
+        bbi_plan_outputs(program, program->output, (int)program->signature.count, options, is_double, same, plan);
     bbi_context_unlock(program->context);
     return status;
 }
@@ -57,7 +58,7 @@ bb_status bb_compile(const bb_program *program, const bb_compile_options *option
     k->program = (bb_program *)program;
     bb_program_retain(k->program);
     k->mutex = bbi_mutex_new();
-    bb_status status = k->mutex ? bbi_plan_of(program, &all, false, &k->plan)
+    bb_status status = k->mutex ? bbi_plan_of(program, &all, false, NULL, &k->plan)
                                 : bbi_fail(BB_OUT_OF_MEMORY, "bb_compile: out of memory");
     if (status == BB_OK)
         *kernel = k;
@@ -70,17 +71,24 @@ void bb_kernel_retain(bb_kernel *kernel) {
     if (kernel) atomic_fetch_add(&kernel->references, 1);
 }
 
-static void variant_free(bbi_variant *v) {
+void bbi_variant_free(bbi_variant *v) {
     if (!v) return;
     bbi_expanded_free(atomic_load(&v->expanded));
     if (v->executable) bbi_executable_free(v->executable);
     bbi_plan_free(v->plan);
+    bbi_free(v->same);
     bbi_free(v);
 }
 
 void bb_kernel_release(bb_kernel *kernel) {
     if (!kernel || atomic_fetch_sub(&kernel->references, 1) != 1) return;
-    for (int t = 0; t < 2; t++) variant_free(atomic_load(&kernel->variant[t]));
+    for (int t = 0; t < 2; t++) {
+        bbi_variant_free(atomic_load(&kernel->variant[t]));
+        for (bbi_variant *v = atomic_load(&kernel->twins[t]), *next; v; v = next) {
+            next = v->next;
+            bbi_variant_free(v);
+        }
+    }
     bbi_plan_free(kernel->plan);
     bb_program_release(kernel->program);
     if (kernel->mutex) bbi_mutex_free(kernel->mutex);
@@ -92,14 +100,14 @@ const bb_program *bb_kernel_program(const bb_kernel *kernel) { return kernel ? k
 static bb_status make_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant) {
     bbi_variant *v = bbi_calloc(1, sizeof *v);
     if (!v) return bbi_fail(BB_OUT_OF_MEMORY, "kernel: out of memory");
-    bb_status status = is_double ? bbi_plan_of(kernel->program, &kernel->options, true, &v->plan) : BB_OK;
+    bb_status status = is_double ? bbi_plan_of(kernel->program, &kernel->options, true, NULL, &v->plan) : BB_OK;
     if (status == BB_OK)
         status = bbi_executable_new(is_double ? v->plan : kernel->plan, is_double, &kernel->options, kernel->level,
                                     &v->executable);
     if (status == BB_OK)
         *variant = v;
     else
-        variant_free(v);
+        bbi_variant_free(v);
     return status;
 }
 
@@ -153,6 +161,10 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
     bool done = false;
     BBI_FORWARD(bbi_run_expanded(kernel, v, is_double, inputs, outputs, options, &done));
     if (done) return BB_OK;
+    bbi_variant *twin = NULL;
+    int32_t same[BBI_MAX_TWINS];
+    if (bbi_twin_inputs(kernel, inputs, options, same)) BBI_FORWARD(bbi_twin_variant(kernel, is_double, same, &twin));
+    if (twin) v = twin;
     if (bbi_debug('r')) return logged_run(v->executable, inputs, p, outputs, options);
     return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info,
                        options);
@@ -182,7 +194,10 @@ bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const char **r
     *reason = "";
     bbi_variant *v = kernel ? atomic_load(&kernel->variant[dtype == BB_FLOAT64]) : NULL;
     bbi_executable *expanded = v ? bbi_expanded_executable(atomic_load(&v->expanded)) : NULL;
-    if (v) return bbi_executable_tier(expanded ? expanded : v->executable, reason);
+    bb_target tier = v ? bbi_executable_tier(expanded ? expanded : v->executable, reason) : BB_TARGET_CPU;
+    for (bbi_variant *t = v ? atomic_load(&kernel->twins[dtype == BB_FLOAT64]) : NULL; t && !expanded; t = t->next)
+        if (t->executable && tier == BB_TARGET_CPU) tier = bbi_executable_tier(t->executable, reason);
+    if (v) return tier;
     *reason = "the kernel has not run with this type yet";
     return BB_TARGET_INTERP;
 }
@@ -195,6 +210,8 @@ bb_status bb_kernel_wait(bb_kernel *kernel) {
         BBI_FORWARD(bbi_executable_wait(v->executable));
         bbi_executable *expanded = bbi_expanded_executable(atomic_load(&v->expanded));
         if (expanded) BBI_FORWARD(bbi_executable_wait(expanded));
+        for (v = atomic_load(&kernel->twins[t]); v; v = v->next)
+            if (v->executable) BBI_FORWARD(bbi_executable_wait(v->executable));
     }
     return BB_OK;
 }

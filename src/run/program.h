@@ -21,9 +21,11 @@ struct bb_program {
 typedef struct bbi_expanded bbi_expanded;
 /* what serves one real type */
 typedef struct bbi_variant {
-    bbi_plan *plan; /* of double; float uses the kernel's */
+    bbi_plan *plan; /* of double, or for inputs that are the same; else the kernel's is used */
     bbi_executable *executable;
     _Atomic(bbi_expanded *) expanded; /* NULL: nobody asked for it yet */
+    int32_t *same;                    /* which inputs are: see bbi_plan_options; NULL: whatever they are */
+    struct bbi_variant *next;
 } bbi_variant;
 
 struct bb_kernel {
@@ -34,6 +36,7 @@ struct bb_kernel {
     bbi_mutex *mutex;                  /* guards the making of variants */
     bbi_plan *plan;                    /* of the float variant; tells types before one is chosen */
     _Atomic(bbi_variant *) variant[2]; /* float, double */
+    _Atomic(bbi_variant *) twins[2];   /* lists for inputs that are the same; without executable where nothing is won */
 };
 
 /* ---- program.c */
@@ -49,10 +52,20 @@ bool bbi_options_fit(size_t size, size_t ours,
 
 /* ---- kernel.c */
 bb_status bbi_kernel_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant);
-/* Of other outputs, placed as the program's; the context is locked. */
+/* Of other outputs, placed as the program's; same: see bbi_plan_options. The context is locked. */
 bb_status bbi_plan_outputs(const bb_program *program, const bbi_node *const *outputs, int ninput,
-                           const bb_compile_options *options, bool is_double, bbi_plan **plan);
-bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, bbi_plan **plan);
+                           const bb_compile_options *options, bool is_double, const int32_t *same, bbi_plan **plan);
+bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, const int32_t *same,
+                      bbi_plan **plan);
+void bbi_variant_free(bbi_variant *variant);
+
+/* ---- twins.c: runs in which i and j are the same elements */
+enum { BBI_MAX_TWINS = 64 }; /* inputs of a program that are compared */
+/* Fills same[] (see bbi_plan_options) and returns true where an i- and a j-variable are given one array and a plan for
+ * that can pay. */
+bool bbi_twin_inputs(const bb_kernel *kernel, const bb_array *inputs, const bb_run_options *options, int32_t *same);
+/* The variant for such inputs; NULL where the ordinary one serves. */
+bb_status bbi_twin_variant(bb_kernel *kernel, bool is_double, const int32_t *same, bbi_variant **variant);
 
 /* ---- expanded.c */
 /* Runs with expanded distances where that is wanted, pays and is accurate enough; *done false: nothing was computed. */

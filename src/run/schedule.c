@@ -5,7 +5,10 @@
  * Direct: an item holds `group` rows (lane blocks) and walks over its columns block by block; a block of
  * columns is packed once and met by all lane blocks of the item. Transposed, for few rows: lanes are columns,
  * so that no lane is idle, and the rows are cast. Few items: the column axis is cut into chunks whose partial
- * results are merged in column order. */
+ * results are merged in column order.
+ *
+ * Symmetric: rows and columns are cut into the same bands, and an item is a pair of bands, columns not before rows. It
+ * gives partial results of both bands, which are merged in column order like those of chunks. */
 #include "execute.h"
 
 enum {
@@ -16,6 +19,8 @@ enum {
     MIN_GROUP = 4,           /* below that packing shows */
     MIN_CHUNK_DIRECT = 1024, /* columns */
     MIN_CHUNK_TRANSPOSED = 4096,
+    MAX_BANDS = 16, /* of a symmetric stage; 136 items */
+    MIN_BAND = 8,   /* lane blocks */
     ALIGNMENT = 64
 };
 static const int64_t row_bytes = 256 << 10;    /* packed rows of an item stay in the second-level cache */
@@ -23,6 +28,8 @@ static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
 static const int64_t partial_limit = 16 << 20; /* partial results of a cut stage */
+static const int64_t mirror_bytes = 32 << 10;  /* mirror sums of a block of columns stay in the first-level cache */
+static const int64_t band_limit = 64 << 20;    /* partial results of a symmetric stage */
 static const double work_worth_cutting = 1e6;  /* pair operations */
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high) {
@@ -112,6 +119,24 @@ static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, in
     s->chunks = ceil_div(s->columns, s->chunk);
 }
 
+static void choose_bands(const bbi_stage *stage, int64_t batches, bbi_schedule *s) {
+    int64_t vector = 64, fit = mirror_bytes / (vector * stage->sum_count) / s->lanes * s->lanes;
+    s->block = clamp(fit, s->lanes, s->block);
+    s->column_stride = odd_stride(s->block, s->lanes);
+    int64_t blocks = ceil_div(s->rows > 0 ? s->rows : 1, s->lanes), bands = 1;
+    int64_t most = clamp(blocks / MIN_BAND, 1, MAX_BANDS);
+    most = clamp(most, 1, band_limit / (s->state_bytes * blocks * batches) + 4);
+    while (s->work >= work_worth_cutting && bands < most && batches * bands * (bands + 1) / 2 < ITEMS_WANTED) bands++;
+    int64_t band = ceil_div(blocks, bands);
+    s->chunk = band * s->lanes;
+    s->chunks = ceil_div(blocks, band);
+    s->tiles = s->chunks * (s->chunks + 1) / 2;
+    s->group = clamp(row_bytes / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1)), 1, MAX_GROUP);
+    s->group = clamp(s->group, 1, band) * s->lanes;
+    s->row_stride = odd_stride(s->group, s->lanes);
+    s->work = s->work / 2;
+}
+
 static int64_t interp_bytes(const bbi_stage_code *code) {
     const bbi_interp *const interps[] = {code->uniform, code->row, code->column, code->pair, code->epilogue};
     int64_t most = 0;
@@ -146,8 +171,14 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count);
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
     if (!s->transposed && bbi_stage_selection(stage) == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
-    s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * (s->transposed ? casts : s->tile));
-    s->state = reserve(s, s->state_bytes * blocks);
+    if (s->tiles) { /* mirror sums of a block of columns and of a lane block that nobody reads */
+        s->out = reserve(s, 64 * stage->sum_count * (s->block + s->lanes));
+        s->mirrored = reserve(s, BBI_LANE_BYTES * stage->sum_count * (s->block / s->lanes));
+        s->state = reserve(s, s->state_bytes * (s->chunks > 1 ? blocks : s->chunk / s->lanes));
+    } else {
+        s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * (s->transposed ? casts : s->tile));
+        s->state = reserve(s, s->state_bytes * blocks);
+    }
     s->value = reserve(s, 8 * s->value_count * (casts + 1));
     s->index = reserve(s, 8 * s->index_count * (casts + 1));
     s->result = reserve(s, 8 * read_dim(stage));
@@ -195,14 +226,15 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
         s->index_count += bbi_fold_index_count(&code->folding[k]);
     }
     bool folds = stage->folded != BBI_P && !stage->list;
-    s->transposed = folds && !ranges && choose_transposed(executable, stage, s);
+    s->transposed = folds && !ranges && !stage->symmetric && choose_transposed(executable, stage, s);
     choose_blocks(stage, s);
     if (stage->list) s->block = BBI_COLUMN_BLOCK, s->column_stride = odd_stride(s->block, s->lanes);
     if (s->transposed)
         choose_casts(stage, code, s);
     else
         choose_group(stage, code, batches, s);
+    if (stage->symmetric) choose_bands(stage, batches, s);
     s->groups = ceil_div(rows, s->group);
-    choose_chunks(stage, code, stage->list ? 0 : batches, ranges, s);
+    if (!stage->symmetric) choose_chunks(stage, code, stage->list ? 0 : batches, ranges, s);
     lay_out(stage, code, s);
 }

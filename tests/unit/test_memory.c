@@ -288,8 +288,23 @@ static bb_status solving(const char *formula) {
     return bb_solve(sized.kernel, in, 3, 2, &out, &options, NULL);
 }
 
+/* x_i and y_j are one array: a plan of its own is made. */
+static bb_status running_on_equal_arrays(const char *formula) {
+    (void)formula;
+    bb_kernel *kernel;
+    bb_array in[3] = {sized.input[0], sized.input[0], sized.input[2]};
+    BBI_FORWARD(bb_compile(sized.program, &interpreted, &kernel));
+    bb_status status = bb_run(kernel, in, 3, sized.output, 1, NULL);
+    bb_kernel_release(kernel);
+    return status;
+}
+
 static void copies_and_solves_starve(void **state) {
     (void)state;
+    case_open(&sized, "sum_j(exp(-sqdist(x:i2, y:j2)) * b:j3)", BB_FLOAT32, &interpreted);
+    case_size(&sized, 260, 260);
+    starve(running_on_equal_arrays, "", "equal arrays");
+    case_close(&sized);
     case_open(&sized, "sum_j(exp(-sqdist(x:i2, y:j2)) * y)", BB_FLOAT32, &interpreted);
     starve(running_on_itself, "", "output on an input");
     case_close(&sized);
