@@ -49,8 +49,19 @@ done
 verdict "fuzz" $status
 
 section "Python tests, both tiers"
-.venv/bin/python -m pytest -q -rs tests/python
+make --no-print-directory JOBS="$JOBS" python && .venv/bin/python -m pytest -q -rs tests/python
 verdict "Python tests" $?
+
+section "the wheel, installed alone, on a machine without a compiler"
+wheel() {
+    make --no-print-directory JOBS="$JOBS" wheel >build/wheel.log 2>&1 || { tail -n 40 build/wheel.log; return 1; }
+    rm -rf build/wheel-site
+    .venv/bin/python -m pip install -qq --no-deps --target build/wheel-site build/wheel/*.whl &&
+        BENBEN_SITE="$PWD/build/wheel-site" BENBEN_CC=/nonexistent BENBEN_CACHE=0 \
+            .venv/bin/python -m pytest -q -rs tests/python/package
+}
+wheel
+verdict "the wheel" $?
 
 section "C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 build_and_test build-asan "" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 -DBENBEN_SANITIZE=address,undefined

@@ -57,8 +57,8 @@ def doctor() -> str:
 
 
 def install_as_pykeops() -> None:
-    """From now on `import pykeops`, everything under it, and `import keopscore` give Benben. RuntimeError where they have
-    been imported already.
+    """From now on `import pykeops`, everything under it, and `import keopscore` give Benben. RuntimeError where they
+    have been imported already.
 
     >>> import benben
     >>> benben.install_as_pykeops()

@@ -24,8 +24,9 @@ def set_verbose(val: bool) -> None:
 
 
 def clean_pykeops(recompile_jit_binaries: bool = True) -> None:
-    """Empties the cache of kernels."""
-    _core.cache_clear()
+    """Empties the cache of kernels, where there is one."""
+    if os.environ.get("BENBEN_CACHE") != "0":
+        _core.cache_clear()
 
 
 def set_build_folder(path: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""python -m benben.pykeops script.py ...: runs a program whose `import pykeops` is Benben. -m and -c work as Python's."""
+"""python -m benben.pykeops script.py ...: runs a program whose `import pykeops` is Benben; -m and -c as Python's."""
 
 from __future__ import annotations
 
