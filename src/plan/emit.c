@@ -115,19 +115,23 @@ static int group_vectors(const bbi_emitter *e) {
 /* How many casts, or iterations of the loop around a segment, stand side by side: as many as accumulators fit
  * into the registers beside the loaded operands. */
 static int block_size(const bbi_emitter *e, int32_t first, int32_t last) {
-    int carried = 0, sums = 0, depth = 0;
+    int carried = 0, sums = 0, depth = 0, inside = 0;
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
         depth += (s->kind == BBI_STEP_LOOP) - (s->kind == BBI_STEP_END);
         sums += s->kind == BBI_STEP_SUM;
+        inside += depth > 0 && has_result(s);
         for (int a = 0; depth > 0 && has_result(s) && a < s->narg; a++) {
             carried += s->arg[a].space == BBI_VALUE && s->arg[a].number == s->result;
         }
     }
     int accumulators = (e->counter >= 0 ? sums : carried) * e->vectors;
     if (accumulators == 0 || e->vectors == 1) return 1;
-    int most = (e->options->level >= 2 ? 20 : 10) / accumulators;
-    return most < 1 ? 1 : most > 5 ? 5 : most;
+    bool contracts = e->counter < 0 && inside == carried; /* fma alone: no register for intermediate values */
+    int registers = e->options->level >= 2 ? 20 : 10, limit = 5;
+    if (contracts) registers += registers / 5, limit = 6;
+    int most = registers / accumulators;
+    return most < 1 ? 1 : most > limit ? limit : most;
 }
 
 static int load_budget(const bbi_emitter *e, int32_t first, int32_t last) {
