@@ -260,27 +260,55 @@ BB_API bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const c
 BB_API bb_status bb_kernel_wait(bb_kernel *kernel);
 
 /* ---- kernel systems ------------------------------------------------------------------------------------------------------------------------- */
+typedef enum bb_solve_method {
+    BB_SOLVE_AUTO = 0,
+    BB_SOLVE_CG = 1,    /* block conjugate gradients (Hestenes and Stiefel, 1952; O'Leary, 1980): K + alpha I positive definite */
+    BB_SOLVE_MINRES = 2 /* minimal residuals (Paige and Saunders, 1975): any symmetric matrix; without preconditioner */
+} bb_solve_method;
+typedef enum bb_precondition {
+    BB_PRECONDITION_AUTO = 0,       /* RPCHOLESKY where some plain iterations have not been enough and the matrix allows it */
+    BB_PRECONDITION_NONE = 1,
+    BB_PRECONDITION_RPCHOLESKY = 2, /* randomly pivoted Cholesky (Chen, Epperly, Tropp and Webber, arXiv 2304.12465) */
+    BB_PRECONDITION_NYSTROM = 3     /* Nystrom approximation from columns chosen uniformly */
+} bb_precondition;
 typedef struct bb_solve_options {
     size_t size;
-    double alpha;     /* ridge: (K + alpha I) a = b */
-    double tolerance; /* 0: 1e-6 */
-    int relative; /* 0: stop when sum r^2 < numel(b) tolerance^2 (as pykeops); 1: when |r| <= tolerance |b| for each column */
-    int64_t max_iterations;                                        /* 0: 10 x rows, at least 100 */
+    double alpha;               /* ridge: (K + alpha I) a = b */
+    double tolerance;           /* 0: 1e-6, or what the rounding of float32 allows (below 1e-4; the remark says so) */
+    int relative;               /* 0: stop when sum r^2 < numel(b) tolerance^2 (as pykeops); 1: when |r| <= tolerance |b| for each column */
+    int64_t max_iterations;     /* 0: 10 x rows, at least 100 */
     int (*report)(void *data, int64_t iteration, double residual); /* non-zero return cancels */
     void *report_data;
     const bb_run_options *run;
+    bb_solve_method method;
+    bb_precondition precondition;
+    int64_t rank;               /* of the preconditioner; 0: chosen from its decay, what it costs and `memory` */
+    int64_t memory;             /* bytes for the preconditioner; 0: 1 GiB */
+    uint64_t seed;              /* of the preconditioner: the same seed gives the same bits */
+    const bb_array *guess;      /* first iterate, of the shape of the solution; NULL: 0 */
+    double *history;            /* residuals of iterations 0, 1, ...; NULL, or room for history_capacity numbers */
+    int64_t history_capacity;
 } bb_solve_options;
 typedef struct bb_solve_result {
     size_t size;
     int64_t iterations;
-    double residual; /* |b - (K + alpha I) a| / |b|, as the recurrence has it */
+    double residual;               /* |b - (K + alpha I) a| / |b|, computed from a at the end; after a failure as the recurrence has it */
     double seconds;
+    bb_precondition precondition;  /* what was used */
+    int64_t rank;                  /* of the preconditioner (of the largest, where there is a batch) */
+    double trace_left;             /* trace of K - (its approximation), relative to that of K */
+    double precondition_seconds;   /* to build it; part of seconds */
+    int64_t products;              /* with K */
+    int64_t history_count;         /* residuals that there were, also those without room */
+    const char *remark;            /* what the caller may want to know: why there is no preconditioner, that float32 ended the iterations; "" otherwise. Static. */
 } bb_solve_result;
-/* Conjugate gradients (Hestenes and Stiefel, 1952) for (K + alpha I) a = b, all columns of b together. The kernel is one output a_i = sum_j K(..) b_j; unknown: the
- * position of b in its signature. inputs: as for bb_run; inputs[unknown] is the right-hand side; output receives a (also when BB_NO_CONVERGENCE or
- * BB_INDEFINITE is returned: the last iterate, which no earlier one beats in the norm of the matrix). */
-BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown,
-                          const bb_array *output, const bb_solve_options *options, bb_solve_result *result);
+/* (K + alpha I) a = b for all columns and batch elements of b. The kernel is one output a_i = sum_j K(..) b_j; unknown: the position of b in its signature.
+ * K must be symmetric: both sides are given the same points. Where the components of b do not mix they are columns with a common matrix; where they do (kernels
+ * with matrices as values) they are one vector of M D unknowns. inputs: as for bb_run; inputs[unknown] is the right-hand side; output receives a (also when
+ * BB_NO_CONVERGENCE or BB_INDEFINITE is returned: the last iterate). The residual is computed anew from a before BB_OK is returned, with iterations added where the
+ * recurrence was too hopeful: BB_NO_CONVERGENCE says so when rounding keeps it above twice the tolerance (raise alpha, use float64). */
+BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
+                          const bb_solve_options *options, bb_solve_result *result);
 
 /* ---- tables, for bindings and documentation ---------------------------------------------------------------------------------------------------- */
 typedef struct bb_op_info {

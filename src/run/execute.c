@@ -200,20 +200,18 @@ static void help(void *argument) {
     work(h->region, h->workspace, false);
 }
 
-static int threads_allowed(bbi_run *run) {
-    if (run->threads) return run->threads;
-    run->threads = run->options.threads;
-    const char *text = run->threads ? NULL : bbi_environment("BENBEN_THREADS");
-    if (text) run->threads = (int)strtol(text, NULL, 10);
-    if (run->threads < 1) run->threads = bbi_cpu_count();
-    return run->threads;
+int bbi_threads_allowed(int asked) {
+    const char *text = asked ? NULL : bbi_environment("BENBEN_THREADS");
+    if (text) asked = (int)strtol(text, NULL, 10);
+    return asked < 1 ? bbi_cpu_count() : asked;
 }
 
 static int64_t helpers_wanted(const region *r) {
     size_t bytes = r->run->schedule[r->stage].bytes;
     double worth = r->work / work_worth_a_thread;
     if (r->items < 2 || worth < 2) return 0;
-    int64_t threads = threads_allowed(r->run), fit = workspaces_limit / (int64_t)(bytes + 1);
+    if (!r->run->threads) r->run->threads = bbi_threads_allowed(r->run->options.threads);
+    int64_t threads = r->run->threads, fit = workspaces_limit / (int64_t)(bytes + 1);
     if (threads > worth) threads = (int64_t)worth;
     if (threads > r->items) threads = r->items;
     if (threads > fit) threads = fit;

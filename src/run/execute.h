@@ -160,6 +160,7 @@ bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_
 int64_t bbi_run_rows(const bbi_run *run, bbi_place place);
 void bbi_frame_free(bbi_frame *frame);
 
+int bbi_threads_allowed(int asked); /* asked, else BENBEN_THREADS, else all cores */
 /* signature: the program's variables (ninput of them); info: its outputs (noutput of them). The executable's
  * real type must be that of bbi_arrays_real_type. Any number of threads may run one executable at a time. */
 bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,

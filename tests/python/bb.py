@@ -17,6 +17,8 @@ STATUS = ["OK", "OUT_OF_MEMORY", "BAD_ARGUMENT", "BAD_SYNTAX", "UNKNOWN_NAME", "
 PLACES = {0: "p", 1: "i", 2: "j"}
 TARGETS = {"auto": 0, "interp": 1, "cpu": 2}
 POLICIES = {"auto": 0, "wait": 1, "background": 2}
+METHODS = {"auto": 0, "cg": 1, "minres": 2}
+PRECONDITIONERS = {"auto": 0, "none": 1, "rpcholesky": 2, "nystrom": 3}
 SCHEMES = {"auto": 0, "block": 1, "kahan": 2, "direct": 3}
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "int64": 4}
 
@@ -67,11 +69,16 @@ class RunOptions(c.Structure):
 
 class SolveOptions(c.Structure):
     _fields_ = [("size", c.c_size_t), ("alpha", c.c_double), ("tolerance", c.c_double), ("relative", c.c_int),
-                ("max_iterations", I64), ("report", REPORT), ("report_data", P), ("run", c.POINTER(RunOptions))]
+                ("max_iterations", I64), ("report", REPORT), ("report_data", P), ("run", c.POINTER(RunOptions)),
+                ("method", c.c_int), ("precondition", c.c_int), ("rank", I64), ("memory", I64), ("seed", c.c_uint64),
+                ("guess", c.POINTER(Array)), ("history", c.POINTER(c.c_double)), ("history_capacity", I64)]
 
 
 class SolveResult(c.Structure):
-    _fields_ = [("size", c.c_size_t), ("iterations", I64), ("residual", c.c_double), ("seconds", c.c_double)]
+    _fields_ = [("size", c.c_size_t), ("iterations", I64), ("residual", c.c_double), ("seconds", c.c_double),
+                ("precondition", c.c_int), ("rank", I64), ("trace_left", c.c_double),
+                ("precondition_seconds", c.c_double), ("products", I64), ("history_count", I64),
+                ("remark", c.c_char_p)]
 
 
 class OpInfo(c.Structure):
@@ -312,17 +319,23 @@ class Kernel:
         check(lib.bb_kernel_wait(self.handle))
 
     def solve(self, values, unknown, alpha=0.0, tolerance=0.0, relative=False, max_iterations=0, report=None,
-              **options):
-        """(solution, SolveResult); raises Error with .solution on failure to converge."""
+              method="auto", precondition="auto", rank=0, memory=0, seed=0, guess=None, history=0, **options):
+        """(solution, SolveResult with .history); raises Error with .solution on failure to converge."""
         inputs, run = arrays(values), run_options(**options)
         solution = np.zeros_like(values[unknown])
         output = describe(solution)
         result = SolveResult(size=c.sizeof(SolveResult))
         function = REPORT(lambda _, k, r: int(bool(report(k, r)))) if report else REPORT()
+        residuals = np.full(max(history, 1), np.nan)
+        first = describe(guess) if guess is not None else None
         settings = SolveOptions(c.sizeof(SolveOptions), alpha, tolerance, int(relative), max_iterations, function, None,
-                                c.pointer(run))
+                                c.pointer(run), METHODS[method], PRECONDITIONERS[precondition], rank, memory, seed,
+                                c.pointer(first) if first else None,
+                                residuals.ctypes.data_as(c.POINTER(c.c_double)) if history else None, history)
         status = lib.bb_solve(self.handle, inputs, len(values), unknown, c.byref(output), c.byref(settings),
                               c.byref(result))
+        result.history = residuals[:min(history, result.history_count)]
+        result.used = {v: k for k, v in PRECONDITIONERS.items()}[result.precondition]
         if status:
             error = Error(status, lib.bb_last_error().decode())
             error.solution, error.result = solution, result

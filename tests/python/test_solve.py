@@ -80,3 +80,205 @@ def test_a_program_that_is_no_kernel_product_is_refused():
     with pytest.raises(bb.Error) as caught:
         program.compile(target="interp").solve((X, X, np.zeros((N, 1))), 2)
     assert caught.value.status in ("BAD_ARGUMENT", "BAD_SHAPE", "BAD_DTYPE")
+
+
+# ---- preconditioners, blocks, warm starts, MINRES -------------------------------------------------------------------
+def system(n, alpha, e=1, scale=0.1, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 1, (n, 2)).astype(dtype)
+    k = np.exp(-((x[:, None].astype(np.float64) - x[None]) ** 2).sum(-1) / scale)
+    b = rng.standard_normal((n, e)).astype(dtype)
+    return (x, x, np.array([scale], dtype), b), k + alpha * np.eye(n), b
+
+
+def relative(matrix, found, b):
+    return np.linalg.norm(matrix @ found.astype(np.float64) - b, axis=-2) / np.linalg.norm(b, axis=-2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 63, 64, 65, 200])
+@pytest.mark.parametrize("e", [1, 3, 17])
+@pytest.mark.parametrize("precondition", ["auto", "none", "rpcholesky", "nystrom"])
+def test_every_preconditioner_solves_the_system(n, e, precondition):
+    values, matrix, b = system(n, 1e-3, e)
+    found, result = gauss(e).compile(target="interp").solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True,
+                                                            precondition=precondition, max_iterations=5000)
+    assert relative(matrix, found, b).max() <= 2.1e-8
+    assert result.remark == b"" and (result.rank > 0) == (result.used in ("rpcholesky", "nystrom"))
+    if precondition != "auto":
+        assert result.used == precondition
+
+
+@pytest.mark.parametrize("precondition", ["rpcholesky", "nystrom"])
+def test_a_preconditioner_saves_iterations(precondition):
+    values, matrix, b = system(400, 1e-4)
+    k = gauss().compile(target="interp")
+    plain = k.solve(values, 3, alpha=1e-4, relative=True, precondition="none")[1]
+    found, result = k.solve(values, 3, alpha=1e-4, relative=True, precondition=precondition)
+    assert result.iterations * 10 < plain.iterations and result.trace_left < 1e-3 and plain.rank == 0
+    assert relative(matrix, found, b).max() <= 2e-6
+    _, fixed = k.solve(values, 3, alpha=1e-4, relative=True, precondition=precondition, rank=10)
+    assert fixed.rank == 10 and result.iterations < fixed.iterations < plain.iterations
+
+
+def test_an_easy_system_gets_no_preconditioner():
+    values, _, _ = system(300, 1000.0)
+    assert gauss().compile(target="interp").solve(values, 3, alpha=1000.0, relative=True)[1].used == "none"
+
+
+def test_results_do_not_depend_on_threads_and_follow_the_seed():
+    values, _, _ = system(700, 1e-3, 2)
+    k = gauss(2).compile(target="interp")
+    def solve(threads, seed):
+        return k.solve(values, 3, alpha=1e-3, relative=True, precondition="rpcholesky", seed=seed, threads=threads)[0]
+    one = solve(1, 5)
+    assert (one == solve(3, 5)).all() and (one == solve(1, 5)).all() and not (one == solve(1, 6)).all()
+
+
+def test_memory_bounds_the_rank():
+    values, matrix, b = system(500, 1e-6)
+    found, result = gauss().compile(target="interp").solve(values, 3, alpha=1e-6, relative=True, memory=300_000,
+                                                           precondition="rpcholesky", max_iterations=20000)
+    assert 0 < result.rank <= 75 and relative(matrix, found, b).max() <= 2e-6
+
+
+@pytest.mark.parametrize("precondition", ["none", "auto", "rpcholesky", "nystrom"])
+def test_a_kernel_with_matrices_as_values_is_one_system(precondition):
+    """curl-free kernel: components of b mix"""
+    n = 60
+    rng = np.random.default_rng(3)
+    x, b = rng.standard_normal((n, 2)), rng.standard_normal((n, 2))
+    u = x[:, None] - x[None]
+    g = np.exp(-(u ** 2).sum(-1))
+    dense = 2 * g[..., None, None] * (np.eye(2) - 2 * u[..., :, None] * u[..., None, :])
+    matrix = dense.transpose(0, 2, 1, 3).reshape(2 * n, 2 * n) + 0.01 * np.eye(2 * n)
+    program = bb.parse("sum_j(2 * exp(-sqdist(x, y)) * (b - 2 * (x - y | b) * (x - y)))", "x:i2", "y:j2", "b:j2")
+    found, result = program.compile(target="interp").solve((x, x, b), 2, alpha=0.01, tolerance=1e-9, relative=True,
+                                                           precondition=precondition)
+    np.testing.assert_allclose(found.ravel(), np.linalg.solve(matrix, b.ravel()), rtol=0, atol=1e-5)
+    assert result.used == ("rpcholesky" if precondition == "auto" else precondition)
+
+
+def test_columns_with_matrices_of_their_own():
+    n = 80
+    rng = np.random.default_rng(4)
+    x, b, s = rng.uniform(0, 1, (n, 2)), rng.standard_normal((n, 2)), np.array([0.05, 0.3])
+    d = ((x[:, None] - x[None]) ** 2).sum(-1)
+    program = bb.parse("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i2", "y:j2", "s:p2", "b:j2")
+    found, result = program.compile(target="interp").solve((x, x, s, b), 3, alpha=0.1, tolerance=1e-9, relative=True)
+    for e in range(2):
+        np.testing.assert_allclose(found[:, e], np.linalg.solve(np.exp(-d / s[e]) + 0.1 * np.eye(n), b[:, e]), atol=1e-6)
+    assert result.used == "none" and b"matrix of its own" in result.remark
+
+
+@pytest.mark.parametrize("precondition", ["none", "rpcholesky"])
+def test_batches(precondition):
+    n, rng = 70, np.random.default_rng(5)
+    x, b, s = rng.uniform(0, 1, (2, 3, n, 2)), rng.standard_normal((2, 3, n, 2)), rng.uniform(.05, .3, (2, 1, 1))
+    k = np.exp(-((x[..., :, None, :] - x[..., None, :, :]) ** 2).sum(-1) / s[..., None]) + 1e-2 * np.eye(n)
+    found, result = gauss(2).compile(target="interp").solve((x, x, s, b), 3, alpha=1e-2, tolerance=1e-9, relative=True,
+                                                            precondition=precondition)
+    np.testing.assert_allclose(found, np.linalg.solve(k, b), rtol=0, atol=1e-5)
+    assert result.used == precondition
+
+
+def test_the_unknown_may_be_indexed_by_i_and_arrays_may_be_strided():
+    n, rng = 90, np.random.default_rng(6)
+    wide = rng.uniform(0, 1, (n, 6))
+    x, b = wide[:, ::3], np.asfortranarray(rng.standard_normal((n, 2)))
+    matrix = np.exp(-((x[:, None] - x[None]) ** 2).sum(-1)) + 1e-3 * np.eye(n)
+    program = bb.parse("sum_i(exp(-sqdist(x, y)) * b)", "x:i2", "y:j2", "b:i2")
+    found, _ = program.compile(target="interp").solve((x, x, b), 2, alpha=1e-3, tolerance=1e-10, relative=True,
+                                                      precondition="rpcholesky")
+    assert relative(matrix, found, b).max() < 1e-9
+
+
+def test_a_warm_start():
+    values, matrix, b = system(200, 1e-2, 2)
+    k = gauss(2).compile(target="interp")
+    found, cold = k.solve(values, 3, alpha=1e-2, tolerance=1e-8, relative=True, precondition="none", history=1000)
+    assert len(cold.history) == cold.history_count == cold.iterations + 1 and cold.history[0] == 1
+    again, warm = k.solve(values, 3, alpha=1e-2, tolerance=1e-7, relative=True, precondition="none", guess=found)
+    assert warm.iterations == 0 and (again == found).all()
+    near, warm = k.solve(values, 3, alpha=1e-2, tolerance=1e-8, relative=True, precondition="none",
+                         guess=found + 1e-6 * RNG.standard_normal(found.shape))
+    assert 0 < warm.iterations < cold.iterations and relative(matrix, near, b).max() <= 2e-8
+    with pytest.raises(bb.Error) as caught:
+        k.solve(values, 3, guess=found[:5])
+    assert caught.value.status == "BAD_SHAPE"
+
+
+@pytest.mark.parametrize("e", [1, 3])
+def test_minres_solves_indefinite_systems(e):
+    n, rng = 80, np.random.default_rng(7)
+    x, b = rng.uniform(0, 1, (n, 1)), rng.standard_normal((n, e))
+    matrix = -np.abs(x - x.T)
+    program = bb.parse("sum_j(-abs(x - y) * b)", "x:i1", "y:j1", f"b:j{e}").compile(target="interp")
+    found, result = program.solve((x, x, b), 2, alpha=0.3, tolerance=1e-9, relative=True, method="minres")
+    np.testing.assert_allclose(found, np.linalg.solve(matrix + 0.3 * np.eye(n), b), atol=1e-6)
+    assert result.used == "none"
+    with pytest.raises(bb.Error) as caught:
+        program.solve((x, x, b), 2, alpha=0.3, relative=True)
+    assert caught.value.status == "INDEFINITE" and "MINRES" in str(caught.value)
+    with pytest.raises(bb.Error) as caught:
+        program.solve((x, x, b), 2, method="minres", precondition="nystrom")
+    assert caught.value.status == "BAD_ARGUMENT"
+
+
+@pytest.mark.parametrize("method,precondition", [("cg", "none"), ("cg", "auto"), ("cg", "rpcholesky"), ("cg", "nystrom"),
+                                                 ("minres", "auto")])
+@pytest.mark.parametrize("what", ["duplicates", "smooth", "far apart", "float32", "nan point", "nan b", "infinite point",
+                                  "not symmetric", "affine"])
+def test_no_wrong_answer_without_a_word(what, method, precondition):
+    """Either the residual is as small as asked for, or there is an error."""
+    n, rng = 120, np.random.default_rng(8)
+    x, b, formula = rng.uniform(0, 1, (n, 2)), rng.standard_normal((n, 2)), "sum_j(exp(-sqdist(x, y) / s) * b)"
+    s = 0.1
+    if what == "duplicates":
+        x[60:] = x[:60]
+    if what == "smooth":
+        s = 1e4
+    if what == "far apart":
+        s = 1e-9
+    if what == "nan point":
+        x[7, 1] = np.nan
+    if what == "infinite point":
+        x[7, 1] = np.inf
+    if what == "nan b":
+        b[9] = np.nan
+    if what == "not symmetric":
+        formula = "sum_j(exp(-sqdist(x, y) / s) * (2 + sin(9 * elem(y, 0) * elem(x, 1))) * b)"
+    if what == "affine":
+        formula = "sum_j(exp(-sqdist(x, y) / s) * (b + 1))"
+    dtype = np.float32 if what == "float32" else np.float64
+    x, b, p = x.astype(dtype), b.astype(dtype), np.array([s], dtype)
+    k = bb.parse(formula, "x:i2", "y:j2", "s:p1", "b:j2").compile(target="interp")
+    for alpha in (0.0, 1e-6):
+        try:
+            found, result = k.solve((x, x, p, b), 3, alpha=alpha, tolerance=1e-5, relative=True, method=method,
+                                    precondition=precondition, max_iterations=600)
+        except bb.Error as error:
+            assert error.status in ("NO_CONVERGENCE", "INDEFINITE") and len(str(error)) > 40
+        else:
+            r = b - k(x, x, p, found, dtype=np.float64) - alpha * found
+            assert (np.linalg.norm(r, axis=0) <= 2.1e-5 * np.linalg.norm(b, axis=0)).all()
+            assert what not in ("nan point", "nan b", "infinite point")
+
+
+def test_what_rules_a_preconditioner_out_is_said():
+    values, _, _ = system(100, 0.0)
+    program = bb.parse("sum_j(exp(-sqdist(x, y) / s) / (1 + sum_i(exp(-sqdist(x, y) / s))) * b)", "x:i2", "y:j2", "s:p1",
+                       "b:j1").compile(target="interp")
+    _, result = program.solve(values, 3, alpha=1.0, relative=True, precondition="rpcholesky")
+    assert result.used == "none" and b"reduction within" in result.remark
+    six = tuple(np.array(a) for a in ([[0, 100]], [1], [[0, 100]], [[0, 100]], [1], [[0, 100]]))
+    _, result = gauss().compile(target="interp").solve(values, 3, alpha=1.0, relative=True, precondition="nystrom",
+                                                       ranges=six)
+    assert result.used == "none" and b"ranges" in result.remark
+
+
+def test_cancelling_while_the_preconditioner_is_in_use():
+    values, _, _ = system(300, 1e-6)
+    with pytest.raises(bb.Error) as caught:
+        gauss().compile(target="interp").solve(values, 3, alpha=1e-6, relative=True, precondition="rpcholesky",
+                                               report=lambda k, r: k == 2)
+    assert caught.value.status == "CANCELLED"

@@ -306,6 +306,12 @@ static void solves_refuse_what_runs_refuse(void **state) {
     REFUSED(bb_solve(c.kernel, in, 3, 2, &out, &o, NULL), BB_BAD_ARGUMENT, "alpha is -1");
     o.alpha = NAN;
     REFUSED(bb_solve(c.kernel, in, 3, 2, &out, &o, NULL), BB_BAD_ARGUMENT, "alpha");
+    o = (bb_solve_options){.size = sizeof o, .method = (bb_solve_method)3};
+    REFUSED(bb_solve(c.kernel, in, 3, 2, &out, &o, NULL), BB_BAD_ARGUMENT, "method 3");
+    o = (bb_solve_options){.size = sizeof o, .precondition = (bb_precondition)9};
+    REFUSED(bb_solve(c.kernel, in, 3, 2, &out, &o, NULL), BB_BAD_ARGUMENT, "preconditioner 9");
+    o = (bb_solve_options){.size = sizeof o, .rank = -1};
+    REFUSED(bb_solve(c.kernel, in, 3, 2, &out, &o, NULL), BB_BAD_ARGUMENT, "rank");
     o = (bb_solve_options){.size = 3};
     REFUSED(bb_solve(c.kernel, in, 3, 2, &out, &o, NULL), BB_BAD_ARGUMENT, "size");
     in[2].shape = NULL;

@@ -299,6 +299,22 @@ static bb_status running_on_equal_arrays(const char *formula) {
     return status;
 }
 
+static bb_status solving_with(bb_solve_method method, bb_precondition precondition) {
+    bb_solve_options options = {.size = sizeof options, .alpha = 0.5, .method = method, .precondition = precondition};
+    bb_array in[3] = {sized.input[0], sized.input[0], sized.input[2]}, out = sized.output[0];
+    return bb_solve(sized.kernel, in, 3, 2, &out, &options, NULL);
+}
+
+static bb_status solving_preconditioned(const char *formula) {
+    (void)formula;
+    return solving_with(BB_SOLVE_CG, BB_PRECONDITION_RPCHOLESKY);
+}
+
+static bb_status solving_by_minres(const char *formula) {
+    (void)formula;
+    return solving_with(BB_SOLVE_MINRES, BB_PRECONDITION_AUTO);
+}
+
 static void copies_and_solves_starve(void **state) {
     (void)state;
     case_open(&sized, "sum_j(exp(-sqdist(x:i2, y:j2)) * b:j3)", BB_FLOAT32, &interpreted);
@@ -311,6 +327,8 @@ static void copies_and_solves_starve(void **state) {
     case_open(&sized, "sum_j(exp(-sqdist(x:i2, y:j2)) * b:j3)", BB_FLOAT32, &interpreted);
     case_size(&sized, 40, 40);
     starve(solving, "", "solve");
+    starve(solving_preconditioned, "", "solve with a preconditioner");
+    starve(solving_by_minres, "", "solve by MINRES");
     case_close(&sized);
 }
 

@@ -1,247 +1,327 @@
-/* cg.c: conjugate gradients (Hestenes and Stiefel, J. Res. NBS 49, 1952) for (K + alpha I) a = b with a kernel as the
- * matrix. All columns of all batch elements share each product with K and have step lengths of their own. Vectors are
- * float64 whatever the kernel computes in. */
-#include "program.h"
+/* cg.c: block conjugate gradients with a preconditioner (Hestenes and Stiefel, J. Res. NBS 49, 1952; O'Leary, The block
+ * conjugate gradient algorithm, 1980). Columns that share a matrix also share their search directions, some at a time:
+ *     W = P^T A P,  X += P W^+ P^T R,  R -= A P W^+ P^T R,  P = Z - P W^+ (A P)^T Z,  Z = M^-1 R.
+ * W^+ is that of the directions that a Cholesky factorisation with pivoting finds independent: near convergence they
+ * are not, and columns that have converged leave. With one column this is the ordinary iteration. */
+#include "solve.h"
 
 #include <math.h>
 #include <string.h>
 
-/* (batch, rows, columns), row-major */
-typedef struct system {
-    bb_kernel *kernel;
-    const bb_run_options *run;
-    bb_array *inputs;
-    int ninput, unknown;
-    int64_t batches, rows, columns, count;
-    bb_array direction, product; /* p in the kernel's dtype, K p in float64 */
-    double alpha;
-    double *x, *r, *p, *q; /* iterate, residual, direction, (K + alpha I) p */
-    double *rr, *pq, *bb;  /* per column: |r|^2, p.q, |b|^2 */
-} system_;
+enum { BLOCK = 8 }; /* columns that share directions */
 
-typedef struct storage {
-    int64_t shape[BBI_MAX_BATCH_DIMS + 2];
-    bool is_double;
-} storage;
-
-/* Per column: sum over the rows of a * b. */
-static void column_products(const system_ *s, const double *a, const double *b, double *result) {
-    memset(result, 0, (size_t)(s->batches * s->columns) * sizeof *result);
-    for (int64_t n = 0; n < s->batches; n++) {
-        double *sum = result + n * s->columns;
-        for (int64_t m = 0; m < s->rows; m++) {
-            const double *u = a + (n * s->rows + m) * s->columns, *v = b + (n * s->rows + m) * s->columns;
-            for (int64_t e = 0; e < s->columns; e++) sum[e] += u[e] * v[e];
+/* ---- what iterations have in common ---------------------------------------------------------- */
+void bbi_column_products(const bbi_matrix *m, const double *a, const double *b, double *result) {
+    memset(result, 0, (size_t)(m->batches * m->columns) * sizeof *result);
+    for (int64_t n = 0; n < m->batches; n++) {
+        double *sum = result + n * m->columns;
+        for (int64_t i = 0; i < m->n; i++) {
+            const double *u = a + (n * m->n + i) * m->columns, *v = b + (n * m->n + i) * m->columns;
+            for (int64_t e = 0; e < m->columns; e++) sum[e] += u[e] * v[e];
         }
     }
 }
 
-/* y += sign * step_e * x with a step per column */
-static void add_columns(const system_ *s, double *y, const double *x, const double *step, double sign) {
-    for (int64_t n = 0; n < s->batches; n++)
-        for (int64_t m = 0; m < s->rows; m++)
-            for (int64_t e = 0; e < s->columns; e++) {
-                int64_t k = (n * s->rows + m) * s->columns + e;
-                y[k] += sign * step[n * s->columns + e] * x[k];
-            }
+bool bbi_column_done(const bbi_iteration *it, int64_t column) {
+    double rr = it->rr[column], t = it->tolerance;
+    return it->options->relative ? sqrt(rr) <= t * sqrt(it->bb[column]) : rr < (double)it->m->n * t * t || rr == 0;
 }
 
-static bb_status multiply(system_ *s) { /* q = (K + alpha I) p */
-    if (s->direction.dtype_bits == 32)
-        for (int64_t k = 0; k < s->count; k++) ((float *)s->direction.data)[k] = (float)s->p[k];
-    else
-        memcpy(s->direction.data, s->p, (size_t)s->count * sizeof *s->p);
-    BBI_FORWARD(bb_run(s->kernel, s->inputs, s->ninput, &s->product, 1, s->run));
-    for (int64_t k = 0; k < s->count; k++) s->q[k] += s->alpha * s->p[k];
-    return BB_OK;
-}
-
-/* ---- the iteration --------------------------------------------------------------------------- */
-static double residual_of(const system_ *s, const bb_solve_options *options, bool *done) {
-    double tolerance = options->tolerance > 0 ? options->tolerance : 1e-6, rr = 0, bb = 0;
+static double residual_of(bbi_iteration *it) {
+    double rr = 0, bb = 0;
     bool each = true;
-    for (int64_t k = 0; k < s->batches * s->columns; k++) {
-        rr += s->rr[k], bb += s->bb[k];
-        each = each && sqrt(s->rr[k]) <= tolerance * sqrt(s->bb[k]);
+    for (int64_t k = 0; k < it->m->batches * it->m->columns; k++) {
+        rr += it->rr[k], bb += it->bb[k];
+        each = each && bbi_column_done(it, k);
     }
-    *done = options->relative ? each : rr < (double)s->count * tolerance * tolerance || rr == 0;
+    it->done = each || (!it->options->relative && rr < (double)it->m->count * it->tolerance * it->tolerance);
     return bb > 0 ? sqrt(rr / bb) : sqrt(rr);
 }
 
-/* Step lengths rr / pq; columns that are solved stand still. */
-static bb_status step_lengths(const system_ *s, int64_t iteration, double *step) {
-    for (int64_t k = 0; k < s->batches * s->columns; k++) {
-        step[k] = s->rr[k] > 0 ? s->rr[k] / s->pq[k] : 0;
-        if (s->rr[k] > 0 && !(s->pq[k] > 0)) {
-            if (isnan(s->pq[k]))
-                return bbi_fail(
-                    BB_NO_CONVERGENCE,
-                    "bb_solve: iteration %lld met NaN: the data or the formula give values that are not numbers",
-                    (long long)iteration);
-            return bbi_fail(
-                BB_INDEFINITE,
-                "bb_solve: iteration %lld found a direction with p.(K + alpha I)p = %g <= 0 in column %lld: the matrix "
-                "is not positive definite; "
-                "raise alpha (now %g), compute in float64, or check that the formula is a symmetric positive kernel",
-                (long long)iteration, s->pq[k], (long long)(k % s->columns), s->alpha);
+bb_status bbi_iteration_look(bbi_iteration *it, bool *stop) {
+    bb_solve_result *result = it->result;
+    const bb_solve_options *o = it->options;
+    double residual = result->residual = residual_of(it);
+    if (o->history && result->history_count < o->history_capacity) o->history[result->history_count] = residual;
+    if (o->history) result->history_count++;
+    if (o->report && o->report(o->report_data, result->iterations, residual))
+        return bbi_fail(BB_CANCELLED, "bb_solve: cancelled after %lld iterations", (long long)result->iterations);
+    if (isnan(residual))
+        return bbi_fail(BB_NO_CONVERGENCE,
+                        "bb_solve: the residual is NaN: the right-hand side, the data or the formula give values that "
+                        "are not numbers");
+    if (it->first < 0) it->first = residual;
+    if (it->best < 0 || residual < 0.9 * it->best) it->best = residual, it->best_at = result->iterations;
+    it->stagnates = result->iterations - it->best_at > 500 + it->best_at;
+    *stop = it->done || it->stagnates || result->iterations >= it->limit ||
+            (it->pause > 0 && result->iterations >= it->pause);
+    if (!it->done && residual > 1e9 * it->first)
+        return bbi_fail(BB_NO_CONVERGENCE,
+                        "bb_solve: the iteration diverges (relative residual %.3g after %lld iterations): check that "
+                        "the formula is a symmetric kernel; raise alpha (now %g), centre the data, compute in float64",
+                        residual, (long long)result->iterations, it->alpha);
+    return BB_OK;
+}
+
+/* ---- small systems --------------------------------------------------------------------------- */
+/* W = P^T A P of the columns of a group. Its Cholesky factor has a row for each direction in use, in the order in which
+ * they were chosen; columns go by the number of the direction. */
+typedef struct small {
+    int size, rank, order[BLOCK];
+    double w[BLOCK][BLOCK], scale[BLOCK], l[BLOCK][BLOCK];
+} small;
+
+/* Pivoted Cholesky of W scaled to a unit diagonal. False where W is not positive semidefinite up to rounding. */
+static bool factor(small *s, double least) {
+    double left[BLOCK];
+    for (int i = 0; i < s->size; i++) {
+        s->order[i] = i;
+        left[i] = s->w[i][i] > 0;
+        s->scale[i] = s->w[i][i] > 0 ? 1 / sqrt(s->w[i][i]) : 0;
+    }
+    for (s->rank = 0; s->rank < s->size; s->rank++) {
+        int k = s->rank, best = k;
+        for (int i = k; i < s->size; i++) {
+            if (left[s->order[i]] > left[s->order[best]]) best = i;
+            if (left[s->order[i]] < -0.01) return false;
+        }
+        int p = s->order[best];
+        if (left[p] <= least) return true;
+        s->order[best] = s->order[k];
+        s->order[k] = p;
+        s->l[k][p] = sqrt(left[p]);
+        for (int i = k + 1; i < s->size; i++) {
+            int q = s->order[i];
+            double sum = 0.5 * (s->w[p][q] + s->w[q][p]) * s->scale[p] * s->scale[q];
+            for (int t = 0; t < k; t++) sum -= s->l[t][p] * s->l[t][q];
+            s->l[k][q] = sum / s->l[k][p];
+            left[q] -= s->l[k][q] * s->l[k][q];
         }
     }
-    return BB_OK;
+    return true;
 }
 
-static bb_status iterate(system_ *s, const bb_solve_options *options, double *step, bb_solve_result *result) {
-    int64_t limit = options->max_iterations > 0 ? options->max_iterations : (10 * s->rows > 100 ? 10 * s->rows : 100);
-    bool done;
-    for (result->iterations = 0;; result->iterations++) {
-        result->residual = residual_of(s, options, &done);
-        if (options->report && options->report(options->report_data, result->iterations, result->residual))
-            return bbi_fail(BB_CANCELLED, "bb_solve: cancelled after %lld iterations", (long long)result->iterations);
-        if (isnan(result->residual))
-            return bbi_fail(BB_NO_CONVERGENCE,
-                            "bb_solve: the residual is NaN: the right-hand side or the data contain NaN");
-        if (done) return BB_OK;
-        if (result->iterations == limit)
-            return bbi_fail(BB_NO_CONVERGENCE,
-                            "bb_solve: after %lld iterations the relative residual is %.3g; raise alpha or "
-                            "max_iterations, loosen the tolerance, or use float64",
-                            (long long)limit, result->residual);
-        BBI_FORWARD(multiply(s));
-        column_products(s, s->p, s->q, s->pq);
-        BBI_FORWARD(step_lengths(s, result->iterations, step));
-        add_columns(s, s->x, s->p, step, 1);
-        add_columns(s, s->r, s->q, step, -1);
-        memcpy(step, s->rr, (size_t)(s->batches * s->columns) * sizeof *step);
-        column_products(s, s->r, s->r, s->rr);
-        for (int64_t k = 0; k < s->batches * s->columns; k++) step[k] = step[k] > 0 ? s->rr[k] / step[k] : 0;
-        for (int64_t n = 0; n < s->batches; n++)
-            for (int64_t m = 0; m < s->rows; m++)
-                for (int64_t e = 0; e < s->columns; e++) {
-                    int64_t k = (n * s->rows + m) * s->columns + e;
-                    s->p[k] = s->r[k] + step[n * s->columns + e] * s->p[k];
-                }
-    }
-}
-
-/* ---- the caller's arrays --------------------------------------------------------------------- */
-static bb_status copy_array(const bb_array *to, const bb_array *from, int64_t rows, int64_t columns, int64_t batches) {
-    bbi_extent extent = {.nbatch = from->ndim - 2, .batches = batches};
-    memcpy(extent.batch, from->shape, (size_t)extent.nbatch * sizeof *extent.batch);
-    bbi_view source, target;
-    bbi_view_of(from, 2, &extent, &source);
-    bbi_view_of(to, 2, &extent, &target);
-    double *wide = bbi_alloc_aligned((size_t)(columns * BBI_LANE_BYTES));
-    if (!wide) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory");
-    int64_t lanes = BBI_LANE_BYTES / (int64_t)sizeof(double);
-    for (int64_t n = 0; n < batches; n++) {
-        bbi_array a = bbi_view_at(&source, &extent, n), b = bbi_view_at(&target, &extent, n);
-        for (int64_t m = 0; m < rows; m += lanes) {
-            int64_t count = rows - m < lanes ? rows - m : lanes;
-            bbi_pack(true, 0, wide, lanes, &a, columns, m, count, lanes);
-            bbi_unpack(true, 0, wide, lanes, &b, columns, m, count);
+/* y <- W^+ y for the columns of y, (size, size) */
+static void solve_small(const small *s, double y[BLOCK][BLOCK]) {
+    for (int e = 0; e < s->size; e++) {
+        double u[BLOCK] = {0};
+        for (int k = 0; k < s->rank; k++) {
+            int p = s->order[k];
+            u[k] = s->scale[p] * y[p][e];
+            for (int t = 0; t < k; t++) u[k] -= s->l[t][p] * u[t];
+            u[k] /= s->l[k][p];
+        }
+        for (int k = 0; k < s->size; k++) y[k][e] = 0;
+        for (int k = s->rank - 1; k >= 0; k--) {
+            int p = s->order[k];
+            for (int i = k + 1; i < s->rank; i++) u[k] -= s->l[k][s->order[i]] * u[i];
+            u[k] /= s->l[k][p];
+            y[p][e] = s->scale[p] * u[k];
         }
     }
-    bbi_free_aligned(wide);
+}
+
+/* ---- blocks of columns ----------------------------------------------------------------------- */
+typedef struct state {
+    bbi_iteration *it;
+    double *p, *q, *z, *scratch; /* directions, A p, M^-1 r (r itself without a preconditioner) */
+    small *group;
+    int64_t groups, width; /* per batch element; columns of a group */
+    double least;
+} state;
+
+static int size_of(const state *s, int64_t group) {
+    int64_t left = s->it->m->columns - group * s->width;
+    return (int)(left < s->width ? left : s->width);
+}
+
+/* result = A^T B for the columns of a group */
+static void products(const state *s, int64_t batch, int64_t group, const double *a, const double *b,
+                     double result[BLOCK][BLOCK]) {
+    const bbi_matrix *m = s->it->m;
+    int size = size_of(s, group);
+    for (int i = 0; i < size; i++) memset(result[i], 0, sizeof result[i]);
+    for (int64_t row = 0; row < m->n; row++) {
+        int64_t at = (batch * m->n + row) * m->columns + group * s->width;
+        for (int i = 0; i < size; i++)
+            for (int j = 0; j < size; j++) result[i][j] += a[at + i] * b[at + j];
+    }
+}
+
+/* Y <- Y + sign B C */
+static void add_products(const state *s, int64_t batch, int64_t group, double *y, const double *b,
+                         double c[BLOCK][BLOCK], double sign) {
+    const bbi_matrix *m = s->it->m;
+    int size = size_of(s, group);
+    for (int64_t row = 0; row < m->n; row++) {
+        int64_t at = (batch * m->n + row) * m->columns + group * s->width;
+        for (int i = 0; i < size; i++) {
+            double x = sign * b[at + i];
+            for (int j = 0; j < size; j++) y[at + j] += x * c[i][j];
+        }
+    }
+}
+
+static bool is_active(const state *s, int64_t batch, int64_t column) {
+    return !bbi_column_done(s->it, batch * s->it->m->columns + column);
+}
+
+/* Directions of columns that have converged are 0: they neither move nor take part. */
+static void drop_converged(const state *s) {
+    const bbi_matrix *m = s->it->m;
+    for (int64_t n = 0; n < m->batches; n++)
+        for (int64_t e = 0; e < m->columns; e++)
+            if (!is_active(s, n, e))
+                for (int64_t i = 0; i < m->n; i++) s->p[(n * m->n + i) * m->columns + e] = 0;
+}
+
+/* The curvature of a direction of an active column: NaN, or negative by more than rounding. */
+static bb_status check_curvature(const state *s, int64_t batch, int64_t column, double curvature) {
+    const bbi_iteration *it = s->it;
+    const bbi_matrix *m = it->m;
+    double pp = 0, qq = 0;
+    if (curvature > 0) return BB_OK;
+    for (int64_t i = 0; i < m->n; i++) {
+        int64_t k = (batch * m->n + i) * m->columns + column;
+        pp += s->p[k] * s->p[k];
+        qq += s->q[k] * s->q[k];
+    }
+    long long iteration = (long long)it->result->iterations;
+    if (isnan(curvature))
+        return bbi_fail(BB_NO_CONVERGENCE,
+                        "bb_solve: iteration %lld met NaN: the data or the formula give values that are not numbers",
+                        iteration);
+    if (curvature >= -(m->is_double ? 1e-12 : 1e-6) * sqrt(pp) * sqrt(qq)) return BB_OK;
+    return bbi_fail(BB_INDEFINITE,
+                    "bb_solve: iteration %lld found a direction with p.(K + alpha I)p = %g < 0 in column %lld: the "
+                    "matrix is not positive definite; raise alpha (now %g), centre the data, compute in float64, check "
+                    "that the formula is a symmetric positive kernel, or use the method MINRES",
+                    iteration, curvature, (long long)column, it->alpha);
+}
+
+static bb_status multiply(state *s) { /* q = (K + alpha I) p */
+    bbi_matrix *m = s->it->m;
+    BBI_FORWARD(bbi_matrix_multiply(m, s->p, s->q));
+    for (int64_t k = 0; k < m->count; k++) s->q[k] += s->it->alpha * s->p[k];
     return BB_OK;
 }
 
-static bb_status check_system(bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
-                              const bb_array *output, const bb_run_options *run) {
-    bbi_extent extent;
-    bool is_double;
-    if (!kernel || !inputs || !output)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: kernel, inputs and output must not be NULL");
-    const bb_program *p = kernel->program;
-    if (ninput != p->signature.count || unknown < 0 || unknown >= ninput)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: %d inputs for a program of %lld variables, unknown %d", ninput,
-                        (long long)p->signature.count, unknown);
-    const bbi_variable *v = &p->signature.variables[unknown];
-    if (p->noutput != 1 || p->info[0].is_index || v->place == BBI_P || p->info[0].dim != v->dim ||
-        (int)p->info[0].place != (BBI_IJ ^ (int)v->place))
-        return bbi_fail(
-            BB_BAD_SHAPE,
-            "bb_solve: the program must have one output a_i = sum_j K(..) b_j of the dimension of variable %d ('%s')",
-            unknown, v->name);
-    BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, ninput, p->signature.variables, &is_double));
-    BBI_FORWARD(bbi_arrays_extent(inputs, ninput, p->signature.variables, ninput, run, &extent));
-    BBI_FORWARD(bbi_arrays_check_outputs(output, 1, p->info, &extent));
-    const bb_array *b = &inputs[unknown];
-    if (bbi_array_dtype(b) == BBI_I64)
-        return bbi_fail(BB_BAD_DTYPE,
-                        "bb_solve: the right-hand side (input %d) has the type int64, expected a floating one",
-                        unknown);
-    if (b->ndim < 2 || b->ndim > BBI_MAX_BATCH_DIMS + 2 || b->ndim != output->ndim ||
-        memcmp(b->shape, output->shape, (size_t)b->ndim * sizeof *b->shape))
-        return bbi_fail(
-            BB_BAD_SHAPE,
-            "bb_solve: the solution must have the shape of the right-hand side (input %d), (..., rows, dim)", unknown);
+static void precondition(const state *s) { /* z = M^-1 r */
+    const bbi_iteration *it = s->it;
+    int64_t size = it->m->n * it->m->columns;
+    for (int64_t n = 0; it->factor && n < it->m->batches; n++)
+        bbi_factor_solve(&it->factor[n], it->m->columns, it->r + n * size, s->z + n * size, s->scratch);
+}
+
+/* X and R; *moved: whether any direction was of use. */
+static bb_status advance(state *s, int64_t batch, int64_t group, bool *moved) {
+    small *w = &s->group[batch * s->groups + group];
+    double c[BLOCK][BLOCK];
+    w->size = size_of(s, group);
+    products(s, batch, group, s->p, s->q, w->w);
+    for (int e = 0; e < w->size; e++)
+        if (is_active(s, batch, group * s->width + e))
+            BBI_FORWARD(check_curvature(s, batch, group * s->width + e, w->w[e][e]));
+    if (!factor(w, s->least))
+        return bbi_fail(BB_INDEFINITE,
+                        "bb_solve: iteration %lld found a plane in which K + alpha I is not positive definite; raise "
+                        "alpha (now %g), centre the data, compute in float64, or use the method MINRES",
+                        (long long)s->it->result->iterations, s->it->alpha);
+    *moved = *moved || w->rank > 0;
+    products(s, batch, group, s->p, s->it->r, c);
+    solve_small(w, c);
+    add_products(s, batch, group, s->it->x, s->p, c, 1);
+    add_products(s, batch, group, s->it->r, s->q, c, -1);
     return BB_OK;
 }
 
-static bb_status open_system(system_ *s, storage *store, const bb_array *b) {
-    s->batches = 1;
-    for (int d = 0; d < b->ndim; d++) store->shape[d] = b->shape[d];
-    for (int d = 0; d < b->ndim - 2; d++) s->batches *= b->shape[d];
-    s->rows = b->shape[b->ndim - 2], s->columns = b->shape[b->ndim - 1];
-    s->count = s->batches * s->rows * s->columns;
-    store->is_double = bbi_array_dtype(b) == BBI_F64;
-    size_t vector = (size_t)s->count * sizeof(double) + 8,
-           columns = (size_t)(s->batches * s->columns) * sizeof(double) + 8;
-    double **const vectors[] = {&s->x, &s->r, &s->p, &s->q}, **const scalars[] = {&s->rr, &s->pq, &s->bb};
-    bool ok = true;
-    for (int k = 0; k < 4; k++) ok = (*vectors[k] = bbi_calloc(1, vector)) && ok;
-    for (int k = 0; k < 3; k++) ok = (*scalars[k] = bbi_calloc(1, columns)) && ok;
-    s->inputs = bbi_alloc((size_t)s->ninput * sizeof *s->inputs);
-    s->direction =
-        bb_array_of(bbi_calloc(1, vector), store->is_double ? BB_FLOAT64 : BB_FLOAT32, b->ndim, store->shape);
-    s->product = bb_array_of(s->q, BB_FLOAT64, b->ndim, store->shape);
-    return ok && s->inputs && s->direction.data
-               ? BB_OK
-               : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld unknowns", (long long)s->count);
+/* P = Z - P W^+ Q^T Z, by way of the new Z in place of P */
+static void turn(state *s, int64_t batch, int64_t group, double *next) {
+    double c[BLOCK][BLOCK];
+    products(s, batch, group, s->q, s->z, c);
+    solve_small(&s->group[batch * s->groups + group], c);
+    add_products(s, batch, group, next, s->p, c, -1);
 }
 
-static void close_system(system_ *s) {
-    double *const all[] = {s->x, s->r, s->p, s->q, s->rr, s->pq, s->bb};
-    for (size_t k = 0; k < sizeof all / sizeof *all; k++) bbi_free(all[k]);
-    bbi_free(s->inputs);
-    bbi_free(s->direction.data);
+/* P <- P T with orthonormal columns by a pivoted Cholesky factor of P^T P, 0 for those that depend on the others. Done
+ * before the product with A, it keeps W as well conditioned as A is; in exact arithmetic it changes nothing. */
+static void orthonormalise(state *s, int64_t batch, int64_t group) {
+    const bbi_matrix *m = s->it->m;
+    small *w = &s->group[batch * s->groups + group];
+    w->size = size_of(s, group);
+    if (w->size == 1) return;
+    products(s, batch, group, s->p, s->p, w->w);
+    (void)factor(w, s->least);
+    for (int64_t row = 0; row < m->n; row++) {
+        double *p = s->p + (batch * m->n + row) * m->columns + group * s->width, u[BLOCK];
+        for (int k = 0; k < w->rank; k++) {
+            int q = w->order[k];
+            u[k] = w->scale[q] * p[q];
+            for (int t = 0; t < k; t++) u[k] -= w->l[t][q] * u[t];
+            u[k] /= w->l[k][q];
+        }
+        for (int k = 0; k < w->size; k++) p[w->order[k]] = k < w->rank ? u[k] : 0;
+    }
 }
 
-bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
-                   const bb_solve_options *options, bb_solve_result *result) {
-    bb_solve_options all = {.size = sizeof all};
-    bb_solve_result found = {.size = sizeof found};
-    storage store;
-    if (options && !bbi_options_fit(options->size, sizeof all, "bb_solve options")) return BB_BAD_ARGUMENT;
-    if (options) memcpy(&all, options, options->size < sizeof all ? options->size : sizeof all);
-    BBI_FORWARD(check_system(kernel, inputs, input_count, unknown, output, all.run));
-    if (!(all.alpha >= 0)) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: alpha is %g; it must be at least 0", all.alpha);
-    double start = bbi_seconds();
-    system_ s = {.kernel = kernel, .run = all.run, .ninput = input_count, .unknown = unknown, .alpha = all.alpha};
-    bb_status status = open_system(&s, &store, &inputs[unknown]);
-    double *step = status == BB_OK ? bbi_calloc((size_t)(s.batches * s.columns) + 1, sizeof *step) : NULL;
-    if (status == BB_OK && !step) status = bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory");
+static bb_status step(state *s, double *next, bool *moved) {
+    bbi_matrix *m = s->it->m;
+    for (int64_t n = 0; n < m->batches; n++)
+        for (int64_t g = 0; g < s->groups; g++) orthonormalise(s, n, g);
+    BBI_FORWARD(multiply(s));
+    for (int64_t n = 0; n < m->batches; n++)
+        for (int64_t g = 0; g < s->groups; g++) BBI_FORWARD(advance(s, n, g, moved));
+    bbi_column_products(m, s->it->r, s->it->r, s->it->rr);
+    precondition(s);
+    memcpy(next, s->z, (size_t)m->count * sizeof *next);
+    for (int64_t n = 0; n < m->batches; n++)
+        for (int64_t g = 0; g < s->groups; g++) turn(s, n, g, next);
+    memcpy(s->p, next, (size_t)m->count * sizeof *next);
+    return BB_OK;
+}
+
+static bb_status iterate(state *s, double *next) {
+    bbi_iteration *it = s->it;
+    bool stop, moved = true;
+    precondition(s);
+    memcpy(s->p, s->z, (size_t)it->m->count * sizeof *s->p);
+    for (;; it->result->iterations++) {
+        BBI_FORWARD(bbi_iteration_look(it, &stop));
+        if (stop) return BB_OK;
+        if (!moved) {
+            it->stagnates = true;
+            return BB_OK;
+        }
+        moved = false;
+        drop_converged(s);
+        BBI_FORWARD(step(s, next, &moved));
+    }
+}
+
+bb_status bbi_cg(bbi_iteration *it) {
+    const bbi_matrix *m = it->m;
+    state s = {.it = it, .width = m->columns < BLOCK ? m->columns : BLOCK};
+    if (!m->structure.scalar) s.width = 1; /* matrices of their own have directions of their own */
+    int64_t scratch = 0;
+    s.groups = (m->columns + s.width - 1) / s.width;
+    s.least = m->is_double ? 1e-12 : 1e-6;
+    for (int64_t n = 0; it->factor && n < m->batches; n++) {
+        int64_t wanted = bbi_factor_scratch(&it->factor[n], m->columns);
+        if (wanted > scratch) scratch = wanted;
+    }
+    double *all = bbi_calloc((size_t)(4 * m->count + scratch) + 1, sizeof *all);
+    s.group = bbi_calloc((size_t)(m->batches * s.groups) + 1, sizeof *s.group);
+    bb_status status =
+        all && s.group ? BB_OK
+                       : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld unknowns", (long long)m->count);
     if (status == BB_OK) {
-        memcpy(s.inputs, inputs, (size_t)input_count * sizeof *inputs);
-        s.inputs[unknown] = s.direction;
-        bb_array b = bb_array_of(s.r, BB_FLOAT64, inputs[unknown].ndim, store.shape),
-                 x = bb_array_of(s.x, BB_FLOAT64, b.ndim, store.shape);
-        status = copy_array(&b, &inputs[unknown], s.rows, s.columns, s.batches);
-        memcpy(s.p, s.r, (size_t)s.count * sizeof *s.r); /* from a = 0: r = p = b */
-        column_products(&s, s.r, s.r, s.rr);
-        memcpy(s.bb, s.rr, (size_t)(s.batches * s.columns) * sizeof *s.rr);
-        if (status == BB_OK) {
-            status = iterate(&s, &all, step, &found);
-            bb_status copied = copy_array(output, &x, s.rows, s.columns, s.batches);
-            if (status == BB_OK) status = copied;
-        }
+        s.p = all;
+        s.q = all + m->count;
+        s.z = it->factor ? all + 2 * m->count : it->r;
+        s.scratch = all + 4 * m->count;
+        status = iterate(&s, all + 3 * m->count);
     }
-    bbi_free(step);
-    close_system(&s);
-    found.seconds = bbi_seconds() - start;
-    if (result && result->size) {
-        size_t size = result->size < sizeof found ? result->size : sizeof found;
-        found.size = result->size;
-        memcpy(result, &found, size);
-    }
+    bbi_free(all);
+    bbi_free(s.group);
     return status;
 }

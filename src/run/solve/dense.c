@@ -1,0 +1,125 @@
+/* dense.c: the dense linear algebra that the solvers need and that no library is asked for: Cholesky factors,
+ * triangular solves, eigenvalues of tridiagonal matrices; random numbers; a loop over threads. */
+#include "solve.h"
+
+#include <math.h>
+#include <stdatomic.h>
+
+const bbi_dense *bbi_dense_of(int level) {
+    switch (level < BBI_HAVE_ISA ? level : BBI_HAVE_ISA) {
+#if BBI_HAVE_ISA >= 2
+    case 2: return &bbi_dense_isa_2;
+#endif
+#if BBI_HAVE_ISA >= 1
+    case 1: return &bbi_dense_isa_1;
+#endif
+    default: return &bbi_dense_isa_0;
+    }
+}
+
+/* ---- Cholesky -------------------------------------------------------------------------------- */
+bool bbi_cholesky(const bbi_dense *dense, double *a, int64_t n, int64_t ld) {
+    for (int64_t i = 0; i < n; i++) {
+        double *row = a + i * ld;
+        for (int64_t j = 0; j < i; j++) row[j] = (row[j] - dense->dot(row, a + j * ld, j)) / a[j * ld + j];
+        double pivot = row[i] - dense->dot(row, row, i);
+        if (!(pivot > 0) || !isfinite(pivot)) return false;
+        row[i] = sqrt(pivot);
+    }
+    return true;
+}
+
+void bbi_cholesky_solve(const bbi_dense *dense, const double *l, int64_t n, int64_t ld, double *x) {
+    for (int64_t i = 0; i < n; i++) x[i] = (x[i] - dense->dot(l + i * ld, x, i)) / l[i * ld + i];
+    for (int64_t i = n - 1; i >= 0; i--) { /* by rows of L: x_j -= L_ij x_i */
+        x[i] /= l[i * ld + i];
+        for (int64_t j = 0; j < i; j++) x[j] -= l[i * ld + j] * x[i];
+    }
+}
+
+/* ---- tridiagonal matrices: implicit QL (Dubrulle, Martin and Wilkinson, 1968) ------------------ */
+/* One sweep from `end` up to `start`; false where a rotation vanished and the sweep was left early. */
+static bool sweep(double *d, double *e, double *first, int64_t start, int64_t end) {
+    double g = (d[start + 1] - d[start]) / (2 * e[start]), r = hypot(g, 1);
+    g = d[end] - d[start] + e[start] / (g + copysign(r, g));
+    double s = 1, c = 1, p = 0;
+    for (int64_t i = end - 1; i >= start; i--) {
+        double f = s * e[i], b = c * e[i];
+        e[i + 1] = r = hypot(f, g);
+        if (r == 0) {
+            d[i + 1] -= p;
+            e[end] = 0;
+            return false;
+        }
+        s = f / r;
+        c = g / r;
+        g = d[i + 1] - p;
+        r = (d[i] - g) * s + 2 * c * b;
+        p = s * r;
+        d[i + 1] = g + p;
+        g = c * r - b;
+        f = first[i + 1];
+        first[i + 1] = s * first[i] + c * f;
+        first[i] = c * first[i] - s * f;
+    }
+    d[start] -= p;
+    e[start] = g;
+    e[end] = 0;
+    return true;
+}
+
+bool bbi_tridiagonal(double *diagonal, double *off, double *first, int64_t n) {
+    for (int64_t k = 0; k < n; k++) first[k] = k == 0;
+    if (n > 0) off[n - 1] = 0;
+    for (int64_t start = 0; start < n; start++)
+        for (int tries = 0;; tries++) {
+            int64_t end = start;
+            while (end + 1 < n) {
+                double scale = fabs(diagonal[end]) + fabs(diagonal[end + 1]);
+                if (fabs(off[end]) <= 0x1p-53 * scale || off[end] == 0) break;
+                end++;
+            }
+            if (end == start) break;
+            if (tries == 100 || !isfinite(off[start])) return false;
+            (void)sweep(diagonal, off, first, start, end);
+        }
+    return true;
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+typedef struct region {
+    void (*function)(void *argument, int64_t item);
+    void *argument;
+    int64_t items;
+    _Atomic int64_t next;
+} region;
+
+static void work(void *argument) {
+    region *r = argument;
+    for (int64_t item; (item = atomic_fetch_add(&r->next, 1)) < r->items;) r->function(r->argument, item);
+}
+
+void bbi_parallel(int threads, int64_t items, void (*function)(void *argument, int64_t item), void *argument) {
+    enum { MOST = 64 };
+    region r = {.function = function, .argument = argument, .items = items};
+    bbi_thread *helper[MOST];
+    int wanted = threads < items ? threads : (int)items, count = 0;
+    while (count < wanted - 1 && count < MOST && (helper[count] = bbi_thread_start(work, &r))) count++;
+    work(&r);
+    for (int k = 0; k < count; k++) bbi_thread_join(helper[k]);
+}
+
+/* ---- random numbers -------------------------------------------------------------------------- */
+static uint64_t next(bbi_random *random) {
+    uint64_t z = random->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+double bbi_random_uniform(bbi_random *random) { return (double)(next(random) >> 11) * 0x1p-53; }
+
+double bbi_random_normal(bbi_random *random) {
+    double radius = sqrt(-2 * log(1 - bbi_random_uniform(random)));
+    return radius * cos(6.283185307179586 * bbi_random_uniform(random));
+}

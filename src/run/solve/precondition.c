@@ -1,0 +1,432 @@
+/* precondition.c: P = L L^T + mu I for a positive semidefinite matrix K, from some of its columns and its diagonal.
+ *
+ * L is a partial Cholesky factor of K whose pivots are drawn at random: with probabilities proportional to the diagonal
+ * of the residual K - L L^T (Chen, Epperly, Tropp and Webber, Randomly pivoted Cholesky, arXiv 2304.12465), a block at a
+ * time by rejection, which has the same law as one at a time (Epperly, Tropp and Webber, arXiv 2410.03969); or uniformly,
+ * which makes L L^T the Nystrom approximation K(:, S) K(S, S)^-1 K(S, :). P^-1 is applied by Woodbury's identity
+ *     P^-1 r = (r - L (L^T L + mu I)^-1 L^T r) / mu.
+ *
+ * The rank grows block by block until the trace of the residual is of the size of the ridge, until building has cost
+ * what the iterations still to be expected cost (whoever goes on paying until then pays at most twice the least), or
+ * until the memory is used up. All counts are of operations, not of seconds: the result can be had again. */
+#include "solve.h"
+
+#include <math.h>
+#include <string.h>
+
+/* pair operations, as the planner counts, that take the time of one fused multiply-add of dense.c */
+static const double work_of_fma[2] = {5, 2.5};
+static const double entry_overhead = 17; /* an entry by a run on single points costs that many pairs of a product */
+enum { PANEL_GROUPS = 16 };
+
+static double *panel_of(const bbi_factor *f, int64_t chunk, int64_t panel) {
+    return f->chunk[chunk] + panel * f->width[chunk] * BBI_PANEL;
+}
+
+static int64_t rows_of(const bbi_factor *f, int64_t panel) {
+    int64_t left = f->n - panel * BBI_PANEL;
+    return left < BBI_PANEL ? left : BBI_PANEL;
+}
+
+static int64_t padded(int64_t rank) { return (rank + BBI_PANEL - 1) / BBI_PANEL * BBI_PANEL; }
+
+void bbi_factor_free(bbi_factor *f) {
+    for (int64_t k = 0; k < f->chunks; k++) bbi_free_aligned(f->chunk[k]);
+    bbi_free(f->chunk);
+    bbi_free(f->width);
+    bbi_free(f->gram);
+    *f = (bbi_factor){0};
+}
+
+/* ---- pivots ---------------------------------------------------------------------------------- */
+/* of a block; all arrays hold BBI_CHUNK entries, matrices BBI_CHUNK x BBI_CHUNK */
+typedef struct block {
+    bbi_factor *f;
+    double *diagonal, *columns; /* of the residual (n); K(:, candidates), (candidates, n) */
+    double *weight;             /* scratch (n) */
+    bool *chosen;               /* per row of K */
+    int64_t candidate[BBI_CHUNK], candidates, pivot[BBI_CHUNK], pivots;
+    int kept[BBI_CHUNK];                    /* number of the candidate that became a pivot */
+    double residual[BBI_CHUNK * BBI_CHUNK], /* K - L L^T at the candidates, then their Cholesky factor */
+        triangle[BBI_CHUNK * BBI_CHUNK],    /* ... at the pivots, lower: T */
+        inverse[BBI_CHUNK * BBI_CHUNK];     /* T^-1 */
+    double *rows;                           /* rows of L at the candidates, (BBI_CHUNK, rank) */
+} block;
+
+/* Where the cumulated weight passes u. */
+static int64_t locate(const double *cumulated, int64_t n, double u) {
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (cumulated[middle] > u)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* Candidates, each once, in the order of the draws; a second draw of the same row would be rejected. */
+static void draw(block *b, bool uniform, int64_t wanted, bbi_random *random) {
+    double sum = 0;
+    for (int64_t i = 0; i < b->f->n; i++) {
+        double weight = b->chosen[i] ? 0 : uniform ? b->diagonal[i] > 0 : b->diagonal[i];
+        b->weight[i] = sum += weight;
+    }
+    b->candidates = 0;
+    for (int64_t k = 0; k < wanted && sum > 0; k++) {
+        int64_t row = locate(b->weight, b->f->n, sum * bbi_random_uniform(random));
+        bool known = b->chosen[row];
+        for (int64_t c = 0; c < b->candidates; c++) known = known || b->candidate[c] == row;
+        if (!known) b->candidate[b->candidates++] = row;
+    }
+}
+
+static void residual_at_candidates(block *b) {
+    const bbi_factor *f = b->f;
+    for (int64_t c = 0; c < b->candidates; c++) {
+        int64_t panel = b->candidate[c] / BBI_PANEL, row = b->candidate[c] % BBI_PANEL, at = 0;
+        for (int64_t k = 0; k < f->chunks; k++)
+            for (int64_t w = 0; w < f->width[k]; w++)
+                b->rows[c * f->rank + at++] = panel_of(f, k, panel)[w * BBI_PANEL + row];
+    }
+    for (int64_t i = 0; i < b->candidates; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            double lower = f->dense->dot(b->rows + i * f->rank, b->rows + j * f->rank, f->rank);
+            b->residual[i * BBI_CHUNK + j] = b->columns[j * f->n + b->candidate[i]] - lower;
+        }
+}
+
+/* Rejection: a candidate becomes a pivot with the probability residual now / residual when it was drawn. */
+static void choose(block *b, bool uniform, double least, bbi_random *random) {
+    double *h = b->residual;
+    b->pivots = 0;
+    for (int64_t i = 0; i < b->candidates; i++) {
+        double *row = h + i * BBI_CHUNK, u = bbi_random_uniform(random), now = row[i];
+        int64_t p = b->pivots;
+        double *l = b->triangle + p * BBI_CHUNK;
+        for (int64_t k = 0; k < p; k++) {
+            double sum = row[b->kept[k]];
+            for (int64_t t = 0; t < k; t++) sum -= l[t] * b->triangle[k * BBI_CHUNK + t];
+            l[k] = sum / b->triangle[k * BBI_CHUNK + k];
+            now -= l[k] * l[k];
+        }
+        if (!(now > least) || (!uniform && u * row[i] >= now)) continue;
+        l[p] = sqrt(now);
+        b->kept[p] = (int)i;
+        b->pivot[b->pivots++] = b->candidate[i];
+        b->chosen[b->candidate[i]] = true;
+    }
+}
+
+/* ---- a block of columns of L ------------------------------------------------------------------ */
+/* L_new = (K(:, S) - L L(S, :)^T) T^-T for a panel of rows; the diagonal of the residual loses its squares. */
+static void add_panel(void *argument, int64_t panel) {
+    block *b = argument;
+    const bbi_factor *f = b->f;
+    int64_t rows = rows_of(f, panel), at = 0, width = b->pivots;
+    double *c = f->chunk[f->chunks] + panel * width * BBI_PANEL;
+    memset(c, 0, (size_t)(width * BBI_PANEL) * sizeof *c);
+    for (int64_t p = 0; p < width; p++)
+        memcpy(c + p * BBI_PANEL, b->columns + b->kept[p] * f->n + panel * BBI_PANEL, (size_t)rows * sizeof *c);
+    for (int64_t k = 0; k < f->chunks; at += f->width[k++])
+        f->dense->gemm(width, BBI_PANEL, f->width[k], b->rows + at, f->rank, 1, panel_of(f, k, panel), BBI_PANEL, c,
+                       BBI_PANEL, -1);
+    double *diagonal = b->diagonal + panel * BBI_PANEL, old[BBI_CHUNK * BBI_PANEL];
+    memcpy(old, c, (size_t)(width * BBI_PANEL) * sizeof *c);
+    memset(c, 0, (size_t)(width * BBI_PANEL) * sizeof *c);
+    f->dense->gemm(width, BBI_PANEL, width, b->inverse, BBI_CHUNK, 1, old, BBI_PANEL, c, BBI_PANEL, 1);
+    for (int64_t p = 0; p < width; p++)
+        for (int64_t r = 0; r < rows; r++) diagonal[r] -= c[p * BBI_PANEL + r] * c[p * BBI_PANEL + r];
+    for (int64_t r = 0; r < rows; r++)
+        if (diagonal[r] < 0 || b->chosen[panel * BBI_PANEL + r]) diagonal[r] = 0;
+}
+
+/* T^-1 of the lower triangular T, by columns */
+static void invert_triangle(block *b) {
+    memset(b->inverse, 0, sizeof b->inverse);
+    for (int64_t j = 0; j < b->pivots; j++)
+        for (int64_t i = j; i < b->pivots; i++) {
+            double sum = i == j;
+            for (int64_t k = j; k < i; k++) sum -= b->triangle[i * BBI_CHUNK + k] * b->inverse[k * BBI_CHUNK + j];
+            b->inverse[i * BBI_CHUNK + j] = sum / b->triangle[i * BBI_CHUNK + i];
+        }
+}
+
+static bb_status add_chunk(block *b) {
+    bbi_factor *f = b->f;
+    if (f->chunks == f->capacity) {
+        int64_t capacity = 2 * f->capacity + 8;
+        double **chunk = bbi_realloc(f->chunk, (size_t)capacity * sizeof *chunk);
+        if (chunk) f->chunk = chunk;
+        int64_t *width = bbi_realloc(f->width, (size_t)capacity * sizeof *width);
+        if (width) f->width = width;
+        if (!chunk || !width) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the preconditioner");
+        f->capacity = capacity;
+    }
+    /* pivots in the place of candidates: rows of L */
+    for (int64_t p = 0; p < b->pivots; p++)
+        memmove(b->rows + p * f->rank, b->rows + b->kept[p] * f->rank, (size_t)f->rank * sizeof *b->rows);
+    f->chunk[f->chunks] = bbi_alloc_aligned((size_t)(f->panels * b->pivots * BBI_PANEL) * sizeof(double));
+    if (!f->chunk[f->chunks])
+        return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for %lld more columns of the preconditioner",
+                        (long long)b->pivots);
+    invert_triangle(b);
+    bbi_parallel(f->threads, f->panels, add_panel, b);
+    f->width[f->chunks++] = b->pivots;
+    f->rank += b->pivots;
+    f->trace_left = 0;
+    for (int64_t i = 0; i < f->n; i++) f->trace_left += b->diagonal[i];
+    return BB_OK;
+}
+
+/* ---- how far --------------------------------------------------------------------------------- */
+/* An average column of the last block took this much of the trace: an estimate of the residual's largest
+ * eigenvalue, hence of the condition number of P^-1 (K + alpha I). */
+static double iterations_ahead(const bbi_factor *f, const bbi_factor_options *o, double captured) {
+    double most = f->n < 2000 ? (double)f->n : 2000;
+    if (!(o->alpha > 0)) return most;
+    double condition = 1 + (captured < f->trace_left ? captured : f->trace_left) / o->alpha;
+    double iterations = 0.5 * sqrt(condition) * (o->digits + 0.7);
+    return iterations < most ? iterations : most;
+}
+
+static bool enough(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double captured) {
+    double noise = m->is_double ? 1e-14 : 1e-6, n = (double)f->n, rank = (double)f->rank;
+    if (f->trace_left <= o->alpha || f->trace_left <= noise * f->trace || f->rank >= f->n) return true;
+    if (o->rank > 0) return f->rank >= o->rank;
+    if (8 * n * (rank + BBI_CHUNK) + 8 * rank * rank > (double)o->memory) return true;
+    double built = rank * n * entry_overhead * m->pair_cost + 1.5 * rank * rank * n * work_of_fma[m->is_double];
+    double each = o->work + 2 * rank * n * (double)m->columns * work_of_fma[m->is_double];
+    return built >= iterations_ahead(f, o, captured) * each;
+}
+
+static int64_t candidates_wanted(const bbi_factor *f, const bbi_factor_options *o) {
+    int64_t wanted = f->rank < 16 ? 16 : f->rank < BBI_CHUNK ? f->rank : BBI_CHUNK;
+    if (o->rank > 0 && wanted > o->rank - f->rank) wanted = o->rank - f->rank;
+    return wanted < f->n - f->rank ? wanted : f->n - f->rank;
+}
+
+static bool is_finite(const double *a, int64_t count) {
+    for (int64_t k = 0; k < count; k++)
+        if (!isfinite(a[k])) return false;
+    return true;
+}
+
+static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_options *o, const char **reason) {
+    bbi_factor *f = b->f;
+    bbi_random random = {o->seed + (uint64_t)batch * 0x9E3779B9u};
+    double noise = m->is_double ? 1e-15 : 1e-7, largest = 0, captured = f->trace;
+    for (int64_t i = 0; i < f->n; i++)
+        if (b->diagonal[i] > largest) largest = b->diagonal[i];
+    for (int idle = 0; idle < 4 && !enough(f, m, o, captured);) {
+        draw(b, o->uniform, candidates_wanted(f, o), &random);
+        if (!b->candidates) return BB_OK;
+        double *rows = bbi_realloc(b->rows, (size_t)(BBI_CHUNK * (f->rank + 1)) * sizeof *rows);
+        if (!rows) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the preconditioner");
+        b->rows = rows;
+        BBI_FORWARD(bbi_matrix_columns(m, batch, b->candidate, b->candidates, b->columns));
+        if (!is_finite(b->columns, b->candidates * f->n)) {
+            *reason = "the matrix has entries that are not finite";
+            return BB_OK;
+        }
+        residual_at_candidates(b);
+        choose(b, o->uniform, noise * largest, &random);
+        for (int64_t c = 0; c < b->candidates && o->uniform; c++) b->chosen[b->candidate[c]] = true;
+        idle = b->pivots ? 0 : idle + 1;
+        if (!b->pivots) continue;
+        double before = f->trace_left;
+        BBI_FORWARD(add_chunk(b));
+        captured = (before - f->trace_left) / (double)b->pivots;
+    }
+    return BB_OK;
+}
+
+/* ---- L^T L + mu I ----------------------------------------------------------------------------- */
+typedef struct gram_work {
+    const bbi_factor *f;
+    int64_t ld, rows;   /* of a strip: how it is cut changes no sum */
+    double *transposed; /* per strip: a panel of L by rows, (BBI_PANEL, ld) */
+} gram_work;
+
+static void gram_strip(void *argument, int64_t strip) {
+    const gram_work *g = argument;
+    const bbi_factor *f = g->f;
+    int64_t first = strip * g->rows, rows = f->rank - first < g->rows ? f->rank - first : g->rows;
+    int64_t lanes = padded(first + rows) < g->ld ? padded(first + rows) : g->ld;
+    double *t = g->transposed + strip * BBI_PANEL * g->ld;
+    memset(t, 0, (size_t)(BBI_PANEL * g->ld) * sizeof *t);
+    for (int64_t panel = 0; panel < f->panels; panel++) {
+        int64_t at = 0;
+        for (int64_t k = 0; k < f->chunks && at < lanes; at += f->width[k++]) {
+            const double *from = panel_of(f, k, panel);
+            for (int64_t w = 0; w < f->width[k]; w++)
+                for (int64_t r = 0; r < BBI_PANEL; r++) t[r * g->ld + at + w] = from[w * BBI_PANEL + r];
+        }
+        f->dense->gemm(rows, lanes, BBI_PANEL, t + first, 1, g->ld, t, g->ld, f->gram + first * g->ld, g->ld, 1);
+    }
+}
+
+static bb_status make_gram(bbi_factor *f, const char **reason) {
+    int64_t ld = padded(f->rank), rows = padded(f->rank / (2 * f->threads) + 1), strips = (f->rank + rows - 1) / rows;
+    gram_work g = {.f = f, .ld = ld, .rows = rows};
+    f->gram = bbi_calloc((size_t)(f->rank * ld) + 1, sizeof *f->gram);
+    g.transposed = bbi_alloc((size_t)(strips * BBI_PANEL * ld) * sizeof *g.transposed + 8);
+    bool ok = f->gram && g.transposed;
+    if (ok) bbi_parallel(f->threads, strips, gram_strip, &g);
+    bbi_free(g.transposed);
+    if (!ok) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a preconditioner of rank %lld", (long long)f->rank);
+    for (int64_t k = 0; k < f->rank; k++) f->gram[k * ld + k] += f->mu;
+    if (!bbi_cholesky(f->dense, f->gram, f->rank, ld)) *reason = "its small system is singular to rounding";
+    return BB_OK;
+}
+
+static bb_status check_diagonal(const block *b, const char **reason) {
+    for (int64_t i = 0; i < b->f->n; i++) {
+        if (!isfinite(b->diagonal[i])) *reason = "the diagonal of the matrix is not finite";
+        if (b->diagonal[i] < 0) *reason = "the diagonal of the matrix has negative entries";
+        b->f->trace += b->diagonal[i];
+    }
+    b->f->trace_left = b->f->trace;
+    if (!*reason && !(b->f->trace > 0)) *reason = "the diagonal of the matrix is zero";
+    return BB_OK;
+}
+
+static bb_status make(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_options *options, const char **reason) {
+    bbi_factor *f = b->f;
+    BBI_FORWARD(bbi_matrix_diagonal(m, batch, b->diagonal));
+    BBI_FORWARD(check_diagonal(b, reason));
+    if (*reason) return BB_OK;
+    BBI_FORWARD(grow(b, m, batch, options, reason));
+    if (!*reason && !f->rank) *reason = "no column of the matrix is worth it";
+    if (*reason) return BB_OK;
+    f->mu = options->alpha;
+    if (f->mu < 0.01 * f->trace_left / (double)f->n) f->mu = 0.01 * f->trace_left / (double)f->n;
+    if (f->mu < 1e-14 * f->trace) f->mu = 1e-14 * f->trace;
+    return make_gram(f, reason);
+}
+
+bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi_factor_options *options,
+                          const char **reason) {
+    *f = (bbi_factor){.n = m->n, .panels = (m->n + BBI_PANEL - 1) / BBI_PANEL, .threads = m->threads};
+    f->dense = bbi_dense_of(m->level);
+    *reason = m->structure.no_entries;
+    if (*reason || m->n == 0) return BB_OK;
+    block *b = bbi_calloc(1, sizeof *b);
+    bb_status status = BB_OUT_OF_MEMORY;
+    if (b) {
+        size_t n = (size_t)m->n;
+        b->f = f;
+        b->diagonal = bbi_alloc(n * sizeof(double));
+        b->weight = bbi_alloc(n * sizeof(double));
+        b->columns = bbi_alloc(n * BBI_CHUNK * sizeof(double));
+        b->chosen = bbi_calloc(n, sizeof(bool));
+        bool ok = b->diagonal && b->weight && b->columns && b->chosen;
+        if (ok) status = make(b, m, batch, options, reason);
+        bbi_free(b->diagonal), bbi_free(b->weight), bbi_free(b->columns), bbi_free(b->chosen);
+        bbi_free(b->rows);
+        if (!ok) b = (bbi_free(b), NULL);
+    }
+    if (!b) status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a preconditioner of %lld unknowns", (long long)m->n);
+    bbi_free(b);
+    if (status != BB_OK || *reason) bbi_factor_free(f);
+    return status;
+}
+
+/* ---- application ----------------------------------------------------------------------------- */
+typedef struct apply {
+    const bbi_factor *f;
+    int64_t columns, ld, groups;
+    const double *r;
+    double *z, *sums, *t; /* parts of L^T r: (groups, columns, rank, 8); (columns, rank) */
+} apply;
+
+/* The rows of a panel, a column after the other, zeros behind the last row. */
+static void columns_of(const apply *a, const double *from, int64_t panel, double *to) {
+    int64_t rows = rows_of(a->f, panel);
+    memset(to, 0, (size_t)(BBI_PANEL * a->columns) * sizeof *to);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t e = 0; e < a->columns; e++) to[e * BBI_PANEL + r] = from[(panel * BBI_PANEL + r) * a->columns + e];
+}
+
+static double *group_scratch(const apply *a, int64_t group) {
+    return a->sums + group * (a->columns * (8 * a->f->rank + BBI_PANEL));
+}
+
+static void project_group(void *argument, int64_t group) {
+    const apply *a = argument;
+    const bbi_factor *f = a->f;
+    double *sums = group_scratch(a, group), *v = sums + a->columns * 8 * f->rank;
+    memset(sums, 0, (size_t)(a->columns * 8 * f->rank) * sizeof *sums);
+    for (int64_t panel = group * f->panels / a->groups; panel < (group + 1) * f->panels / a->groups; panel++) {
+        columns_of(a, a->r, panel, v);
+        int64_t at = 0;
+        for (int64_t k = 0; k < f->chunks; at += f->width[k++])
+            for (int64_t e = 0; e < a->columns; e++)
+                f->dense->project(f->width[k], panel_of(f, k, panel), v + e * BBI_PANEL, sums + 8 * (e * f->rank + at));
+    }
+}
+
+static void expand_group(void *argument, int64_t group) {
+    const apply *a = argument;
+    const bbi_factor *f = a->f;
+    double *v = group_scratch(a, group) + a->columns * 8 * f->rank;
+    for (int64_t panel = group * f->panels / a->groups; panel < (group + 1) * f->panels / a->groups; panel++) {
+        columns_of(a, a->r, panel, v);
+        int64_t at = 0, rows = rows_of(f, panel);
+        for (int64_t k = 0; k < f->chunks; at += f->width[k++])
+            f->dense->gemm(a->columns, BBI_PANEL, f->width[k], a->t + at, f->rank, 1, panel_of(f, k, panel), BBI_PANEL,
+                           v, BBI_PANEL, -1);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t e = 0; e < a->columns; e++)
+                a->z[(panel * BBI_PANEL + r) * a->columns + e] = v[e * BBI_PANEL + r];
+    }
+}
+
+static int64_t groups_of(const bbi_factor *f) { return f->panels < PANEL_GROUPS ? f->panels : PANEL_GROUPS; }
+
+int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns) {
+    return groups_of(f) * columns * (8 * f->rank + BBI_PANEL) + columns * f->rank + 1;
+}
+
+static apply application(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch) {
+    return (apply){.f = f,
+                   .columns = columns,
+                   .groups = groups_of(f),
+                   .r = r,
+                   .z = z,
+                   .sums = scratch + columns * f->rank,
+                   .t = scratch};
+}
+
+static int threads_for(const bbi_factor *f, int64_t columns) {
+    return (double)f->n * (double)f->rank * (double)columns > 1e6 ? f->threads : 1;
+}
+
+void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch) {
+    apply a = application(f, columns, r, z, scratch);
+    bbi_parallel(threads_for(f, columns), a.groups, project_group, &a);
+    for (int64_t k = 0; k < columns * f->rank; k++) {
+        double sum = 0;
+        for (int64_t g = 0; g < a.groups; g++)
+            for (int l = 0; l < 8; l++) sum += group_scratch(&a, g)[8 * k + l];
+        a.t[k] = sum;
+    }
+    for (int64_t e = 0; e < columns; e++)
+        bbi_cholesky_solve(f->dense, f->gram, f->rank, padded(f->rank), a.t + e * f->rank);
+    bbi_parallel(threads_for(f, columns), a.groups, expand_group, &a);
+    for (int64_t k = 0; k < f->n * columns; k++) z[k] /= f->mu;
+}
+
+double bbi_factor_logdet(const bbi_factor *f) {
+    double sum = (double)(f->n - f->rank) * log(f->mu);
+    for (int64_t k = 0; k < f->rank; k++) sum += 2 * log(f->gram[k * padded(f->rank) + k]);
+    return sum;
+}
+
+void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random, double *z, double *scratch) {
+    apply a = application(f, columns, z, z, scratch);
+    for (int64_t k = 0; k < f->n * columns; k++) z[k] = sqrt(f->mu) * bbi_random_normal(random);
+    for (int64_t k = 0; k < columns * f->rank; k++) a.t[k] = -bbi_random_normal(random);
+    bbi_parallel(threads_for(f, columns), a.groups, expand_group, &a);
+}

@@ -1,0 +1,289 @@
+/* solve.c: bb_solve. It checks the arrays, iterates without a preconditioner for as long as that is cheap, makes one where
+ * that was not enough, and answers only after the residual has been computed anew from the solution: in floating-point
+ * arithmetic the recurrences of conjugate gradients and MINRES go on falling where the true residual does not. */
+#include "solve.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { PLAIN_ITERATIONS = 12 }; /* before a preconditioner is thought of */
+static const int64_t default_memory = (int64_t)1 << 30;
+
+typedef struct solver {
+    bbi_matrix m;
+    bbi_iteration it;
+    bb_solve_options options;
+    bb_solve_result found;
+    double *b;
+    int64_t factors;
+} solver;
+
+/* ---- the caller's arrays --------------------------------------------------------------------- */
+static bb_status copy_array(const bb_array *to, const bb_array *from, int64_t rows, int64_t columns, int64_t batches) {
+    bbi_extent extent = {.nbatch = from->ndim - 2, .batches = batches};
+    memcpy(extent.batch, from->shape, (size_t)extent.nbatch * sizeof *extent.batch);
+    bbi_view source, target;
+    bbi_view_of(from, 2, &extent, &source);
+    bbi_view_of(to, 2, &extent, &target);
+    double *wide = bbi_alloc_aligned((size_t)(columns * BBI_LANE_BYTES));
+    if (!wide) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory");
+    int64_t lanes = BBI_LANE_BYTES / (int64_t)sizeof(double);
+    for (int64_t n = 0; n < batches; n++) {
+        bbi_array a = bbi_view_at(&source, &extent, n), b = bbi_view_at(&target, &extent, n);
+        for (int64_t m = 0; m < rows; m += lanes) {
+            int64_t count = rows - m < lanes ? rows - m : lanes;
+            bbi_pack(true, 0, wide, lanes, &a, columns, m, count, lanes);
+            bbi_unpack(true, 0, wide, lanes, &b, columns, m, count);
+        }
+    }
+    bbi_free_aligned(wide);
+    return BB_OK;
+}
+
+bb_status bbi_check_system(const char *what, bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
+                           const bb_run_options *run, bbi_extent *extent) {
+    bool is_double;
+    if (!kernel || !inputs) return bbi_fail(BB_BAD_ARGUMENT, "%s: kernel and inputs must not be NULL", what);
+    const bb_program *p = kernel->program;
+    if (ninput != p->signature.count || unknown < 0 || unknown >= ninput)
+        return bbi_fail(BB_BAD_ARGUMENT, "%s: %d inputs for a program of %lld variables, unknown %d", what, ninput,
+                        (long long)p->signature.count, unknown);
+    const bbi_variable *v = &p->signature.variables[unknown];
+    if (p->noutput != 1 || p->info[0].is_index || v->place == BBI_P || p->info[0].dim != v->dim ||
+        (int)p->info[0].place != (BBI_IJ ^ (int)v->place))
+        return bbi_fail(
+            BB_BAD_SHAPE,
+            "%s: the program must have one output a_i = sum_j K(..) b_j of the dimension of variable %d ('%s')", what,
+            unknown, v->name);
+    BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, ninput, p->signature.variables, &is_double));
+    BBI_FORWARD(bbi_arrays_extent(inputs, ninput, p->signature.variables, ninput, run, extent));
+    if (bbi_array_dtype(&inputs[unknown]) == BBI_I64)
+        return bbi_fail(BB_BAD_DTYPE, "%s: the right-hand side (input %d) has the type int64, expected a floating one",
+                        what, unknown);
+    return BB_OK;
+}
+
+/* output: the solution, or the guess */
+static bb_status check_solution(const bb_kernel *kernel, const bb_array *b, int unknown, const bb_array *output,
+                                const bbi_extent *extent) {
+    BBI_FORWARD(bbi_arrays_check_outputs(output, 1, kernel->program->info, extent));
+    if (b->ndim < 2 || b->ndim > BBI_MAX_BATCH_DIMS + 2 || b->ndim != output->ndim ||
+        memcmp(b->shape, output->shape, (size_t)b->ndim * sizeof *b->shape))
+        return bbi_fail(
+            BB_BAD_SHAPE,
+            "bb_solve: the solution must have the shape of the right-hand side (input %d), (..., rows, dim)", unknown);
+    return BB_OK;
+}
+
+static bb_status check_options(const bb_solve_options *o) {
+    if (!(o->alpha >= 0) || isinf(o->alpha))
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: alpha is %g; it must be at least 0", o->alpha);
+    if ((int)o->method < 0 || o->method > BB_SOLVE_MINRES)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: unknown method %d", (int)o->method);
+    if ((int)o->precondition < 0 || o->precondition > BB_PRECONDITION_NYSTROM)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: unknown preconditioner %d", (int)o->precondition);
+    if (o->method == BB_SOLVE_MINRES && o->precondition > BB_PRECONDITION_NONE)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: MINRES runs without a preconditioner: leave it AUTO or NONE");
+    if (o->rank < 0 || o->memory < 0 || o->history_capacity < 0)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: rank, memory and history_capacity must be at least 0");
+    return BB_OK;
+}
+
+/* ---- residuals ------------------------------------------------------------------------------- */
+/* r = b - (K + alpha I) x; one product */
+static bb_status true_residual(solver *s) {
+    bbi_iteration *it = &s->it;
+    BBI_FORWARD(bbi_matrix_multiply(&s->m, it->x, it->r));
+    for (int64_t k = 0; k < s->m.count; k++) it->r[k] = s->b[k] - (it->r[k] + it->alpha * it->x[k]);
+    bbi_column_products(&s->m, it->r, it->r, it->rr);
+    return BB_OK;
+}
+
+/* Whether the residual is small enough, with twice the tolerance; *size: |r| / |b|. */
+static bool is_good(solver *s, double *size) {
+    bbi_iteration *it = &s->it;
+    double rr = 0, bb = 0, tolerance = it->tolerance;
+    bool each = true;
+    it->tolerance *= 2;
+    for (int64_t k = 0; k < s->m.batches * s->m.columns; k++) {
+        rr += it->rr[k], bb += it->bb[k];
+        each = each && bbi_column_done(it, k);
+    }
+    it->tolerance = tolerance;
+    *size = bb > 0 ? sqrt(rr / bb) : sqrt(rr);
+    return each || (!it->options->relative && rr < 4 * (double)s->m.count * tolerance * tolerance);
+}
+
+/* ---- the preconditioner ---------------------------------------------------------------------- */
+static void free_factors(solver *s) {
+    for (int64_t n = 0; s->it.factor && n < s->factors; n++) bbi_factor_free(&s->it.factor[n]);
+    bbi_free(s->it.factor);
+    s->it.factor = NULL;
+}
+
+static bb_status make_factors(solver *s) {
+    const bb_solve_options *o = &s->options;
+    double points = (double)s->m.points, start = bbi_seconds();
+    bbi_factor_options how = {.uniform = o->precondition == BB_PRECONDITION_NYSTROM,
+                              .alpha = o->alpha,
+                              .work = points * points * s->m.pair_cost,
+                              .digits = -log(s->it.tolerance < 0.5 ? s->it.tolerance : 0.5),
+                              .rank = o->rank < s->m.n ? o->rank : s->m.n,
+                              .memory = (o->memory ? o->memory : default_memory) / (s->m.batches ? s->m.batches : 1),
+                              .seed = o->seed};
+    const char *reason = NULL;
+    s->it.factor = bbi_calloc((size_t)s->m.batches + 1, sizeof *s->it.factor);
+    if (!s->it.factor) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for the preconditioner");
+    bb_status status = BB_OK;
+    double trace = 0, left = 0;
+    for (s->factors = 0; s->factors < s->m.batches && status == BB_OK && !reason; s->factors++) {
+        bbi_factor *f = &s->it.factor[s->factors];
+        status = bbi_factor_make(f, &s->m, s->factors, &how, &reason);
+        if (f->rank > s->found.rank) s->found.rank = f->rank;
+        trace += f->trace, left += f->trace_left;
+    }
+    s->found.precondition_seconds = bbi_seconds() - start;
+    if (status != BB_OK) return status;
+    if (!reason) {
+        s->found.precondition = how.uniform ? BB_PRECONDITION_NYSTROM : BB_PRECONDITION_RPCHOLESKY;
+        s->found.trace_left = trace > 0 ? left / trace : 0;
+        return BB_OK;
+    }
+    s->found.remark = reason;
+    s->found.rank = 0;
+    free_factors(s);
+    return BB_OK;
+}
+
+/* ---- the iterations -------------------------------------------------------------------------- */
+/* A phase from x and r on, until the recurrence is content, stagnates or has used up its iterations. */
+static bb_status run_phase(solver *s) {
+    bbi_iteration *it = &s->it;
+    it->best = it->first = -1;
+    it->best_at = s->found.iterations;
+    it->done = it->stagnates = false;
+    return s->options.method == BB_SOLVE_MINRES ? bbi_minres(it) : bbi_cg(it);
+}
+
+static bb_status first_phases(solver *s) {
+    bbi_iteration *it = &s->it;
+    const bb_solve_options *o = &s->options;
+    bool automatic = o->precondition == BB_PRECONDITION_AUTO && o->method != BB_SOLVE_MINRES;
+    if (automatic) {
+        it->pause = s->m.structure.no_entries ? 0 : PLAIN_ITERATIONS;
+        s->found.remark = s->m.structure.no_entries ? s->m.structure.no_entries : "";
+        BBI_FORWARD(run_phase(s));
+        if (it->done && s->found.iterations <= PLAIN_ITERATIONS) s->found.remark = "";
+        if (it->done || !it->pause || s->found.iterations >= it->limit) return BB_OK;
+        it->pause = 0;
+    }
+    if (automatic || o->precondition > BB_PRECONDITION_NONE) BBI_FORWARD(make_factors(s));
+    return run_phase(s);
+}
+
+/* Where the caller left the tolerance open and float32 stands in its way. */
+static bool float32_is_content(solver *s, double residual) {
+    if (s->m.is_double || s->options.tolerance > 0 || !(residual < 1e-4)) return false;
+    s->found.remark = "rounding of float32 keeps the residual above 1e-6";
+    return true;
+}
+
+static bb_status no_convergence(const solver *s, double residual) {
+    if (s->found.iterations >= s->it.limit)
+        return bbi_fail(BB_NO_CONVERGENCE,
+                        "bb_solve: after %lld iterations the relative residual is %.3g; raise alpha or "
+                        "max_iterations, loosen the tolerance, or use float64",
+                        (long long)s->it.limit, residual);
+    return bbi_fail(BB_NO_CONVERGENCE,
+                    "bb_solve: the relative residual does not fall below %.3g (%lld iterations): %s; raise alpha "
+                    "(now %g), %sor loosen the tolerance",
+                    residual, (long long)s->found.iterations,
+                    s->m.is_double ? "the matrix is singular to rounding, or not symmetric"
+                                   : "rounding of float32, or a matrix that is singular or not symmetric",
+                    s->options.alpha, s->m.is_double ? "centre the data, " : "use float64, ");
+}
+
+/* Again from the true residual as long as that helps. */
+static bb_status iterate(solver *s) {
+    bb_status status = first_phases(s);
+    for (double last = INFINITY; status == BB_OK; status = run_phase(s)) {
+        double size;
+        if (s->found.iterations == 0) return BB_OK; /* x was right, and r is true */
+        bool limited = !s->it.done && s->found.iterations >= s->it.limit;
+        BBI_FORWARD(true_residual(s));
+        bool good = is_good(s, &size);
+        s->found.residual = size;
+        if (good) return BB_OK;
+        if (!limited && !(size < 0.5 * last) && float32_is_content(s, size)) return BB_OK;
+        if (limited || !(size < 0.5 * last)) return no_convergence(s, size);
+        last = size;
+    }
+    return status;
+}
+
+static bb_status open_solver(solver *s) {
+    size_t count = (size_t)s->m.count + 1, columns = (size_t)(s->m.batches * s->m.columns) + 1;
+    double *all = bbi_calloc(3 * count + 2 * columns, sizeof *all);
+    if (!all) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld unknowns", (long long)s->m.count);
+    const bb_solve_options *o = &s->options;
+    int64_t limit = 10 * s->m.n > 100 ? 10 * s->m.n : 100;
+    s->b = all;
+    s->it = (bbi_iteration){.m = &s->m,
+                            .options = o,
+                            .result = &s->found,
+                            .alpha = o->alpha,
+                            .tolerance = o->tolerance > 0 ? o->tolerance : 1e-6,
+                            .x = all + count,
+                            .r = all + 2 * count,
+                            .rr = all + 3 * count,
+                            .bb = all + 3 * count + columns,
+                            .limit = o->max_iterations > 0 ? o->max_iterations : limit};
+    return BB_OK;
+}
+
+static bb_status solve(solver *s, const bb_array *given, const bb_array *output) {
+    bbi_iteration *it = &s->it;
+    const bbi_matrix *m = &s->m;
+    BBI_FORWARD(open_solver(s));
+    bb_array b = bb_array_of(s->b, BB_FLOAT64, given->ndim, m->shape),
+             x = bb_array_of(it->x, BB_FLOAT64, given->ndim, m->shape);
+    BBI_FORWARD(copy_array(&b, given, m->points, m->dim, m->batches));
+    bbi_column_products(m, s->b, s->b, it->bb);
+    memcpy(it->rr, it->bb, (size_t)(m->batches * m->columns) * sizeof *it->rr);
+    memcpy(it->r, s->b, (size_t)m->count * sizeof *it->r);
+    if (s->options.guess) {
+        BBI_FORWARD(copy_array(&x, s->options.guess, m->points, m->dim, m->batches));
+        BBI_FORWARD(true_residual(s));
+    }
+    bb_status status = iterate(s);
+    bb_status copied = copy_array(output, &x, m->points, m->dim, m->batches);
+    return status == BB_OK ? copied : status;
+}
+
+bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
+                   const bb_solve_options *options, bb_solve_result *result) {
+    solver s = {.found = {.size = sizeof s.found, .precondition = BB_PRECONDITION_NONE, .remark = ""}};
+    bbi_extent extent;
+    double start = bbi_seconds();
+    if (options && !bbi_options_fit(options->size, sizeof s.options, "bb_solve options")) return BB_BAD_ARGUMENT;
+    if (options) memcpy(&s.options, options, options->size < sizeof s.options ? options->size : sizeof s.options);
+    if (!output) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: output must not be NULL");
+    const bb_solve_options *o = &s.options;
+    BBI_FORWARD(bbi_check_system("bb_solve", kernel, inputs, input_count, unknown, o->run, &extent));
+    BBI_FORWARD(check_solution(kernel, &inputs[unknown], unknown, output, &extent));
+    if (o->guess) BBI_FORWARD(check_solution(kernel, &inputs[unknown], unknown, o->guess, &extent));
+    BBI_FORWARD(check_options(o));
+    bb_status status = bbi_matrix_open(&s.m, kernel, inputs, input_count, unknown, o->run, &extent);
+    if (status == BB_OK) status = solve(&s, &inputs[unknown], output);
+    free_factors(&s);
+    bbi_free(s.b);
+    bbi_matrix_close(&s.m);
+    s.found.products = s.m.products;
+    s.found.seconds = bbi_seconds() - start;
+    if (result && result->size) {
+        size_t size = result->size < sizeof s.found ? result->size : sizeof s.found;
+        s.found.size = result->size;
+        memcpy(result, &s.found, size);
+    }
+    return status;
+}

@@ -1,0 +1,137 @@
+/* solve.h: systems with kernel matrices. matrix.c makes products and entries of the matrix, precondition.c factors
+ * an approximation of it, cg.c and minres.c iterate, solve.c drives; dense.c is the small linear algebra that they
+ * need. Prototypes are grouped by file; calls go from later files to earlier ones only.
+ *
+ * Vectors are float64 whatever the kernel computes in: (batches, n, columns), row-major. */
+#ifndef BBI_SOLVE_H
+#define BBI_SOLVE_H
+
+#include "../program.h"
+
+/* ---- structure.c: what the formula says about its matrix ------------------------------------- */
+typedef struct bbi_structure {
+    bool separate;          /* component e of the product depends on component e of b only */
+    bool scalar;            /* ... by the same matrix for all e: the formula can be made for any number of columns */
+    const char *no_entries; /* why the program cannot be run on single pairs; NULL where it can */
+} bbi_structure;
+bb_status bbi_structure_of(const bb_program *program, int unknown, bbi_structure *structure);
+/* A kernel of a scalar structure for another dimension of b. */
+bb_status bbi_with_columns(bb_kernel *kernel, int unknown, int64_t columns, bb_kernel **result);
+
+/* ---- dense.c, dense_isa.c: small dense matrices, row-major ----------------------------------- */
+enum { BBI_PANEL = 64 }; /* rows of a tall matrix that are stored together; a multiple of every vector */
+typedef struct bbi_dense {
+    /* C[i, l] += sign sum_k A[i, k] B[k, l]; A[i, k] at a[i row + k step]; lanes a multiple of 32 */
+    void (*gemm)(int64_t rows, int64_t lanes, int64_t depth, const double *a, int64_t row, int64_t step,
+                 const double *b, int64_t ldb, double *c, int64_t ldc, double sign);
+    /* sums[k, 0 .. 7] += parts of sum_w panel[k, w] v[w], w < BBI_PANEL; the eight parts are added by the caller */
+    void (*project)(int64_t width, const double *panel, const double *v, double *sums);
+    double (*dot)(const double *a, const double *b, int64_t count);
+} bbi_dense;
+extern const bbi_dense bbi_dense_isa_0;
+#if BBI_HAVE_ISA >= 1
+extern const bbi_dense bbi_dense_isa_1;
+#endif
+#if BBI_HAVE_ISA >= 2
+extern const bbi_dense bbi_dense_isa_2;
+#endif
+const bbi_dense *bbi_dense_of(int level);
+/* A = L L^T in the lower triangle; false where A is not positive definite. */
+bool bbi_cholesky(const bbi_dense *dense, double *a, int64_t n, int64_t ld);
+/* x <- (L L^T)^-1 x for one vector */
+void bbi_cholesky_solve(const bbi_dense *dense, const double *l, int64_t n, int64_t ld, double *x);
+/* Eigenvalues of a symmetric tridiagonal matrix and the first components of its unit eigenvectors. diagonal[n] becomes
+ * the eigenvalues; off[n] (off[k] couples k and k + 1) is destroyed. False where the iteration does not end. */
+bool bbi_tridiagonal(double *diagonal, double *off, double *first, int64_t n);
+/* function(argument, item) for all items, by up to `threads` threads */
+void bbi_parallel(int threads, int64_t items, void (*function)(void *argument, int64_t item), void *argument);
+
+/* splitmix64 (Steele, Lea and Flood, 2014) */
+typedef struct bbi_random {
+    uint64_t state;
+} bbi_random;
+double bbi_random_uniform(bbi_random *random); /* in [0, 1) */
+double bbi_random_normal(bbi_random *random);
+
+/* ---- matrix.c -------------------------------------------------------------------------------- */
+typedef struct bbi_matrix {
+    bb_kernel *kernel, *single; /* single: of one column, for entries; borrowed and owned */
+    bb_array *inputs;           /* inputs[unknown] is the direction */
+    int ninput, unknown, level, threads;
+    bb_run_options run;
+    bbi_extent extent;
+    bbi_structure structure;
+    bool is_double;
+    int64_t batches, points, dim; /* of the right-hand side */
+    int64_t n, columns, count;    /* unknowns of a system; systems that share a matrix; all together */
+    double pair_cost;             /* operations per pair, as the planner counts */
+    int64_t shape[BBI_MAX_BATCH_DIMS + 2];
+    int64_t products;
+} bbi_matrix;
+/* The arrays have been checked. Closed also after a failure. */
+bb_status bbi_matrix_open(bbi_matrix *m, bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
+                          const bb_run_options *run, const bbi_extent *extent);
+void bbi_matrix_close(bbi_matrix *m);
+bb_status bbi_matrix_multiply(bbi_matrix *m, const double *p, double *q); /* q = K p */
+/* Columns list[0 .. count - 1] of the matrix of a batch element: result[k * n + i] = K[i, list[k]]. */
+bb_status bbi_matrix_columns(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result);
+bb_status bbi_matrix_diagonal(bbi_matrix *m, int64_t batch, double *diagonal);
+
+/* ---- precondition.c -------------------------------------------------------------------------- */
+enum { BBI_CHUNK = 64 }; /* columns that are factored together */
+/* P = L L^T + mu I; L in chunks of columns, each (panels, width, BBI_PANEL) */
+typedef struct bbi_factor {
+    int64_t n, panels, rank, chunks, capacity;
+    double **chunk;
+    int64_t *width;
+    double *gram; /* Cholesky factor of L^T L + mu I, (rank, padded rank) */
+    double mu, trace, trace_left;
+    const bbi_dense *dense;
+    int threads;
+} bbi_factor;
+typedef struct bbi_factor_options {
+    bool uniform;       /* pivots drawn uniformly (Nystrom), not with the residual's diagonal */
+    double alpha, work; /* the ridge; pair operations that one iteration costs */
+    double digits;      /* -log of the tolerance */
+    int64_t rank, memory;
+    uint64_t seed;
+} bbi_factor_options;
+/* *reason: NULL, or why there is no factor (the status is then BB_OK). */
+bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi_factor_options *options,
+                          const char **reason);
+void bbi_factor_free(bbi_factor *f);
+/* z = P^-1 r, both (n, columns); scratch from bbi_factor_scratch doubles. */
+int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns);
+void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch);
+double bbi_factor_logdet(const bbi_factor *f);
+/* z = L g + sqrt(mu) h for normal g, h: a sample of N(0, P) */
+void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random, double *z, double *scratch);
+
+/* ---- cg.c, minres.c: iterations on r = b - A x ----------------------------------------------- */
+typedef struct bbi_iteration {
+    bbi_matrix *m;
+    const bb_solve_options *options;
+    bb_solve_result *result;
+    double alpha, tolerance;
+    double *x, *r;        /* iterate and its residual; MINRES leaves r as it was */
+    double *rr, *bb;      /* per system: |r|^2, |b|^2 */
+    bbi_factor *factor;   /* per batch element, or NULL */
+    int64_t limit, pause; /* iterations altogether; stop there for a moment (0: never) */
+    double best, first;   /* residual: the least so far, the one at the start */
+    int64_t best_at;
+    bool done, stagnates;
+} bbi_iteration;
+/* Per system: sum over the rows of a * b. */
+void bbi_column_products(const bbi_matrix *m, const double *a, const double *b, double *result);
+/* Whether a system is solved as its |r|^2 says. */
+bool bbi_column_done(const bbi_iteration *it, int64_t column);
+/* Residual of all systems, history, report, NaN: *stop where the iteration is over for any reason. */
+bb_status bbi_iteration_look(bbi_iteration *it, bool *stop);
+bb_status bbi_cg(bbi_iteration *it);
+bb_status bbi_minres(bbi_iteration *it);
+
+/* ---- solve.c --------------------------------------------------------------------------------- */
+bb_status bbi_check_system(const char *what, bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
+                           const bb_run_options *run, bbi_extent *extent);
+
+#endif
