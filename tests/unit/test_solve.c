@@ -62,28 +62,6 @@ static void cholesky_solves(void **state) {
         }
 }
 
-/* The matrix (2, -1) has eigenvalues 2 - 2 cos(k pi / (n + 1)) and eigenvectors sin(i k pi / (n + 1)); moments of the
- * quadrature are entries of its powers. */
-static void tridiagonal_eigenvalues(void **state) {
-    (void)state;
-    const double pi = acos(-1);
-    for (int64_t n = 0; n < 60; n++) {
-        double d[60], e[60], first[60];
-        for (int64_t k = 0; k < n; k++) d[k] = 2, e[k] = -1;
-        assert_true(bbi_tridiagonal(d, e, first, n));
-        for (int64_t k = 1; k <= n; k++) {
-            double value = 2 - 2 * cos((double)k * pi / (double)(n + 1)), weight = sin((double)k * pi / (double)(n + 1));
-            double near = 1e9, found = 0;
-            for (int64_t i = 0; i < n; i++)
-                if (fabs(d[i] - value) < near) near = fabs(d[i] - value), found = first[i] * first[i];
-            assert_true(near < 1e-13);
-            assert_true(fabs(found - weight * weight * 2 / (double)(n + 1)) < 1e-12);
-        }
-    }
-    double d[3] = {1, 2, NAN}, e[3] = {1, 1, 0}, first[3];
-    assert_false(bbi_tridiagonal(d, e, first, 3));
-}
-
 /* ---- structure ------------------------------------------------------------------------------- */
 static void formulas_tell_their_structure(void **state) {
     (void)state;
@@ -130,10 +108,9 @@ static void open_square(run_case *c, bbi_matrix *m, const char *formula, bb_dtyp
 
 static void entries_are_those_of_products(void **state) {
     (void)state;
-    static const char *const formula[] = {"sum_j(exp(-sqdist(x:i2, y:j2) / 8) * b:j1)",
-                                          "sum_j(exp(-sqdist(x:i2, y:j2) / 8) * b:j3)",
-                                          "sum_j(exp(-sqdist(x:i3, y:j3) / 8) * ((x | b:j3) * y + b))",
-                                          "sum_i(exp(-sqdist(x:i2, y:j2) / 8) * b:i3)"};
+    static const char *const formula[] = {
+        "sum_j(exp(-sqdist(x:i2, y:j2) / 8) * b:j1)", "sum_j(exp(-sqdist(x:i2, y:j2) / 8) * b:j3)",
+        "sum_j(exp(-sqdist(x:i3, y:j3) / 8) * ((x | b:j3) * y + b))", "sum_i(exp(-sqdist(x:i2, y:j2) / 8) * b:i3)"};
     for (int f = 0; f < 4; f++)
         for (int64_t n = 1; n < 40; n += 1 + n / 2)
             for (int type = 0; type < 2; type++) {
@@ -174,8 +151,8 @@ static void factors_are_what_they_say(void **state) {
                 bbi_factor f;
                 const char *reason;
                 bbi_random random = {9};
-                bbi_factor_options o = {.uniform = nystrom, .alpha = 1e-3, .work = 1e18, .digits = 14, .rank = rank,
-                                        .memory = 1 << 30};
+                bbi_factor_options o = {
+                    .uniform = nystrom, .alpha = 1e-3, .work = 1e18, .digits = 14, .rank = rank, .memory = 1 << 30};
                 open_square(&c, &m, "sum_j(exp(-sqdist(x:i3, y:j3) / 2) * b:j1)", BB_FLOAT64, n, 2);
                 EXPECT_OK(bbi_factor_make(&f, &m, 0, &o, &reason));
                 assert_null(reason);
@@ -210,8 +187,8 @@ static void factors_are_what_they_say(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_plain_loops), cmocka_unit_test(cholesky_solves),
-        cmocka_unit_test(tridiagonal_eigenvalues),           cmocka_unit_test(formulas_tell_their_structure),
-        cmocka_unit_test(entries_are_those_of_products),     cmocka_unit_test(factors_are_what_they_say),
+        cmocka_unit_test(formulas_tell_their_structure),     cmocka_unit_test(entries_are_those_of_products),
+        cmocka_unit_test(factors_are_what_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

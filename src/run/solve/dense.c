@@ -1,5 +1,5 @@
-/* dense.c: the dense linear algebra that the solvers need and that no library is asked for: Cholesky factors,
- * triangular solves, eigenvalues of tridiagonal matrices; random numbers; a loop over threads. */
+/* dense.c: the dense linear algebra that the solvers need and that no library is asked for: Cholesky factors
+ * and the solves with them; random numbers; a loop over threads. */
 #include "solve.h"
 
 #include <math.h>
@@ -37,55 +37,6 @@ void bbi_cholesky_solve(const bbi_dense *dense, const double *l, int64_t n, int6
     }
 }
 
-/* ---- tridiagonal matrices: implicit QL (Dubrulle, Martin and Wilkinson, 1968) ------------------ */
-/* One sweep from `end` up to `start`; false where a rotation vanished and the sweep was left early. */
-static bool sweep(double *d, double *e, double *first, int64_t start, int64_t end) {
-    double g = (d[start + 1] - d[start]) / (2 * e[start]), r = hypot(g, 1);
-    g = d[end] - d[start] + e[start] / (g + copysign(r, g));
-    double s = 1, c = 1, p = 0;
-    for (int64_t i = end - 1; i >= start; i--) {
-        double f = s * e[i], b = c * e[i];
-        e[i + 1] = r = hypot(f, g);
-        if (r == 0) {
-            d[i + 1] -= p;
-            e[end] = 0;
-            return false;
-        }
-        s = f / r;
-        c = g / r;
-        g = d[i + 1] - p;
-        r = (d[i] - g) * s + 2 * c * b;
-        p = s * r;
-        d[i + 1] = g + p;
-        g = c * r - b;
-        f = first[i + 1];
-        first[i + 1] = s * first[i] + c * f;
-        first[i] = c * first[i] - s * f;
-    }
-    d[start] -= p;
-    e[start] = g;
-    e[end] = 0;
-    return true;
-}
-
-bool bbi_tridiagonal(double *diagonal, double *off, double *first, int64_t n) {
-    for (int64_t k = 0; k < n; k++) first[k] = k == 0;
-    if (n > 0) off[n - 1] = 0;
-    for (int64_t start = 0; start < n; start++)
-        for (int tries = 0;; tries++) {
-            int64_t end = start;
-            while (end + 1 < n) {
-                double scale = fabs(diagonal[end]) + fabs(diagonal[end + 1]);
-                if (fabs(off[end]) <= 0x1p-53 * scale || off[end] == 0) break;
-                end++;
-            }
-            if (end == start) break;
-            if (tries == 100 || !isfinite(off[start])) return false;
-            (void)sweep(diagonal, off, first, start, end);
-        }
-    return true;
-}
-
 /* ---- threads --------------------------------------------------------------------------------- */
 typedef struct region {
     void (*function)(void *argument, int64_t item);
@@ -118,8 +69,3 @@ static uint64_t next(bbi_random *random) {
 }
 
 double bbi_random_uniform(bbi_random *random) { return (double)(next(random) >> 11) * 0x1p-53; }
-
-double bbi_random_normal(bbi_random *random) {
-    double radius = sqrt(-2 * log(1 - bbi_random_uniform(random)));
-    return radius * cos(6.283185307179586 * bbi_random_uniform(random));
-}

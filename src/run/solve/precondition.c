@@ -417,16 +417,3 @@ void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, dou
     bbi_parallel(threads_for(f, columns), a.groups, expand_group, &a);
     for (int64_t k = 0; k < f->n * columns; k++) z[k] /= f->mu;
 }
-
-double bbi_factor_logdet(const bbi_factor *f) {
-    double sum = (double)(f->n - f->rank) * log(f->mu);
-    for (int64_t k = 0; k < f->rank; k++) sum += 2 * log(f->gram[k * padded(f->rank) + k]);
-    return sum;
-}
-
-void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random, double *z, double *scratch) {
-    apply a = application(f, columns, z, z, scratch);
-    for (int64_t k = 0; k < f->n * columns; k++) z[k] = sqrt(f->mu) * bbi_random_normal(random);
-    for (int64_t k = 0; k < columns * f->rank; k++) a.t[k] = -bbi_random_normal(random);
-    bbi_parallel(threads_for(f, columns), a.groups, expand_group, &a);
-}

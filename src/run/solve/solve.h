@@ -40,9 +40,6 @@ const bbi_dense *bbi_dense_of(int level);
 bool bbi_cholesky(const bbi_dense *dense, double *a, int64_t n, int64_t ld);
 /* x <- (L L^T)^-1 x for one vector */
 void bbi_cholesky_solve(const bbi_dense *dense, const double *l, int64_t n, int64_t ld, double *x);
-/* Eigenvalues of a symmetric tridiagonal matrix and the first components of its unit eigenvectors. diagonal[n] becomes
- * the eigenvalues; off[n] (off[k] couples k and k + 1) is destroyed. False where the iteration does not end. */
-bool bbi_tridiagonal(double *diagonal, double *off, double *first, int64_t n);
 /* function(argument, item) for all items, by up to `threads` threads */
 void bbi_parallel(int threads, int64_t items, void (*function)(void *argument, int64_t item), void *argument);
 
@@ -51,7 +48,6 @@ typedef struct bbi_random {
     uint64_t state;
 } bbi_random;
 double bbi_random_uniform(bbi_random *random); /* in [0, 1) */
-double bbi_random_normal(bbi_random *random);
 
 /* ---- matrix.c -------------------------------------------------------------------------------- */
 typedef struct bbi_matrix {
@@ -103,9 +99,6 @@ void bbi_factor_free(bbi_factor *f);
 /* z = P^-1 r, both (n, columns); scratch from bbi_factor_scratch doubles. */
 int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns);
 void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch);
-double bbi_factor_logdet(const bbi_factor *f);
-/* z = L g + sqrt(mu) h for normal g, h: a sample of N(0, P) */
-void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random, double *z, double *scratch);
 
 /* ---- cg.c, minres.c: iterations on r = b - A x ----------------------------------------------- */
 typedef struct bbi_iteration {
