@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from . import _core
+from . import _core as _core
 from ._errors import (
     ArgumentError,
     CancelledError,

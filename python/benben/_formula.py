@@ -72,7 +72,7 @@ class Formula:
         self, op: str, ints: tuple[int, ...], kids: tuple[Formula, ...], maps: Maps, size: int, dim: int
     ) -> None:
         self.op, self.ints, self.kids, self.maps, self.size, self.dim = op, ints, kids, maps, size, dim
-        self.boolean = op in BOOLEAN or (op in ("slice", "stop") and kids[0].boolean)
+        self.boolean: bool = op in BOOLEAN or (op in ("slice", "stop") and kids[0].boolean)
         self.value, self.place = 0.0, PLACE_P
         self.plans: dict[Any, Any] = {}
 

@@ -106,7 +106,7 @@ class Program:
 class GenericGenred:
     """A reduction of a formula, see benben.numpy.Genred. `tools` says how arrays of the library are handled."""
 
-    tools: ClassVar[Any]
+    tools: Any  # of the class: how arrays are handled
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class GenericGenred:
             formula2,
         )
         self.reduction_op = reduction_op
-        self._options = dict(dtype_acc=dtype_acc, use_double_acc=use_double_acc, sum_scheme=sum_scheme)
+        self._options: dict[str, Any] = dict(dtype_acc=dtype_acc, use_double_acc=use_double_acc, sum_scheme=sum_scheme)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -198,7 +198,7 @@ class GenericGenred:
 class GenericKernelSolve:
     """Conjugate gradients for (K + alpha I) a = b, see benben.numpy.KernelSolve."""
 
-    tools: ClassVar[Any]
+    tools: Any  # of the class: how arrays are handled
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class GenericKernelSolve:
         if axis not in (0, 1) or isinstance(axis, bool):
             raise ArgumentError(f"axis={axis!r}: expected 0 (reduction over i) or 1 (over j)")
         self.formula, self.aliases, self.axis, self.varinvalias = formula, list(aliases), axis, varinvalias
-        self._options = dict(dtype_acc=dtype_acc, use_double_acc=use_double_acc, sum_scheme=sum_scheme)
+        self._options: dict[str, Any] = dict(dtype_acc=dtype_acc, use_double_acc=use_double_acc, sum_scheme=sum_scheme)
         self._prepare()
 
     def _prepare(self) -> None:

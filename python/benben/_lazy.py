@@ -74,9 +74,9 @@ def broadcast_batch(a: Any, b: Any) -> Any:
 class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
     """A symbolic matrix: see benben.numpy.LazyTensor for how it is made and used."""
 
-    tools: ClassVar[Any]
-    Genred: ClassVar[Any]
-    KernelSolve: ClassVar[Any]
+    tools: Any  # these three are of the class
+    Genred: Any
+    KernelSolve: Any
     real_class: ClassVar[type[GenericLazyTensor]]
     complex_class: ClassVar[type[GenericLazyTensor]]
     __GenericLazyTensor__ = True

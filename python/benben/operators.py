@@ -208,7 +208,8 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
     if not grid or any(len(row) != len(grid[0]) for row in grid):
         raise ShapeError("block: the rows have different numbers of blocks")
     heights = [_common([a.shape[0] for a in row if a is not None], "rows") for row in grid]
-    widths = [_common([row[k].shape[1] for row in grid if row[k] is not None], "columns") for k in range(len(grid[0]))]
+    columns = [[row[k] for row in grid] for k in range(len(grid[0]))]
+    widths = [_common([a.shape[1] for a in column if a is not None], "columns") for column in columns]
     dtype = np.result_type(*[a.dtype for row in grid for a in row if a is not None])
 
     def product(adjoint: bool) -> Callable[[Any], Any]:

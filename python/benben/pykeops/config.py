@@ -20,9 +20,9 @@ def get_build_folder() -> str:
 
 def pykeops_nvrtc_name(type: str = "src") -> str:
     """pykeops's file names; Benben has one extension, benben._core."""
-    return os.path.basename(_core.__file__)
+    return os.path.basename(str(_core.__file__))
 
 
 def pykeops_cpp_name(tag: str = "", extension: str = "") -> str:
     """pykeops's file names; Benben has one extension, benben._core."""
-    return os.path.basename(_core.__file__)
+    return os.path.basename(str(_core.__file__))
