@@ -251,17 +251,30 @@ void bbi_library_close(void *library) {
 }
 
 #ifdef __linux__
-/* glibc takes a path that it has seen before for the library loaded then, and numbers of descriptors come
- * back: the path is made unique by writing a counter in its slashes ("/" for 0, "/." for 1; the kernel
- * ignores both). */
+/* glibc takes a path that it has seen before for the library loaded then, and numbers of descriptors come back: the path
+ * is made unique by writing a number in its slashes ("/" for 0, "/." for 1; the kernel ignores both). The number begins
+ * with an address of this copy of the library, because a process may hold several (an extension module and a shared
+ * library, say) that count each for itself. */
 static void unique_descriptor_path(int descriptor, char *path, size_t size) {
-    static _Atomic unsigned counter;
+    static _Atomic uint32_t counter;
+    uint64_t number = (uint64_t)(uintptr_t)&counter << 20 ^ (atomic_fetch_add(&counter, 1) + 1);
     size_t length = (size_t)snprintf(path, size, "/proc/self/fd");
-    for (unsigned bits = atomic_fetch_add(&counter, 1) + 1; bits; bits >>= 1) {
+    for (; number; number >>= 1) {
         path[length++] = '/';
-        if (bits & 1) path[length++] = '.';
+        if (number & 1) path[length++] = '.';
     }
     snprintf(path + length, size - length, "/%d", descriptor);
+}
+
+/* A path under which nothing is loaded yet: also a copy of the library that has been unloaded may have stood at the
+ * same address. */
+static void free_descriptor_path(int descriptor, char *path, size_t size) {
+    for (;;) {
+        unique_descriptor_path(descriptor, path, size);
+        void *loaded = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
+        if (!loaded) return;
+        dlclose(loaded);
+    }
 }
 
 static void *open_in_memory(const void *bytes, size_t length, const char **error) {
@@ -276,8 +289,8 @@ static void *open_in_memory(const void *bytes, size_t length, const char **error
         done += (size_t)part;
     }
     if (done == length) {
-        char path[160];
-        unique_descriptor_path(descriptor, path, sizeof path);
+        char path[192]; /* 64 bits, two characters each, and the rest */
+        free_descriptor_path(descriptor, path, sizeof path);
         library = open_library(path, error);
     }
     close(descriptor);
