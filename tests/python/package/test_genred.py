@@ -1,6 +1,8 @@
 """Genred, KernelSolve and the generic functions against dense float64."""
 import gc
+import os
 import pickle
+import signal
 import sys
 import threading
 
@@ -251,6 +253,33 @@ def test_two_threads():
     for t in threads:
         t.join()
     assert not wrong
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_stops_a_run_and_leaves_everything_sound():
+    r = np.random.default_rng(0)
+    x = r.random((400000, 3))  # minutes of work
+    f = Genred("Exp(-SqDist(x, y))", ALIASES[:2], axis=1)
+    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        f(x, x)
+    timer.join()
+    np.testing.assert_allclose(f(x[:9], x[:9])[:, 0], np.exp(-sqdist(x[:9], x[:9])).sum(1))
+
+
+def test_progress_is_told_and_can_cancel():
+    from benben.numpy import Vi, Vj
+
+    x = np.random.default_rng(0).random((20000, 3))
+    K = (Vi(x) | Vj(x)).exp()
+    done = []
+    K.sum(axis=1, progress=done.append)
+    assert done[-1] == 1 and done == sorted(done)
+    with pytest.raises(benben.CancelledError):
+        K.sum(axis=1, progress=lambda part: True)
+    with pytest.raises(ZeroDivisionError):
+        K.sum(axis=1, progress=lambda part: 1 / 0)
 
 
 @pytest.mark.skipif(not hasattr(sys, "getrefcount"), reason="needs reference counts")
