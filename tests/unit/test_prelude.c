@@ -418,6 +418,13 @@ static void expk_keeps_every_nan(void **unused) {
 }
 
 /* ---- the same bits from every compiler and optimisation level ---- */
+/* Whether element i is a NaN, whose bits are nobody's promise: the test's own arithmetic makes operands of them, so an
+ * exclusive or with one says nothing either. */
+static int is_any_nan(const machine *m, int f, const block *x, const block *y, const block *z, int i) {
+    if (f == PRELUDE_xor && (isnan(get(x, m->is_double, i)) || isnan(get(y, m->is_double, i)))) return 1;
+    return isnan(get(z, m->is_double, i));
+}
+
 static uint64_t digest(const machine *m) {
     uint64_t hash = 0;
     state = 7;
@@ -433,7 +440,7 @@ static uint64_t digest(const machine *m) {
                 } else {
                     memcpy(&bits, &z.f[i], sizeof z.f[i]);
                 }
-                hash = (hash ^ (isnan(get(&z, m->is_double, i)) ? 1 : bits)) * 0x100000001b3u;
+                hash = (hash ^ (is_any_nan(m, f, &x, &y, &z, i) ? 1 : bits)) * 0x100000001b3u;
                 hash ^= hash >> 29;
             }
         }
@@ -445,9 +452,9 @@ static uint64_t digest(const machine *m) {
 static void bits_are_those_of_every_compiler(void **unused) {
 #ifdef __x86_64__
     static const uint64_t expected[3][2] = {
-        {0x29f615d84bbfa784, 0xdc4a211ed707524d},
-        {0x365b9d7d1927c1de, 0x83b48b683b9bd2d8},
-        {0x5646f70e80bb15c0, 0x049c678476031eee},
+        {0xbbb19cf70f6d6636, 0x9b544774e0f34b76},
+        {0xfe8a282d49c564fc, 0x0119e2eb0e3ea74b},
+        {0x9d011fb55365f5f0, 0xdf3931575e732e3f},
     };
     machine list[6];
     int count = machines(list), wrong = 0;
