@@ -50,7 +50,9 @@ wheel:
 	@tools/require.sh cmake && tools/require.sh python-headers
 	@tools/require.sh python python/requirements-wheel.txt
 	@rm -rf $(BUILD)/wheel
-	@$(PYTHON) -m build --wheel --outdir $(BUILD)/wheel .
+	@$(PYTHON) -m build --wheel --outdir $(BUILD)/wheel/built .
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTHON) -m auditwheel repair --only-plat \
+	    --plat manylinux_2_28_$$(uname -m) --wheel-dir $(BUILD)/wheel $(BUILD)/wheel/built/*.whl
 
 check-all:
 	@JOBS=$(JOBS) tools/check_all.sh

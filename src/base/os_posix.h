@@ -7,4 +7,7 @@
 void bbi_leftover_add(const char *path, int child);
 void bbi_leftover_done(const char *path, int child);
 
+/* Tests set it: programs are started as where posix_spawn cannot change the folder. */
+extern bool bbi_spawn_by_fork;
+
 #endif

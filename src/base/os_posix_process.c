@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 extern char **environ;
+
+bool bbi_spawn_by_fork;
 
 enum { LOG_KEPT = 64 << 10, POLL_MILLISECONDS = 100 };
 
@@ -34,15 +37,19 @@ static int make_pipe(int ends[2]) {
 }
 
 /* stdin from /dev/null, stdout and stderr into the pipe, no other descriptor of the host where the C
- * library can. */
+ * library can. ENOSYS: it cannot change the folder. */
 static int add_actions(posix_spawn_file_actions_t *actions, const char *directory, int log_end) {
     int failed = posix_spawn_file_actions_adddup2(actions, log_end, 1);
     if (!failed) failed = posix_spawn_file_actions_adddup2(actions, log_end, 2);
     if (!failed) failed = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-    if (!failed && directory) failed = posix_spawn_file_actions_addchdir_np(actions, directory);
+    if (!failed && directory)
+        failed = bbi_spawn_by_fork ? ENOSYS : posix_spawn_file_actions_addchdir_np(actions, directory);
 #if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
 #if __GLIBC_PREREQ(2, 34)
-    if (!failed) failed = posix_spawn_file_actions_addclosefrom_np(actions, 3);
+    if (!failed) {
+        failed = posix_spawn_file_actions_addclosefrom_np(actions, 3);
+        if (failed == ENOSYS) failed = 0;
+    }
 #endif
 #endif
     return failed;
@@ -51,8 +58,9 @@ static int add_actions(posix_spawn_file_actions_t *actions, const char *director
 /* Default signals: a compiler driver that inherits an ignored SIGCHLD cannot wait for its own passes. A
  * process group of its own: Ctrl-C in the host's terminal does not kill a compile whose result is still
  * wanted. */
+static const int reset[] = {SIGCHLD, SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGXFSZ, SIGXCPU};
+
 static int add_attributes(posix_spawnattr_t *attributes) {
-    static const int reset[] = {SIGCHLD, SIGPIPE, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGXFSZ, SIGXCPU};
     sigset_t defaults, none;
     sigemptyset(&none);
     sigemptyset(&defaults);
@@ -64,6 +72,37 @@ static int add_attributes(posix_spawnattr_t *attributes) {
     return failed ? failed : posix_spawnattr_setflags(attributes, flags);
 }
 
+/* The same where posix_spawn cannot change the folder (glibc before 2.29). Between fork and exec only what is safe in the
+ * child of a process with threads. */
+static void become(char *const *argv, const char *directory, int log_end) {
+    sigset_t none;
+    sigemptyset(&none);
+    for (size_t k = 0; k < sizeof reset / sizeof *reset; k++) signal(reset[k], SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setpgid(0, 0);
+    int input = open("/dev/null", O_RDONLY);
+    if (input < 0 || dup2(log_end, 1) < 0 || dup2(log_end, 2) < 0 || dup2(input, 0) < 0 || chdir(directory) != 0)
+        return;
+    long limit = sysconf(_SC_OPEN_MAX);
+    for (int k = 3; k < (limit < 0 || limit > 65536 ? 65536 : (int)limit); k++) close(k);
+    execve(argv[0], argv, environ);
+}
+
+static int spawn_by_fork(pid_t *child, char *const *argv, const char *directory, int log_end) {
+    if (access(directory, X_OK) != 0) return errno;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* no handler of the host runs in the child */
+    *child = fork();
+    int failed = *child < 0 ? errno : 0;
+    if (*child == 0) {
+        become(argv, directory, log_end);
+        _exit(127);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
 static int spawn(pid_t *child, const char *const argv[], const char *directory, int log_end) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -72,10 +111,12 @@ static int spawn(pid_t *child, const char *const argv[], const char *directory, 
     failed = posix_spawnattr_init(&attributes);
     if (!failed) {
         failed = add_actions(&actions, directory, log_end);
-        if (!failed) failed = add_attributes(&attributes);
         char **arguments;
         memcpy(&arguments, &argv, sizeof arguments); /* posix_spawn's type lacks the const, it writes nothing */
-        if (!failed) failed = posix_spawn(child, argv[0], &actions, &attributes, arguments, environ);
+        bool by_fork = failed == ENOSYS;
+        if (by_fork) failed = spawn_by_fork(child, arguments, directory, log_end);
+        if (!failed && !by_fork) failed = add_attributes(&attributes);
+        if (!failed && !by_fork) failed = posix_spawn(child, argv[0], &actions, &attributes, arguments, environ);
         posix_spawnattr_destroy(&attributes);
     }
     posix_spawn_file_actions_destroy(&actions);

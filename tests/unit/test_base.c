@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "os_posix.h"
 
 static char folder[BBI_PATH_SIZE]; /* new for every test that asks for it */
 
@@ -375,6 +376,19 @@ static void a_program_gives_its_output_and_status(void **state) {
     bbi_text_free(&log);
 }
 
+static void an_old_c_library_starts_programs_too(void **state) {
+    bbi_spawn_by_fork = true;
+    a_program_gives_its_output_and_status(state);
+    bbi_text log = {0};
+    assert_int_equal(run_shell("ls -l /proc/self/fd | wc -l; readlink /proc/self/fd/0", "/", &log), 0);
+    assert_string_equal(log.data, "5\n/dev/null\n"); /* 0, 1, 2, the folder that ls reads, its first line */
+    bbi_text_free(&log);
+    const char *argv[] = {"/bin/sh", "-c", "true", NULL};
+    int exit_code;
+    assert_int_equal(bbi_run_program(argv, "/no/such/folder", NULL, &exit_code), BB_SYSTEM);
+    bbi_spawn_by_fork = false;
+}
+
 static void a_program_that_is_not_there_is_an_error(void **state) {
     (void)state;
     const char *argv[] = {"/no/such/program", NULL};
@@ -572,6 +586,7 @@ int main(void) {
         cmocka_unit_test(our_threads_take_no_signals_of_the_host),
         cmocka_unit_test(a_forked_child_finds_every_monitor_free),
         cmocka_unit_test(a_program_gives_its_output_and_status),
+        cmocka_unit_test(an_old_c_library_starts_programs_too),
         cmocka_unit_test(a_program_that_is_not_there_is_an_error),
         cmocka_unit_test(a_host_that_handles_sigchld_changes_nothing),
         cmocka_unit_test(a_program_leaves_no_zombie_and_no_descriptor),
