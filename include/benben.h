@@ -276,14 +276,14 @@ typedef struct bb_solve_options {
     double alpha;               /* ridge: (K + alpha I) a = b */
     double tolerance;           /* 0: 1e-6, or what the rounding of float32 allows (below 1e-4; the remark says so) */
     int relative;               /* 0: stop when sum r^2 < numel(b) tolerance^2 (as pykeops); 1: when |r| <= tolerance |b| for each column */
-    int64_t max_iterations;     /* 0: 10 x rows, at least 100 */
+    int64_t max_iterations;     /* 0: 10 x rows + 5000 */
     int (*report)(void *data, int64_t iteration, double residual); /* non-zero return cancels */
     void *report_data;
     const bb_run_options *run;
     bb_solve_method method;
     bb_precondition precondition;
     int64_t rank;               /* of the preconditioner; 0: chosen from its decay, what it costs and `memory` */
-    int64_t memory;             /* bytes for the preconditioner; 0: 1 GiB */
+    int64_t memory;             /* bytes for the preconditioner, at most; 0: 256 MiB, or what `rank` takes */
     uint64_t seed;              /* of the preconditioner: the same seed gives the same bits */
     const bb_array *guess;      /* first iterate, of the shape of the solution; NULL: 0 */
     double *history;            /* residuals of iterations 0, 1, ...; NULL, or room for history_capacity numbers */
@@ -292,7 +292,7 @@ typedef struct bb_solve_options {
 typedef struct bb_solve_result {
     size_t size;
     int64_t iterations;
-    double residual;               /* |b - (K + alpha I) a| / |b|, computed from a at the end; after a failure as the recurrence has it */
+    double residual;               /* |b - (K + alpha I) a| / |b|, computed from a at the end, also after a failure */
     double seconds;
     bb_precondition precondition;  /* what was used */
     int64_t rank;                  /* of the preconditioner (of the largest, where there is a batch) */
@@ -305,7 +305,7 @@ typedef struct bb_solve_result {
 /* (K + alpha I) a = b for all columns and batch elements of b. The kernel is one output a_i = sum_j K(..) b_j; unknown: the position of b in its signature.
  * K must be symmetric: both sides are given the same points. Where the components of b do not mix they are columns with a common matrix; where they do (kernels
  * with matrices as values) they are one vector of M D unknowns. inputs: as for bb_run; inputs[unknown] is the right-hand side; output receives a (also when
- * BB_NO_CONVERGENCE or BB_INDEFINITE is returned: the last iterate). The residual is computed anew from a before BB_OK is returned, with iterations added where the
+ * BB_NO_CONVERGENCE or BB_INDEFINITE is returned: the last iterate, or an earlier one that is much better). The residual is computed anew from a before BB_OK is returned, with iterations added where the
  * recurrence was too hopeful: BB_NO_CONVERGENCE says so when rounding keeps it above twice the tolerance (raise alpha, use float64). */
 BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
                           const bb_solve_options *options, bb_solve_result *result);

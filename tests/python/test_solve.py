@@ -282,3 +282,104 @@ def test_cancelling_while_the_preconditioner_is_in_use():
         gauss().compile(target="interp").solve(values, 3, alpha=1e-6, relative=True, precondition="rpcholesky",
                                                report=lambda k, r: k == 2)
     assert caught.value.status == "CANCELLED"
+
+
+# ---- nothing wrong goes unsaid: a sample of all combinations --------------------------------------------------------
+FORMULAS = {
+    "gaussian": "exp(-sqdist(x, y) / s) * b", "laplacian": "exp(-norm2(x - y) / s) * b",
+    "matern": "(1 + norm2(x - y) / s) * exp(-norm2(x - y) / s) * b", "linear": "(x | y) * b",
+    "distance": "norm2(x - y) / s * b", "energy": "-norm2(x - y) / s * b", "cosine": "cos(sqdist(x, y) / s) * b",
+    "not symmetric": "exp(-sqdist(x, y) / s) * (2 + sin(9 * elem(y, 0) * elem(x, 1))) * b",
+    "affine": "exp(-sqdist(x, y) / s) * (b + 1)", "square": "exp(-sqdist(x, y) / s) * b * b",
+    "infinite": "b / norm2(x - y)"}
+SIZES = {np.float32: 1e30, np.float64: 1e150}
+
+
+def hard_system(rng, dtype):
+    n = rng.choice([0, 1, 2, 3, 17, 64, 120])
+    x, b = rng.uniform(0, 1, (n, 2)).astype(dtype), rng.standard_normal((n, 3)).astype(dtype)
+    if rng.random() < 0.3:
+        x[n // 2:2 * (n // 2)] = x[:n // 2]
+    if rng.random() < 0.1:
+        x[:, 1] = np.nan
+    what = rng.choice(["plain", "plain", "zero", "one zero", "equal", "huge", "tiny", "nan"])
+    if what == "zero":
+        b[:] = 0
+    if what == "one zero":
+        b[:, 1] = 0
+    if what == "equal":
+        b[:, 1:] = b[:, :1]
+    if what in ("huge", "tiny"):
+        b *= dtype(SIZES[dtype] if what == "huge" else 1 / SIZES[dtype])
+    if what == "nan" and n:
+        b[n // 2, 1] = np.nan
+    return x, b
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_answer_is_right_or_refused(formula, dtype):
+    rng = np.random.default_rng(sum(map(ord, formula)) + 7 * np.dtype(dtype).itemsize)
+    k = bb.parse(f"sum_j({FORMULAS[formula]})", "x:i2", "y:j2", "s:p1", "b:j3").compile(target="interp")
+    answers = refusals = 0
+    for _ in range(60):
+        x, b = hard_system(rng, dtype)
+        s, alpha = np.array([rng.choice([1e-8, 0.1, 1e6])], dtype), rng.choice([0.0, 1e-6, 1e-1, 10.0])
+        method = rng.choice(["auto", "cg", "minres"])
+        precondition = "none" if method == "minres" else rng.choice(["none", "auto", "rpcholesky", "nystrom"])
+        relative = bool(rng.random() < 0.7)
+        try:
+            found, result = k.solve((x, x, s, b), 3, alpha=alpha, tolerance=1e-5, relative=relative, method=method,
+                                    precondition=precondition, max_iterations=600)
+        except bb.Error as error:
+            refusals += 1
+            assert error.status in ("NO_CONVERGENCE", "INDEFINITE") and len(str(error)) > 60
+            assert len(b) > 0
+            continue
+        answers += 1
+        if not len(b):
+            continue
+        r = (b - k(x, x, s, found, dtype=np.float64) - alpha * found.astype(np.float64)).astype(np.float64)
+        axis = None if formula in ("affine", "square") else 0  # those have no columns of their own
+        size = np.linalg.norm(b.astype(np.float64), axis=axis)
+        floor = 0 if relative else 2.1e-5 * np.sqrt(b.size)
+        rounding = 10 * np.finfo(dtype).eps
+        assert (np.linalg.norm(r, axis=axis) <= (2.1e-5 if relative else rounding) * size + floor).all()
+    assert answers > 5 and refusals > 5
+
+
+@pytest.mark.parametrize("e", [5, 8, 16, 20])
+def test_blocks_of_columns_stay_independent(e):
+    """With residuals instead of their basis, this stopped at 3,000 iterations with a residual of 1e-3."""
+    values, matrix, b = system(300, 1e-6, e)
+    found, result = gauss(e).compile(target="interp").solve(values, 3, alpha=1e-6, relative=True, precondition="none")
+    assert relative(matrix, found, b).max() <= 2e-6 and result.iterations < 1000
+
+
+def test_equal_columns_share_their_solution():
+    values, matrix, b = system(200, 1e-3, 1)
+    b = np.repeat(b, 6, axis=1) * [1, 2, 0, -1, 1e-9, 1e9]
+    found, _ = gauss(6).compile(target="interp").solve((*values[:3], b), 3, alpha=1e-3, relative=True, tolerance=1e-9)
+    np.testing.assert_allclose(found, found[:, :1] * [1, 2, 0, -1, 1e-9, 1e9], rtol=1e-4, atol=0)
+
+
+def test_a_failure_gives_no_iterate_that_is_far_worse_than_one_before():
+    values, matrix, b = system(300, 0.0, 1)
+    for precondition in ("none", "rpcholesky", "nystrom"):
+        with pytest.raises(bb.Error) as caught:
+            gauss().compile(target="interp").solve(values, 3, alpha=0.0, relative=True, precondition=precondition)
+        true = relative(matrix, caught.value.solution, b).max()
+        assert true <= 1100 and abs(caught.value.result.residual - true) <= 0.05 * true
+        assert any(word in str(caught.value) for word in ("raise alpha", "raise max_iterations"))
+
+
+def test_a_solution_beyond_its_type_is_refused():
+    values, _, b = system(5, 0.0, 1, dtype=np.float32)
+    with pytest.raises(bb.Error) as caught:
+        gauss().compile(target="interp").solve((*values[:2], np.array([1e-9], np.float32), b * np.float32(1e38) * 9), 3,
+                                               alpha=0.0, relative=True)
+    assert caught.value.status == "NO_CONVERGENCE"
+    b, x = b.astype(np.float16), values[0].astype(np.float16)
+    k = bb.parse("sum_j(exp(-sqdist(x, y) / s) * 0.01 * b)", "x:i2", "y:j2", "s:p1", "b:j1").compile(target="interp")
+    with pytest.raises(bb.Error, match="beyond the largest number"):
+        k.solve((x, x, np.array([1e-9], np.float32), np.full_like(b, 3e4)), 3, alpha=0.0, relative=True)

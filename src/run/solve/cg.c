@@ -1,14 +1,17 @@
 /* cg.c: block conjugate gradients with a preconditioner (Hestenes and Stiefel, J. Res. NBS 49, 1952; O'Leary, The block
- * conjugate gradient algorithm, 1980). Columns that share a matrix also share their search directions, some at a time:
- *     W = P^T A P,  X += P W^+ P^T R,  R -= A P W^+ P^T R,  P = Z - P W^+ (A P)^T Z,  Z = M^-1 R.
- * W^+ is that of the directions that a Cholesky factorisation with pivoting finds independent: near convergence they
- * are not, and columns that have converged leave. With one column this is the ordinary iteration. */
+ * conjugate gradient algorithm, 1980), in the variant that carries an orthonormal basis of the residuals instead of the
+ * residuals (Dubrulle, Retooling the method of block conjugate gradients, ETNA 12, 2001). Columns that share a matrix
+ * share their search directions, some at a time: R = Q C with Q^T M^-1 Q = I, Z = M^-1 Q and
+ *     W = P^T A P,  a = W^+ P^T Q,  X += P a C,  Q' c = Q - A P a,  C' = c C,  P' = Z' - P W^+ (A P)^T Z'.
+ * The columns of R become nearly dependent as they converge; those of Q do not, so that no digits are lost. W^+ and
+ * the basis are those of the columns that a Cholesky factorisation with pivoting finds independent. With one column
+ * this is the ordinary iteration. */
 #include "solve.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 8 }; /* columns that share directions */
+enum { BLOCK = 16 }; /* columns that share directions, at most */
 
 /* ---- what iterations have in common ---------------------------------------------------------- */
 void bbi_column_products(const bbi_matrix *m, const double *a, const double *b, double *result) {
@@ -52,6 +55,10 @@ bb_status bbi_iteration_look(bbi_iteration *it, bool *stop) {
                         "are not numbers");
     if (it->first < 0) it->first = residual;
     if (it->best < 0 || residual < 0.9 * it->best) it->best = residual, it->best_at = result->iterations;
+    if (residual < 0.9 * it->kept_residual) {
+        it->kept_residual = residual;
+        memcpy(it->kept, it->x, (size_t)it->m->count * sizeof *it->x);
+    }
     it->stagnates = result->iterations - it->best_at > 500 + it->best_at;
     *stop = it->done || it->stagnates || result->iterations >= it->limit ||
             (it->pause > 0 && result->iterations >= it->pause);
@@ -122,39 +129,44 @@ static void solve_small(const small *s, double y[BLOCK][BLOCK]) {
 }
 
 /* ---- blocks of columns ----------------------------------------------------------------------- */
+typedef struct group {
+    small w;                    /* of P^T A P */
+    double basis[BLOCK][BLOCK]; /* C: residuals = Q C */
+} group;
+
 typedef struct state {
     bbi_iteration *it;
-    double *p, *q, *z, *scratch; /* directions, A p, M^-1 r (r itself without a preconditioner) */
-    small *group;
+    double *p, *ap, *q, *z, *scratch; /* directions, A p, basis of the residuals, M^-1 q (q without a preconditioner) */
+    group *group;
     int64_t groups, width; /* per batch element; columns of a group */
-    double least;
+    double least;          /* squared size of what counts as dependent */
 } state;
 
-static int size_of(const state *s, int64_t group) {
-    int64_t left = s->it->m->columns - group * s->width;
+static int size_of(const state *s, int64_t g) {
+    int64_t left = s->it->m->columns - g * s->width;
     return (int)(left < s->width ? left : s->width);
 }
 
 /* result = A^T B for the columns of a group */
-static void products(const state *s, int64_t batch, int64_t group, const double *a, const double *b,
+static void products(const state *s, int64_t batch, int64_t g, const double *a, const double *b,
                      double result[BLOCK][BLOCK]) {
     const bbi_matrix *m = s->it->m;
-    int size = size_of(s, group);
+    int size = size_of(s, g);
     for (int i = 0; i < size; i++) memset(result[i], 0, sizeof result[i]);
     for (int64_t row = 0; row < m->n; row++) {
-        int64_t at = (batch * m->n + row) * m->columns + group * s->width;
+        int64_t at = (batch * m->n + row) * m->columns + g * s->width;
         for (int i = 0; i < size; i++)
             for (int j = 0; j < size; j++) result[i][j] += a[at + i] * b[at + j];
     }
 }
 
 /* Y <- Y + sign B C */
-static void add_products(const state *s, int64_t batch, int64_t group, double *y, const double *b,
+static void add_products(const state *s, int64_t batch, int64_t g, double *y, const double *b,
                          double c[BLOCK][BLOCK], double sign) {
     const bbi_matrix *m = s->it->m;
-    int size = size_of(s, group);
+    int size = size_of(s, g);
     for (int64_t row = 0; row < m->n; row++) {
-        int64_t at = (batch * m->n + row) * m->columns + group * s->width;
+        int64_t at = (batch * m->n + row) * m->columns + g * s->width;
         for (int i = 0; i < size; i++) {
             double x = sign * b[at + i];
             for (int j = 0; j < size; j++) y[at + j] += x * c[i][j];
@@ -162,98 +174,23 @@ static void add_products(const state *s, int64_t batch, int64_t group, double *y
     }
 }
 
-static bool is_active(const state *s, int64_t batch, int64_t column) {
-    return !bbi_column_done(s->it, batch * s->it->m->columns + column);
-}
-
-/* Directions of columns that have converged are 0: they neither move nor take part. */
-static void drop_converged(const state *s) {
-    const bbi_matrix *m = s->it->m;
-    for (int64_t n = 0; n < m->batches; n++)
-        for (int64_t e = 0; e < m->columns; e++)
-            if (!is_active(s, n, e))
-                for (int64_t i = 0; i < m->n; i++) s->p[(n * m->n + i) * m->columns + e] = 0;
-}
-
-/* The curvature of a direction of an active column: NaN, or negative by more than rounding. */
-static bb_status check_curvature(const state *s, int64_t batch, int64_t column, double curvature) {
-    const bbi_iteration *it = s->it;
-    const bbi_matrix *m = it->m;
-    double pp = 0, qq = 0;
-    if (curvature > 0) return BB_OK;
-    for (int64_t i = 0; i < m->n; i++) {
-        int64_t k = (batch * m->n + i) * m->columns + column;
-        pp += s->p[k] * s->p[k];
-        qq += s->q[k] * s->q[k];
+/* C <- A C */
+static void multiply_small(int size, double a[BLOCK][BLOCK], double c[BLOCK][BLOCK]) {
+    for (int j = 0; j < size; j++) {
+        double column[BLOCK];
+        for (int i = 0; i < size; i++) column[i] = c[i][j];
+        for (int i = 0; i < size; i++) {
+            c[i][j] = 0;
+            for (int k = 0; k < size; k++) c[i][j] += a[i][k] * column[k];
+        }
     }
-    long long iteration = (long long)it->result->iterations;
-    if (isnan(curvature))
-        return bbi_fail(BB_NO_CONVERGENCE,
-                        "bb_solve: iteration %lld met NaN: the data or the formula give values that are not numbers",
-                        iteration);
-    if (curvature >= -(m->is_double ? 1e-12 : 1e-6) * sqrt(pp) * sqrt(qq)) return BB_OK;
-    return bbi_fail(BB_INDEFINITE,
-                    "bb_solve: iteration %lld found a direction with p.(K + alpha I)p = %g < 0 in column %lld: the "
-                    "matrix is not positive definite; raise alpha (now %g), centre the data, compute in float64, check "
-                    "that the formula is a symmetric positive kernel, or use the method MINRES",
-                    iteration, curvature, (long long)column, it->alpha);
 }
 
-static bb_status multiply(state *s) { /* q = (K + alpha I) p */
-    bbi_matrix *m = s->it->m;
-    BBI_FORWARD(bbi_matrix_multiply(m, s->p, s->q));
-    for (int64_t k = 0; k < m->count; k++) s->q[k] += s->it->alpha * s->p[k];
-    return BB_OK;
-}
-
-static void precondition(const state *s) { /* z = M^-1 r */
-    const bbi_iteration *it = s->it;
-    int64_t size = it->m->n * it->m->columns;
-    for (int64_t n = 0; it->factor && n < it->m->batches; n++)
-        bbi_factor_solve(&it->factor[n], it->m->columns, it->r + n * size, s->z + n * size, s->scratch);
-}
-
-/* X and R; *moved: whether any direction was of use. */
-static bb_status advance(state *s, int64_t batch, int64_t group, bool *moved) {
-    small *w = &s->group[batch * s->groups + group];
-    double c[BLOCK][BLOCK];
-    w->size = size_of(s, group);
-    products(s, batch, group, s->p, s->q, w->w);
-    for (int e = 0; e < w->size; e++)
-        if (is_active(s, batch, group * s->width + e))
-            BBI_FORWARD(check_curvature(s, batch, group * s->width + e, w->w[e][e]));
-    if (!factor(w, s->least))
-        return bbi_fail(BB_INDEFINITE,
-                        "bb_solve: iteration %lld found a plane in which K + alpha I is not positive definite; raise "
-                        "alpha (now %g), centre the data, compute in float64, or use the method MINRES",
-                        (long long)s->it->result->iterations, s->it->alpha);
-    *moved = *moved || w->rank > 0;
-    products(s, batch, group, s->p, s->it->r, c);
-    solve_small(w, c);
-    add_products(s, batch, group, s->it->x, s->p, c, 1);
-    add_products(s, batch, group, s->it->r, s->q, c, -1);
-    return BB_OK;
-}
-
-/* P = Z - P W^+ Q^T Z, by way of the new Z in place of P */
-static void turn(state *s, int64_t batch, int64_t group, double *next) {
-    double c[BLOCK][BLOCK];
-    products(s, batch, group, s->q, s->z, c);
-    solve_small(&s->group[batch * s->groups + group], c);
-    add_products(s, batch, group, next, s->p, c, -1);
-}
-
-/* P <- P T with orthonormal columns by a pivoted Cholesky factor of P^T P, 0 for those that depend on the others. Done
- * before the product with A, it keeps W as well conditioned as A is; in exact arithmetic it changes nothing. */
-static void orthonormalise(state *s, int64_t batch, int64_t group) {
+/* Columns of V become those of V T, where W = T^-T T^-1; 0 for those that depend on the others. */
+static void transform(const state *s, int64_t batch, int64_t g, const small *w, double *v) {
     const bbi_matrix *m = s->it->m;
-    small *w = &s->group[batch * s->groups + group];
-    w->size = size_of(s, group);
-    if (w->size == 1) return;
-    products(s, batch, group, s->p, s->p, w->w);
-    (void)factor(w, s->least);
     for (int64_t row = 0; row < m->n; row++) {
-        double *p = s->p + (batch * m->n + row) * m->columns + group * s->width, u[BLOCK];
+        double *p = v + (batch * m->n + row) * m->columns + g * s->width, u[BLOCK];
         for (int k = 0; k < w->rank; k++) {
             int q = w->order[k];
             u[k] = w->scale[q] * p[q];
@@ -264,28 +201,143 @@ static void orthonormalise(state *s, int64_t batch, int64_t group) {
     }
 }
 
+static bb_status not_a_number(const bbi_iteration *it) {
+    return bbi_fail(BB_NO_CONVERGENCE,
+                    "bb_solve: iteration %lld met NaN or infinity: the right-hand side, the data or the formula give "
+                    "values that are not finite numbers",
+                    (long long)it->result->iterations);
+}
+
+/* Q becomes orthonormal with respect to M^-1 (Z along with it), C absorbs what that takes. Twice: the first time leaves
+ * an error that grows with the condition of Q. */
+static bb_status orthonormalise(const state *s, int64_t batch, int64_t g) {
+    group *of = &s->group[batch * s->groups + g];
+    small w = {.size = size_of(s, g)};
+    for (int pass = 0; pass < 2; pass++) {
+        double c[BLOCK][BLOCK] = {{0}};
+        products(s, batch, g, s->q, s->z, w.w);
+        for (int e = 0; e < w.size; e++)
+            if (!isfinite(w.w[e][e])) return not_a_number(s->it);
+        (void)factor(&w, 1e-14);
+        transform(s, batch, g, &w, s->q);
+        if (s->z != s->q) transform(s, batch, g, &w, s->z);
+        for (int k = 0; k < w.rank; k++)
+            for (int i = k; i < w.size; i++) {
+                int e = w.order[i];
+                if (w.scale[e] > 0) c[w.order[k]][e] = w.l[k][e] / w.scale[e];
+            }
+        multiply_small(w.size, c, of->basis);
+    }
+    return BB_OK;
+}
+
+/* R = Q C */
+static void form_residual(const state *s, int64_t batch, int64_t g) {
+    const bbi_matrix *m = s->it->m;
+    int size = size_of(s, g);
+    for (int64_t row = 0; row < m->n; row++)
+        memset(s->it->r + (batch * m->n + row) * m->columns + g * s->width, 0, (size_t)size * sizeof *s->it->r);
+    add_products(s, batch, g, s->it->r, s->q, s->group[batch * s->groups + g].basis, 1);
+}
+
+/* The curvature of a direction: NaN, or negative by more than rounding. */
+static bb_status check_curvature(const state *s, int64_t batch, int64_t column, double curvature) {
+    const bbi_iteration *it = s->it;
+    const bbi_matrix *m = it->m;
+    double pp = 0, qq = 0;
+    if (curvature > 0 && !isinf(curvature)) return BB_OK;
+    if (!isfinite(curvature)) return not_a_number(it);
+    for (int64_t i = 0; i < m->n; i++) {
+        int64_t k = (batch * m->n + i) * m->columns + column;
+        pp += s->p[k] * s->p[k];
+        qq += s->ap[k] * s->ap[k];
+    }
+    if (curvature >= -(m->is_double ? 1e-12 : 1e-6) * sqrt(pp) * sqrt(qq)) return BB_OK;
+    return bbi_fail(BB_INDEFINITE,
+                    "bb_solve: iteration %lld found a direction with p.(K + alpha I)p = %g < 0: the "
+                    "matrix is not positive definite; raise alpha (now %g), centre the data, compute in float64, check "
+                    "that the formula is a symmetric positive kernel, or use the method MINRES",
+                    (long long)it->result->iterations, curvature, it->alpha);
+}
+
+static bb_status multiply(state *s) { /* A p = (K + alpha I) p */
+    bbi_matrix *m = s->it->m;
+    BBI_FORWARD(bbi_matrix_multiply(m, s->p, s->ap));
+    for (int64_t k = 0; k < m->count; k++) s->ap[k] += s->it->alpha * s->p[k];
+    return BB_OK;
+}
+
+static void precondition(const state *s) { /* z = M^-1 q */
+    const bbi_iteration *it = s->it;
+    int64_t size = it->m->n * it->m->columns;
+    for (int64_t n = 0; it->factor && n < it->m->batches; n++)
+        bbi_factor_solve(&it->factor[n], it->m->columns, s->q + n * size, s->z + n * size, s->scratch);
+}
+
+/* X, and Q before it is orthonormal again; *moved: whether any direction was of use. */
+static bb_status advance(state *s, int64_t batch, int64_t g, bool *moved) {
+    group *of = &s->group[batch * s->groups + g];
+    small *w = &of->w;
+    double c[BLOCK][BLOCK], step[BLOCK][BLOCK];
+    w->size = size_of(s, g);
+    products(s, batch, g, s->p, s->ap, w->w);
+    for (int e = 0; e < w->size; e++) BBI_FORWARD(check_curvature(s, batch, g * s->width + e, w->w[e][e]));
+    if (!factor(w, s->least))
+        return bbi_fail(BB_INDEFINITE,
+                        "bb_solve: iteration %lld found a plane in which K + alpha I is not positive definite; raise "
+                        "alpha (now %g), centre the data, compute in float64, or use the method MINRES",
+                        (long long)s->it->result->iterations, s->it->alpha);
+    *moved = *moved || w->rank > 0;
+    products(s, batch, g, s->p, s->q, c);
+    solve_small(w, c);
+    memcpy(step, of->basis, sizeof step);
+    multiply_small(w->size, c, step);
+    add_products(s, batch, g, s->it->x, s->p, step, 1);
+    add_products(s, batch, g, s->q, s->ap, c, -1);
+    return BB_OK;
+}
+
+/* P = Z - P W^+ (A P)^T Z, by way of the new Z in place of P */
+static void turn(state *s, int64_t batch, int64_t g, double *next) {
+    double c[BLOCK][BLOCK];
+    products(s, batch, g, s->ap, s->z, c);
+    solve_small(&s->group[batch * s->groups + g].w, c);
+    add_products(s, batch, g, next, s->p, c, -1);
+}
+
+/* From Q to its basis, R and the new directions. */
+static bb_status renew(state *s, double *next, bool first) {
+    bbi_matrix *m = s->it->m;
+    precondition(s);
+    for (int64_t n = 0; n < m->batches; n++)
+        for (int64_t g = 0; g < s->groups; g++) BBI_FORWARD(orthonormalise(s, n, g));
+    memcpy(next, s->z, (size_t)m->count * sizeof *next);
+    for (int64_t n = 0; n < m->batches && !first; n++)
+        for (int64_t g = 0; g < s->groups; g++) {
+            form_residual(s, n, g);
+            turn(s, n, g, next);
+        }
+    memcpy(s->p, next, (size_t)m->count * sizeof *next);
+    return BB_OK;
+}
+
 static bb_status step(state *s, double *next, bool *moved) {
     bbi_matrix *m = s->it->m;
-    for (int64_t n = 0; n < m->batches; n++)
-        for (int64_t g = 0; g < s->groups; g++) orthonormalise(s, n, g);
     BBI_FORWARD(multiply(s));
     for (int64_t n = 0; n < m->batches; n++)
         for (int64_t g = 0; g < s->groups; g++) BBI_FORWARD(advance(s, n, g, moved));
+    BBI_FORWARD(renew(s, next, false));
     bbi_column_products(m, s->it->r, s->it->r, s->it->rr);
-    precondition(s);
-    memcpy(next, s->z, (size_t)m->count * sizeof *next);
-    for (int64_t n = 0; n < m->batches; n++)
-        for (int64_t g = 0; g < s->groups; g++) turn(s, n, g, next);
-    memcpy(s->p, next, (size_t)m->count * sizeof *next);
     return BB_OK;
 }
 
 static bb_status iterate(state *s, double *next) {
     bbi_iteration *it = s->it;
     bool stop, moved = true;
-    precondition(s);
-    memcpy(s->p, s->z, (size_t)it->m->count * sizeof *s->p);
-    for (;; it->result->iterations++) {
+    memcpy(s->q, it->r, (size_t)it->m->count * sizeof *s->q);
+    for (int64_t k = 0; k < it->m->batches * s->groups; k++)
+        for (int e = 0; e < BLOCK; e++) s->group[k].basis[e][e] = 1;
+    for (bool first = true;; it->result->iterations++, first = false) {
         BBI_FORWARD(bbi_iteration_look(it, &stop));
         if (stop) return BB_OK;
         if (!moved) {
@@ -293,32 +345,35 @@ static bb_status iterate(state *s, double *next) {
             return BB_OK;
         }
         moved = false;
-        drop_converged(s);
+        if (first) BBI_FORWARD(renew(s, next, true));
         BBI_FORWARD(step(s, next, &moved));
     }
 }
 
 bb_status bbi_cg(bbi_iteration *it) {
     const bbi_matrix *m = it->m;
-    state s = {.it = it, .width = m->columns < BLOCK ? m->columns : BLOCK};
-    if (!m->structure.scalar) s.width = 1; /* matrices of their own have directions of their own */
+    state s = {.it = it, .groups = (m->columns + BLOCK - 1) / BLOCK};
+    if (!m->structure.scalar) s.groups = m->columns; /* matrices of their own have directions of their own */
     int64_t scratch = 0;
+    s.width = s.groups ? (m->columns + s.groups - 1) / s.groups : 1;
     s.groups = (m->columns + s.width - 1) / s.width;
-    s.least = m->is_double ? 1e-12 : 1e-6;
+    s.least = m->is_double ? 1e-14 : 1e-6;
     for (int64_t n = 0; it->factor && n < m->batches; n++) {
         int64_t wanted = bbi_factor_scratch(&it->factor[n], m->columns);
         if (wanted > scratch) scratch = wanted;
     }
-    double *all = bbi_calloc((size_t)(4 * m->count + scratch) + 1, sizeof *all);
+    int64_t vectors = it->factor ? 5 : 4;
+    double *all = bbi_calloc((size_t)(vectors * m->count + scratch) + 1, sizeof *all);
     s.group = bbi_calloc((size_t)(m->batches * s.groups) + 1, sizeof *s.group);
     bb_status status =
         all && s.group ? BB_OK
                        : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld unknowns", (long long)m->count);
     if (status == BB_OK) {
         s.p = all;
-        s.q = all + m->count;
-        s.z = it->factor ? all + 2 * m->count : it->r;
-        s.scratch = all + 4 * m->count;
+        s.ap = all + m->count;
+        s.q = all + 2 * m->count;
+        s.z = it->factor ? all + 4 * m->count : s.q;
+        s.scratch = all + vectors * m->count;
         status = iterate(&s, all + 3 * m->count);
     }
     bbi_free(all);

@@ -6,9 +6,10 @@
  * which makes L L^T the Nystrom approximation K(:, S) K(S, S)^-1 K(S, :). P^-1 is applied by Woodbury's identity
  *     P^-1 r = (r - L (L^T L + mu I)^-1 L^T r) / mu.
  *
- * The rank grows block by block until the trace of the residual is of the size of the ridge, until building has cost
- * what the iterations still to be expected cost (whoever goes on paying until then pays at most twice the least), or
- * until the memory is used up. All counts are of operations, not of seconds: the result can be had again. */
+ * The rank grows block by block until the trace of the residual is of the size of the ridge, until the memory is used
+ * up, until building has cost what the iterations still to be expected cost (whoever goes on paying until then pays at
+ * most twice the least), or, from a tenth of that on, until doubling the rank would not pay if the residual goes on
+ * falling as it has. All counts are of operations, not of seconds: the result can be had again. */
 #include "solve.h"
 
 #include <math.h>
@@ -191,14 +192,45 @@ static double iterations_ahead(const bbi_factor *f, const bbi_factor_options *o,
     return iterations < most ? iterations : most;
 }
 
-static bool enough(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double captured) {
-    double noise = m->is_double ? 1e-14 : 1e-6, n = (double)f->n, rank = (double)f->rank;
+static double build_cost(const bbi_factor *f, const bbi_matrix *m, double rank) {
+    double n = (double)f->n;
+    return rank * n * entry_overhead * m->pair_cost + 1.5 * rank * rank * n * work_of_fma[m->is_double];
+}
+
+static double iteration_cost(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double rank) {
+    return o->work + 2 * rank * (double)f->n * (double)m->columns * work_of_fma[m->is_double];
+}
+
+/* What an average column of a block took of the trace, where the block ended. */
+typedef struct capture {
+    double rank, share;
+} capture;
+
+/* old: of a block at a half of the rank or less. */
+static bool worth_its_price(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double captured,
+                            const capture *old) {
+    double rank = (double)f->rank, built = build_cost(f, m, rank);
+    double now = iterations_ahead(f, o, captured) * iteration_cost(f, m, o, rank);
+    if (built >= now) return false;
+    if (built < 0.1 * now || !(old->share > captured) || !(captured > 0)) return true;
+    double fall = pow(captured / old->share, 1 / log2(rank / old->rank)); /* when the rank doubles */
+    double next = iterations_ahead(f, o, captured * fall) * iteration_cost(f, m, o, 2 * rank);
+    return build_cost(f, m, 2 * rank) - built + next < now;
+}
+
+/* Room for one more block: the factor, its Gram matrix, the columns of K that the block is made from. */
+static bool has_room(const bbi_factor *f, const bbi_factor_options *o) {
+    double n = (double)f->n, rank = (double)f->rank + BBI_CHUNK;
+    return 8 * (n * (rank + BBI_CHUNK) + rank * rank) <= (double)o->memory;
+}
+
+static bool enough(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double captured,
+                   const capture *old) {
+    double noise = m->is_double ? 1e-14 : 1e-6;
     if (f->trace_left <= o->alpha || f->trace_left <= noise * f->trace || f->rank >= f->n) return true;
+    if (f->rank && !has_room(f, o)) return true;
     if (o->rank > 0) return f->rank >= o->rank;
-    if (8 * n * (rank + BBI_CHUNK) + 8 * rank * rank > (double)o->memory) return true;
-    double built = rank * n * entry_overhead * m->pair_cost + 1.5 * rank * rank * n * work_of_fma[m->is_double];
-    double each = o->work + 2 * rank * n * (double)m->columns * work_of_fma[m->is_double];
-    return built >= iterations_ahead(f, o, captured) * each;
+    return !worth_its_price(f, m, o, captured, old);
 }
 
 static int64_t candidates_wanted(const bbi_factor *f, const bbi_factor_options *o) {
@@ -217,9 +249,10 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
     bbi_factor *f = b->f;
     bbi_random random = {o->seed + (uint64_t)batch * 0x9E3779B9u};
     double noise = m->is_double ? 1e-15 : 1e-7, largest = 0, captured = f->trace;
+    capture old = {0}, later = {0};
     for (int64_t i = 0; i < f->n; i++)
         if (b->diagonal[i] > largest) largest = b->diagonal[i];
-    for (int idle = 0; idle < 4 && !enough(f, m, o, captured);) {
+    for (int idle = 0; idle < 4 && !enough(f, m, o, captured, &old);) {
         draw(b, o->uniform, candidates_wanted(f, o), &random);
         if (!b->candidates) return BB_OK;
         double *rows = bbi_realloc(b->rows, (size_t)(BBI_CHUNK * (f->rank + 1)) * sizeof *rows);
@@ -238,6 +271,9 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
         double before = f->trace_left;
         BBI_FORWARD(add_chunk(b));
         captured = (before - f->trace_left) / (double)b->pivots;
+        if ((double)f->rank < 2 * later.rank) continue;
+        old = later;
+        later = (capture){(double)f->rank, captured};
     }
     return BB_OK;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { PLAIN_ITERATIONS = 12 }; /* before a preconditioner is thought of */
-static const int64_t default_memory = (int64_t)1 << 30;
+static const int64_t default_memory = (int64_t)1 << 28;
 
 typedef struct solver {
     bbi_matrix m;
@@ -16,6 +16,7 @@ typedef struct solver {
     bb_solve_result found;
     double *b;
     int64_t factors;
+    bool settled; /* the best iterate has been chosen */
 } solver;
 
 /* ---- the caller's arrays --------------------------------------------------------------------- */
@@ -124,12 +125,13 @@ static void free_factors(solver *s) {
 static bb_status make_factors(solver *s) {
     const bb_solve_options *o = &s->options;
     double points = (double)s->m.points, start = bbi_seconds();
+    int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : default_memory;
     bbi_factor_options how = {.uniform = o->precondition == BB_PRECONDITION_NYSTROM,
                               .alpha = o->alpha,
                               .work = points * points * s->m.pair_cost,
                               .digits = -log(s->it.tolerance < 0.5 ? s->it.tolerance : 0.5),
                               .rank = o->rank < s->m.n ? o->rank : s->m.n,
-                              .memory = (o->memory ? o->memory : default_memory) / (s->m.batches ? s->m.batches : 1),
+                              .memory = memory / (s->m.batches ? s->m.batches : 1),
                               .seed = o->seed};
     const char *reason = NULL;
     s->it.factor = bbi_calloc((size_t)s->m.batches + 1, sizeof *s->it.factor);
@@ -203,19 +205,44 @@ static bb_status no_convergence(const solver *s, double residual) {
                     s->options.alpha, s->m.is_double ? "centre the data, " : "use float64, ");
 }
 
+/* After a failure: the last iterate, or a much better one that there was, and what its residual really is. The message stays that of the
+ * failure. */
+static void settle(solver *s) {
+    bbi_iteration *it = &s->it;
+    double size, other;
+    if (s->settled || true_residual(s) != BB_OK) return;
+    s->settled = true;
+    (void)is_good(s, &size);
+    if (!(it->kept_residual < 1e-3 * size) && isfinite(size)) { /* conjugate gradients lower the energy, not the residual */
+        s->found.residual = size;
+        return;
+    }
+    double *x = it->x;
+    it->x = it->kept, it->kept = x;
+    if (isinf(it->kept_residual)) memset(it->x, 0, (size_t)s->m.count * sizeof *it->x);
+    if (true_residual(s) == BB_OK) (void)is_good(s, &other);
+    if (isfinite(size) && !(other < size))
+        x = it->x, it->x = it->kept, it->kept = x;
+    else
+        size = other;
+    s->found.residual = size;
+}
+
 /* Again from the true residual as long as that helps. */
 static bb_status iterate(solver *s) {
     bb_status status = first_phases(s);
     for (double last = INFINITY; status == BB_OK; status = run_phase(s)) {
         double size;
-        if (s->found.iterations == 0) return BB_OK; /* x was right, and r is true */
         bool limited = !s->it.done && s->found.iterations >= s->it.limit;
         BBI_FORWARD(true_residual(s));
         bool good = is_good(s, &size);
         s->found.residual = size;
         if (good) return BB_OK;
         if (!limited && !(size < 0.5 * last) && float32_is_content(s, size)) return BB_OK;
-        if (limited || !(size < 0.5 * last)) return no_convergence(s, size);
+        if (limited || !(size < 0.5 * last)) {
+            settle(s);
+            return no_convergence(s, s->found.residual);
+        }
         last = size;
     }
     return status;
@@ -223,10 +250,10 @@ static bb_status iterate(solver *s) {
 
 static bb_status open_solver(solver *s) {
     size_t count = (size_t)s->m.count + 1, columns = (size_t)(s->m.batches * s->m.columns) + 1;
-    double *all = bbi_calloc(3 * count + 2 * columns, sizeof *all);
+    double *all = bbi_calloc(4 * count + 2 * columns, sizeof *all);
     if (!all) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld unknowns", (long long)s->m.count);
     const bb_solve_options *o = &s->options;
-    int64_t limit = 10 * s->m.n > 100 ? 10 * s->m.n : 100;
+    int64_t limit = 10 * s->m.n + 5000;
     s->b = all;
     s->it = (bbi_iteration){.m = &s->m,
                             .options = o,
@@ -235,9 +262,23 @@ static bb_status open_solver(solver *s) {
                             .tolerance = o->tolerance > 0 ? o->tolerance : 1e-6,
                             .x = all + count,
                             .r = all + 2 * count,
-                            .rr = all + 3 * count,
-                            .bb = all + 3 * count + columns,
+                            .kept = all + 3 * count,
+                            .kept_residual = INFINITY,
+                            .rr = all + 4 * count,
+                            .bb = all + 4 * count + columns,
                             .limit = o->max_iterations > 0 ? o->max_iterations : limit};
+    return BB_OK;
+}
+
+/* What was solved in float64 must fit into the caller's type. */
+static bb_status check_range(const solver *s, const bb_array *output) {
+    double most = output->dtype_code != 2 || output->dtype_bits == 32 ? 3.4028234e38 : 65504;
+    for (int64_t k = 0; k < s->m.count && output->dtype_bits < 64; k++)
+        if (fabs(s->it.x[k]) > most)
+            return bbi_fail(BB_NO_CONVERGENCE,
+                            "bb_solve: the solution has the entry %g, beyond the largest number %g of its type: use "
+                            "float64, or scale the right-hand side",
+                            s->it.x[k], most);
     return BB_OK;
 }
 
@@ -256,7 +297,10 @@ static bb_status solve(solver *s, const bb_array *given, const bb_array *output)
         BBI_FORWARD(true_residual(s));
     }
     bb_status status = iterate(s);
+    if (status == BB_NO_CONVERGENCE || status == BB_INDEFINITE) settle(s);
+    x.data = it->x;
     bb_status copied = copy_array(output, &x, m->points, m->dim, m->batches);
+    if (status == BB_OK && copied == BB_OK) return check_range(s, output);
     return status == BB_OK ? copied : status;
 }
 

@@ -107,6 +107,8 @@ typedef struct bbi_iteration {
     bb_solve_result *result;
     double alpha, tolerance;
     double *x, *r;        /* iterate and its residual; MINRES leaves r as it was */
+    double *kept;         /* iterate of the least residual, kept_residual */
+    double kept_residual;
     double *rr, *bb;      /* per system: |r|^2, |b|^2 */
     bbi_factor *factor;   /* per batch element, or NULL */
     int64_t limit, pause; /* iterations altogether; stop there for a moment (0: never) */
