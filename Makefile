@@ -39,7 +39,7 @@ check-unit: build
 	@cd $(BUILD) && $(TEST_ENVIRONMENT) $(CTEST) -LE full -j $(JOBS) --output-on-failure
 
 check-python: python
-	@tools/require.sh python tests/requirements.txt
+	@tools/require.sh python tests/requirements.txt && tools/require.sh torch
 	@$(TEST_ENVIRONMENT) $(PYTHON) -m pytest -q -rs -m "not full" tests/python
 
 python: build

@@ -31,7 +31,7 @@ build_and_test() {
 
 section "build"
 make --no-print-directory JOBS="$JOBS" CMAKE_FLAGS=-DBENBEN_WERROR=ON build &&
-    tools/require.sh cmocka && tools/require.sh python tests/requirements.txt
+    tools/require.sh cmocka && tools/require.sh python tests/requirements.txt && tools/require.sh torch
 status=$?
 verdict "build without warnings" $status
 [ $status = 0 ] || { echo "nothing else can run without a build"; exit 1; }

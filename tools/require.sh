@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what a make target needs and the machine lacks:
-#   require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | bench
+#   require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | torch | bench
 # Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
 # Python packages go to .venv only, the peers of the benchmark to .venv-bench.
 set -euo pipefail
@@ -32,6 +32,22 @@ python_packages() { # once per content of the requirements file
     echo "Installing $(tr '\n' ' ' <"$1")into .venv ..."
     .venv/bin/python -m pip install -qq --disable-pip-version-check -r "$1"
     touch "$stamp"
+}
+
+# PyTorch for the tests, without CUDA: the plain name would fetch gigabytes. A failure is no error: the tests that need it
+# say that they are skipped.
+pytorch() {
+    virtual_environment
+    local stamp
+    stamp=".venv/.have-$(cksum <tests/requirements-torch.txt | tr ' ' '-')"
+    [ -f "$stamp" ] && return
+    echo "Installing $(tr '\n' ' ' <tests/requirements-torch.txt)into .venv ..."
+    if .venv/bin/python -m pip install -qq --disable-pip-version-check -r tests/requirements-torch.txt \
+        --extra-index-url https://download.pytorch.org/whl/cpu; then
+        touch "$stamp"
+    else
+        echo "PyTorch could not be installed: its tests are skipped" >&2
+    fi
 }
 
 # The peers of the benchmark, about 1.5 GB. PyTorch comes first and without CUDA: what depends on it would fetch that.
@@ -76,8 +92,11 @@ assert os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))' 
 python)
     python_packages "$2"
     ;;
+torch)
+    pytorch
+    ;;
 *)
-    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | bench" >&2
+    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | torch | bench" >&2
     exit 2
     ;;
 esac

@@ -1,6 +1,6 @@
 """Benben: symbolic matrices F(x_i, y_j) that are never stored: differentiated, compiled and reduced at run time.
 
-benben.numpy has LazyTensors and Genred for NumPy arrays.
+benben.numpy has LazyTensors and Genred for NumPy arrays, benben.torch the same, differentiable, for PyTorch tensors.
 """
 
 from __future__ import annotations
@@ -72,6 +72,6 @@ def install_as_pykeops() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("numpy", "operators", "pykeops"):
+    if name in ("numpy", "operators", "pykeops", "torch"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ from typing import Any
 from . import _core, _formula
 from ._errors import ArgumentError, ShapeError
 from ._formula import PLACE_I, PLACE_J, PLACE_P
+from ._options import DEFAULT_ACCURACY
 from ._reduce import Plan
 
 DENSE_LIMIT = 2**27  # entries that dense() makes without being asked twice: 1 GiB of float64
@@ -93,13 +94,15 @@ class ArrayMethods:
         if any(arg.value is None for arg in self._args):
             raise ValueError("there are symbolic variables: values are not known")
         f = _formula.replaced(self._formula, places)
-        plan = f.plans.get("rows")
+        plan = f.plans.get((self.tools, "rows"))
         if plan is None:
             code: list[Any] = []
             top = _formula.instructions(f, code)
             signature = tuple([(places[arg.place], arg.dim) for arg in self._args])
-            program = _core.build(code, signature, (("", 0, top, -1, 0),))
-            plan = f.plans["rows"] = Plan(program.compile(rows=True), program, 0, signature)
+            outputs = (("", 0, top, -1, 0),)
+            program = _core.build(code, signature, outputs)
+            kernel = self.tools.compile(program, ("build", code, signature, outputs), DEFAULT_ACCURACY)
+            plan = f.plans[self.tools, "rows"] = Plan(kernel, program, 0, signature)
         result = self.tools.run(plan, values, None, plan.rows_i, plan.rows_j, None)
         if plan.uniform:
             result = self.tools.repeat_rows(result, rows)

@@ -75,6 +75,7 @@ class Program:
 
     def __init__(self, text: str, aliases: tuple[str, ...], axis: int) -> None:
         self.program = _core.parse(text, aliases)
+        self.recipe = ("parse", text, aliases)
         self.places = [place for _, place, _ in self.program.variables]
         self.names = [name for name, _, _ in self.program.variables]
         kept = "i" if axis == 1 else "j"
@@ -97,10 +98,8 @@ class Program:
             found = cls._cache[key] = cls(text, aliases, axis)
         return found
 
-    def kernel(self, accuracy: _options.Accuracy) -> Any:
-        return self.program.compile(
-            sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64", rows=True
-        )
+    def kernel(self, accuracy: _options.Accuracy, tools: Any) -> Any:
+        return tools.compile(self.program, self.recipe, accuracy)
 
 
 class GenericGenred:
@@ -152,7 +151,7 @@ class GenericGenred:
         parts = [self.formula] + ([self.formula2] if self.formula2 else []) + ([str(self._k)] if self._k else [])
         text = f"{name}_{'ij'[self.axis]}({', '.join(parts)})"
         self._program = Program.of(text, tuple(self.aliases), self.axis)
-        self._kernel = self._program.kernel(self._accuracy)
+        self._kernel = self._program.kernel(self._accuracy, self.tools)
         self._run = self._kernel.run
         p = self._program
         self._plain = not (
@@ -228,7 +227,7 @@ class GenericKernelSolve:
         text = f"sum_{'ij'[self.axis]}({self.formula})"
         self._program = Program.of(text, tuple(self.aliases), self.axis)
         self._unknown = self._position(aliases)
-        self._kernel = self._program.kernel(self._accuracy)
+        self._kernel = self._program.kernel(self._accuracy, self.tools)
 
     def _position(self, aliases: list[Alias]) -> int:
         wanted = self.varinvalias.replace(" ", "")
@@ -271,13 +270,20 @@ def solve(
     report: Any = None,
 ) -> Any:
     """Solves; warns where the iteration stopped early."""
+    if hasattr(tools, "solve"):  # a library of its own mind: derivatives
+        return tools.solve(kernel, args, unknown, alpha, eps, ranges, report)
     answer = kernel.solve(args, unknown, tools.number(alpha), float(eps), False, 0, ranges, report)
     if answer is NotImplemented:
         answer = kernel.solve(tools.promote(args), unknown, tools.number(alpha), float(eps), False, 0, ranges, report)
+    return solution(answer, 4)
+
+
+def solution(answer: tuple[Any, int, float, str | None], level: int) -> Any:
+    """What the core answers, without what it says of the iteration: that becomes a warning."""
     result, iterations, residual, why = answer
     if why:
         warnings.warn(
-            f"{why} ({iterations} iterations, relative residual {residual:.2g})", ConvergenceWarning, stacklevel=3
+            f"{why} ({iterations} iterations, relative residual {residual:.2g})", ConvergenceWarning, stacklevel=level
         )
     return result
 

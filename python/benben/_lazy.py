@@ -17,7 +17,7 @@ from ._formula import CATEGORY, OPERATIONS, PLACE_I, PLACE_J, PLACE_OF_CATEGORY,
 from ._pointwise import PointwiseMethods
 from ._reduce import ReductionMethods
 
-_DTYPE_ORDER = {None: -1, "float16": 0, "float32": 1, "float64": 2}
+_DTYPE_ORDER = {None: -1, "float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
 
 
 class Arg:

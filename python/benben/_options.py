@@ -67,7 +67,7 @@ def accuracy(
     return Accuracy(SUM_SCHEMES[sum_scheme], dtype_acc)
 
 
-_ORDER = {"float16": 0, "float32": 1, "float64": 2}
+_ORDER = {"float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
 
 
 def check_accumulator(dtype_acc: str, dtype: str) -> None:

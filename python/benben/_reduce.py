@@ -31,6 +31,7 @@ class Plan:
 
 
 def make_plan(
+    tools: Any,
     root: Formula,
     args: tuple[Any, ...],
     name: str,
@@ -49,9 +50,7 @@ def make_plan(
     outputs = tuple([(part, axis, top, second, k) for part in _PAIRS.get(name, (name,))])
     signature = tuple([(arg.place, arg.dim) for arg in args])
     program = _core.build(code, signature, outputs)
-    kernel = program.compile(
-        sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64", rows=True
-    )
+    kernel = tools.compile(program, ("build", code, signature, outputs), accuracy)
     return Plan(kernel, program, k, signature)
 
 
@@ -271,10 +270,10 @@ class ReductionMethods:
     ) -> Any:
         """Runs a reduction; the result has the axis that is kept, even where it is of length 1."""
         f = self._formula
-        key = (name, axis, weight, weight_map, k, accuracy)
+        key = (self.tools, name, axis, weight, weight_map, k, accuracy)
         plan = f.plans.get(key)
         if plan is None:
-            plan = f.plans[key] = make_plan(f, args, *key)
+            plan = f.plans[key] = make_plan(self.tools, f, args, *key[1:])
         values = tuple([arg.value for arg in args])
         result = self.tools.run(
             plan, values, None if ranges is None else self.tools.ranges(ranges), plan.rows_i, plan.rows_j, progress
@@ -511,7 +510,9 @@ class ReductionMethods:
         _options.check_backend(call.get("backend") or self.backend or "auto")
         unknown, b = r.solve_for
         args = r.args
-        plan = make_plan(self._formula, args, "sum", AXIS_J if r.axis == 1 else AXIS_I, None, None, 0, accuracy)
+        plan = make_plan(
+            self.tools, self._formula, args, "sum", AXIS_J if r.axis == 1 else AXIS_I, None, None, 0, accuracy
+        )
         at = args.index(unknown)
         values = tuple([b.value if arg is unknown else arg.value for arg in args])
         ranges = call.get("ranges")

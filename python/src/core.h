@@ -19,11 +19,21 @@ bb_context *core_context(void); /* borrowed; replaced by a new one when it has g
 void core_context_grew(Py_ssize_t nodes);
 extern PyTypeObject *core_program_type, *core_kernel_type;
 
+/* ---- exchange.c: tensors of a library with DLPack's C exchange API */
+typedef struct core_exchange core_exchange;
+const core_exchange *core_exchange_of(PyObject *object); /* NULL where its type has none */
+/* Shape and strides are the tensor's own memory: it must stay alive. 0, or -1 with an exception. */
+int core_exchange_take(const core_exchange *table, PyObject *object, bb_array *array);
+PyObject *core_exchange_empty(const core_exchange *table, const bb_array *like, const int64_t *shape, int ndim,
+                              bb_dtype dtype); /* on the device of `like` */
+void *core_exchange_stream(const core_exchange *table, const bb_array *array); /* the library's current one */
+
 /* ---- value.c: Python's arrays and numbers as the library's */
 typedef struct core_value {
     bb_array array;
     Py_buffer buffer;
-    PyObject *capsule; /* of __dlpack__ */
+    PyObject *capsule;             /* of __dlpack__ */
+    const core_exchange *exchange; /* or NULL */
     double *numbers;   /* of a list of numbers, or `single` */
     double single;
     Py_ssize_t count;
@@ -34,8 +44,8 @@ typedef struct core_value {
 int core_value_take(PyObject *object, int writable, core_value *value);
 void core_value_number(core_value *value, int is_double);
 void core_value_drop(core_value *value);
-/* A new NumPy array. dtype: "float32", "float64", "float16" or "int64". */
-PyObject *core_empty(const int64_t *shape, int ndim, const char *dtype);
+/* A new NumPy array; not of bfloat16. */
+PyObject *core_empty(const int64_t *shape, int ndim, bb_dtype dtype);
 
 /* ---- program.c */
 typedef struct core_program {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { STACK_VALUES = 24, MAX_OUTPUTS = 8, CODE_INT = 0 };
+enum { STACK_VALUES = 24, MAX_OUTPUTS = 64, CODE_INT = 0, CODE_BFLOAT = 4, DEVICE_CPU = 1 };
 
 typedef struct core_kernel {
     PyObject_HEAD bb_kernel *kernel;
@@ -198,7 +198,9 @@ typedef struct frame {
     core_value *value, on_stack[STACK_VALUES];
     bb_array *array, array_on_stack[STACK_VALUES];
     int taken, inputs;
-    int is_double, is_half, convert;
+    int convert;
+    bb_dtype dtype;         /* of floating-point outputs */
+    const core_value *like; /* the first tensor that comes with an allocator, or NULL */
     core_ranges ranges;
     bb_run_options options;
     watch watch;
@@ -212,23 +214,26 @@ static void frame_drop(frame *f) {
 }
 
 /* What the inputs are computed in: double if there is a float64, unless something else is there too: then the caller
- * converts. */
+ * converts. Half precision is storage: outputs have it where all inputs do. */
 static void frame_types(frame *f) {
-    int wide = 0, narrow = 0, half = 0;
+    int wide = 0, narrow = 0, half = 0, brain = 0;
     for (int k = 0; k < f->inputs; k++) {
         const core_value *v = &f->value[k];
         if (v->is_number) continue;
         if (v->needs_conversion) f->convert = 1;
+        if (v->exchange && !f->like) f->like = v;
         if (v->array.dtype_bits == 64)
             wide = 1;
-        else if (v->array.dtype_bits == 16)
-            half = 1;
-        else
+        else if (v->array.dtype_bits != 16)
             narrow = 1;
+        else if (v->array.dtype_code == CODE_BFLOAT)
+            brain = 1;
+        else
+            half = 1;
     }
-    f->is_double = wide || (!narrow && !half); /* numbers alone: double */
-    f->is_half = half && !narrow && !wide;
-    if (wide && (narrow || half)) f->convert = 1;
+    int others = narrow + half + brain;
+    f->dtype = wide || !others ? BB_FLOAT64 : narrow || others > 1 ? BB_FLOAT32 : half ? BB_FLOAT16 : BB_BFLOAT16;
+    if (wide && others) f->convert = 1; /* numbers alone: double */
 }
 
 static int frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
@@ -238,6 +243,7 @@ static int frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
     }
     Py_ssize_t count = PyTuple_Size(inputs), room = count + self->outputs;
     f->taken = f->inputs = f->convert = 0;
+    f->like = NULL;
     f->ranges = (core_ranges){0};
     f->value = room <= STACK_VALUES ? f->on_stack : PyMem_Malloc(sizeof *f->value * (size_t)room);
     f->array = room <= STACK_VALUES ? f->array_on_stack : PyMem_Malloc(sizeof *f->array * (size_t)room);
@@ -253,7 +259,7 @@ static int frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
     frame_types(f);
     if (f->convert) return 0;
     for (Py_ssize_t k = 0; k < count; k++) {
-        if (f->value[k].is_number) core_value_number(&f->value[k], f->is_double);
+        if (f->value[k].is_number) core_value_number(&f->value[k], f->dtype == BB_FLOAT64);
         f->array[k] = f->value[k].array;
     }
     return 0;
@@ -269,6 +275,11 @@ static int frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject 
     f->options.rows_j = rows_j ? PyLong_AsLongLong(rows_j) : 0;
     f->options.threads = threads ? (int)PyLong_AsLong(threads) : 0;
     if (PyErr_Occurred()) return -1;
+    if (f->like && f->like->array.device_type != DEVICE_CPU) {
+        f->options.device_type = f->like->array.device_type;
+        f->options.device_id = f->like->array.device_id;
+        f->options.stream = core_exchange_stream(f->like->exchange, &f->like->array);
+    }
     if (!ranges || ranges == Py_None) return 0;
     if (ranges_take(ranges, &f->ranges)) return -1;
     f->options.ranges = f->ranges.structure;
@@ -308,11 +319,9 @@ static PyObject *frame_output(frame *f, core_kernel *self, int k, PyObject *give
             shape[ndim - 1] = 1;
             ndim++;
         }
-        object = core_empty(shape, ndim,
-                            self->info[k].is_index ? "int64"
-                            : f->is_double         ? "float64"
-                            : f->is_half           ? "float16"
-                                                   : "float32");
+        bb_dtype dtype = self->info[k].is_index ? BB_INT64 : f->dtype;
+        object = f->like ? core_exchange_empty(f->like->exchange, &f->like->array, shape, ndim, dtype)
+                         : core_empty(shape, ndim, dtype);
     }
     if (!object) return NULL;
     core_value *value = &f->value[f->inputs + k];
@@ -373,15 +382,15 @@ end:
 }
 
 /* ---- systems --------------------------------------------------------------------------------------------------------------- */
-/* solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report): (a, iterations, residual, why it
+/* solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report, threads=0): (a, iterations, residual, why it
  * stopped early or None). */
 static PyObject *kernel_solve(core_kernel *self, PyObject *arguments) {
     PyObject *inputs, *ranges, *report, *output = NULL, *result = NULL;
-    int unknown, relative;
+    int unknown, relative, threads = 0;
     long long max_iterations;
     bb_solve_options options = {.size = sizeof options};
-    if (!PyArg_ParseTuple(arguments, "OiddpLOO:solve", &inputs, &unknown, &options.alpha, &options.tolerance, &relative,
-                          &max_iterations, &ranges, &report))
+    if (!PyArg_ParseTuple(arguments, "OiddpLOO|i:solve", &inputs, &unknown, &options.alpha, &options.tolerance, &relative,
+                          &max_iterations, &ranges, &report, &threads))
         return NULL;
     options.relative = relative;
     options.max_iterations = max_iterations;
@@ -400,6 +409,7 @@ static PyObject *kernel_solve(core_kernel *self, PyObject *arguments) {
     if (!(output = frame_output(&f, self, 0, NULL))) goto end;
     bb_run_options run = f.options;
     run.progress = NULL;
+    run.threads = threads;
     options.run = &run;
     options.report = watch_solve;
     options.report_data = &f.watch;
@@ -438,7 +448,7 @@ static PyMethodDef kernel_methods[] = {
     {"run", (PyCFunction)(void (*)(void))kernel_run, METH_FASTCALL,
      "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None)"},
     {"solve", (PyCFunction)(void (*)(void))kernel_solve, METH_VARARGS,
-     "solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report)"},
+     "solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report, threads=0)"},
     {"tier", (PyCFunction)(void (*)(void))kernel_tier, METH_VARARGS,
      "tier(dtype='float32'): (what runs, why not compiled)"},
     {"wait", (PyCFunction)(void (*)(void))kernel_wait, METH_NOARGS, "Waits for background compiles."},

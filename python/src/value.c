@@ -1,14 +1,14 @@
 /* value.c: what Python calls arrays and numbers, as the library's arrays, without a copy. An array comes through the buffer
- * protocol (NumPy and much else) or else through __dlpack__; a number or a tuple of numbers is a parameter whose type is
+ * protocol (NumPy and much else), through DLPack's C exchange API (exchange.c) or else through __dlpack__; a number or a tuple of numbers is a parameter whose type is
  * that of the computation. */
 #include "core.h"
 
 #include <string.h>
 
-enum { CODE_INT = 0, CODE_FLOAT = 2 };
+enum { CODE_INT = 0, CODE_FLOAT = 2, CODE_BFLOAT = 4 };
 
-static PyObject *numpy_empty, *dtype_object[4];
-static const char *const dtype_name[4] = {"float32", "float64", "float16", "int64"};
+static PyObject *numpy_empty, *dtype_object[5];
+static const char *const dtype_name[5] = {"float32", "float64", "float16", "float32", "int64"}; /* by bb_dtype */
 
 /* ---- the buffer protocol ------------------------------------------------------------------------------------------- */
 static int native_order(char mark) {
@@ -86,7 +86,7 @@ static int take_dlpack(PyObject *object, core_value *value) {
                               .shape = d->shape,
                               .strides = d->strides,
                               .byte_offset = d->byte_offset};
-    value->needs_conversion = d->code != CODE_FLOAT && d->code != 4;
+    value->needs_conversion = d->code != CODE_FLOAT && d->code != CODE_BFLOAT;
     return 0;
 }
 
@@ -122,10 +122,16 @@ void core_value_number(core_value *value, int is_double) {
 int core_value_take(PyObject *object, int writable, core_value *value) {
     value->capsule = NULL;
     value->numbers = NULL;
+    value->exchange = NULL;
     value->has_buffer = value->is_number = value->needs_conversion = 0;
     memset(&value->array, 0, sizeof value->array);
     if (!writable && (PyFloat_Check(object) || PyLong_Check(object) || PyTuple_Check(object)))
         return take_numbers(object, value);
+    if ((value->exchange = core_exchange_of(object))) {
+        if (core_exchange_take(value->exchange, object, &value->array)) return -1;
+        value->needs_conversion = value->array.dtype_code != CODE_FLOAT && value->array.dtype_code != CODE_BFLOAT;
+        return 0;
+    }
     if (PyObject_CheckBuffer(object)) return take_buffer(object, writable, value);
     if (PyObject_HasAttrString(object, "__dlpack__")) return take_dlpack(object, value);
     PyErr_Format(PyExc_TypeError, "expected an array (buffer protocol or DLPack) or a number, found %R",
@@ -146,9 +152,7 @@ void core_value_drop(core_value *value) {
     value->numbers = NULL;
 }
 
-PyObject *core_empty(const int64_t *shape, int ndim, const char *dtype) {
-    int which = 0;
-    while (which < 3 && strcmp(dtype, dtype_name[which])) which++;
+PyObject *core_empty(const int64_t *shape, int ndim, bb_dtype dtype) {
     if (!numpy_empty) {
         PyErr_SetString(PyExc_ImportError, "outputs are NumPy arrays, but NumPy could not be imported");
         return NULL;
@@ -158,7 +162,7 @@ PyObject *core_empty(const int64_t *shape, int ndim, const char *dtype) {
         PyObject *extent = PyLong_FromLongLong(shape[k]);
         if (!extent || PyTuple_SetItem(dims, k, extent)) Py_CLEAR(dims);
     }
-    PyObject *result = dims ? PyObject_CallFunctionObjArgs(numpy_empty, dims, dtype_object[which], NULL) : NULL;
+    PyObject *result = dims ? PyObject_CallFunctionObjArgs(numpy_empty, dims, dtype_object[dtype], NULL) : NULL;
     Py_XDECREF(dims);
     return result;
 }
@@ -169,7 +173,7 @@ int core_kernel_ready(PyObject *module) {
     if (!numpy) return -1;
     numpy_empty = PyObject_GetAttrString(numpy, "empty");
     int ok = numpy_empty != NULL;
-    for (int k = 0; ok && k < 4; k++) {
+    for (int k = 0; ok && k < 5; k++) {
         dtype_object[k] = PyObject_CallMethod(numpy, "dtype", "s", dtype_name[k]);
         ok = dtype_object[k] != NULL;
     }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import ArgumentError, DtypeError, ShapeError
+from .._options import Accuracy
 
 name = "numpy"
 float_types = ("float16", "float32", "float64")
@@ -102,6 +103,11 @@ def promote(args: tuple[Any, ...]) -> tuple[Any, ...]:
                 x = np.ascontiguousarray(x).copy()
         out.append(x)
     return tuple(out)
+
+
+def compile(program: Any, recipe: Any, accuracy: Accuracy) -> Any:
+    """What runs a program; recipe says how it is made."""
+    return program.compile(sum_scheme=accuracy.sum_scheme, accumulate_double=accuracy.dtype_acc == "float64", rows=True)
 
 
 def run(

@@ -1,0 +1,19 @@
+"""Benben for PyTorch tensors: the names of benben.numpy, differentiable in every way that PyTorch knows."""
+
+from ._genred import Genred, KernelSolve, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
+from ._lazytensor import ComplexLazyTensor, LazyTensor, Pm, Var, Vi, Vj
+
+__all__ = [
+    "ComplexLazyTensor",
+    "Genred",
+    "KernelSolve",
+    "LazyTensor",
+    "Pm",
+    "Var",
+    "Vi",
+    "Vj",
+    "generic_argkmin",
+    "generic_argmin",
+    "generic_logsumexp",
+    "generic_sum",
+]
