@@ -1,4 +1,4 @@
-"""A LazyTensor as an array: indexing, transposition, dense values, statistics, NumPy's functions.
+"""A LazyTensor as an array: indexing, transposition, dense values, statistics (NumPy's functions: _ufunc.py).
 
 The axes are (..., M, N, D). A bare key is about the last one, as in KeOps: x[2], x[1:]. A tuple is about all of them,
 missing ones at the end being `:`, and `...` stands for any number. Slices, masks and lists of rows and columns index
@@ -18,51 +18,9 @@ from ._reduce import Plan
 
 DENSE_LIMIT = 2**27  # entries that dense() makes without being asked twice: 1 GiB of float64
 
-_UNARY = {
-    "negative": "__neg__",
-    "positive": "__pos__",
-    "absolute": "abs",
-    "fabs": "abs",
-    "reciprocal": "inv",
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-    "conjugate": "conj",
-    "invert": "__invert__",
-}
-_BINARY = {
-    "add": ("__add__", "__radd__"),
-    "subtract": ("__sub__", "__rsub__"),
-    "multiply": ("__mul__", "__rmul__"),
-    "divide": ("__truediv__", "__rtruediv__"),
-    "floor_divide": ("__floordiv__", "__rfloordiv__"),
-    "remainder": ("__mod__", "__rmod__"),
-    "power": ("__pow__", "__rpow__"),
-    "float_power": ("__pow__", "__rpow__"),
-    "matmul": ("__matmul__", "__rmatmul__"),
-    "less": ("__lt__", "__gt__"),
-    "less_equal": ("__le__", "__ge__"),
-    "greater": ("__gt__", "__lt__"),
-    "greater_equal": ("__ge__", "__le__"),
-    "equal": ("__eq__", "__eq__"),
-    "not_equal": ("__ne__", "__ne__"),
-    "logical_and": ("__and__", "__rand__"),
-    "logical_xor": ("__xor__", "__rxor__"),
-    "bitwise_and": ("__and__", "__rand__"),
-    "bitwise_xor": ("__xor__", "__rxor__"),
-    "bitwise_or": ("__or__", "__ror__"),
-    "minimum": ("minimum", "minimum"),
-    "maximum": ("maximum", "maximum"),
-    "fmin": ("minimum", "minimum"),
-    "fmax": ("maximum", "maximum"),
-    "hypot": ("hypot", "hypot"),
-}
-
 
 class ArrayMethods:
     """Mixin of GenericLazyTensor."""
-
-    __array_priority__ = 1000.0
 
     # ---- transposition ----
     def t(self: Any) -> Any:
@@ -73,6 +31,8 @@ class ArrayMethods:
         new.ni, new.nj = self.nj, self.ni
         if self.ranges is not None:
             new.ranges = swap_ranges(self.ranges)
+        if self._mask is not None:
+            new._mask = self._mask.transposed()
         return new
 
     @property
@@ -112,6 +72,7 @@ class ArrayMethods:
         """The matrix itself, an array of the shape self.shape. A matrix of more than `limit` entries (2^27 unless
         told) is refused: what a LazyTensor is good for is never to store it."""
         self._refuse_reduced()
+        self._refuse_masked()
         full = self._shape
         limit = DENSE_LIMIT if limit is None else limit
         if math.prod(full) > limit:
@@ -142,6 +103,7 @@ class ArrayMethods:
     def diagonal(self: Any) -> Any:
         """The entries (i, i): (..., M), with D behind where it is not 1."""
         self._refuse_reduced()
+        self._refuse_masked()
         full = self._shape
         if full[-3] != full[-2]:
             raise ShapeError(f"diagonal: the matrix has {full[-3]} rows and {full[-2]} columns")
@@ -229,6 +191,8 @@ class ArrayMethods:
         new = self._with_values(lambda arg: select(arg.value, 1 if arg.place == PLACE_P else 2))
         rest = batch[:axis] + (() if is_int else (length,)) + (batch[axis + 1 :] if axis != -1 else ())
         new.batchdims = rest or None
+        if self._mask is not None:
+            new._mask = self._mask.batch(axis, key, batch)
         return new
 
     def _with_values(self: Any, function: Any) -> Any:
@@ -258,12 +222,16 @@ class ArrayMethods:
             new.ni = length
         else:
             new.nj = length
+        if self._mask is not None:
+            new._mask = self._mask.lines(place, key)
         return new
 
     def _entries(self: Any, i: Any, j: Any) -> Any:
         integer = [
             not isinstance(k, (bool, slice)) and hasattr(k, "__index__") and not getattr(k, "shape", ()) for k in (i, j)
         ]
+        if any(integer) or self.tools.is_pointwise(i, j):
+            self._refuse_masked()
         if not any(integer) and self.tools.is_pointwise(i, j):
             return self._pairs(i, j)
         keys, drop = [], []
@@ -331,6 +299,8 @@ class ArrayMethods:
 
         new = self._with_values(change)
         new.batchdims = tuple(wanted) or None
+        if self._mask is not None:
+            new._mask = self._mask.reshaped(tuple(wanted), batch)
         return new
 
     # ---- statistics ----
@@ -373,7 +343,12 @@ class ArrayMethods:
         result = self._statistic(
             "var", axis, lambda x: (x - x._unary("vmean"))._unary("square")._unary("vmean"), keywords
         )
-        return result if ddof == 0 else result * (n / (n - ddof) if n > ddof else math.nan)
+        if ddof == 0:
+            return result
+        if self._mask is not None and not hasattr(result, "_formula"):
+            pairs = self._pairs_of(axis)
+            return self.tools.cast(result * pairs / (pairs - ddof).clip(0), result)
+        return result * (n / (n - ddof) if n > ddof else math.nan)
 
     def std(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
         """The square root of var."""
@@ -395,86 +370,6 @@ class ArrayMethods:
             )
         total = self.logsumexp(axis=axis)
         return self - self.real_class._along(total, PLACE_J if kind == "I" else PLACE_I)
-
-    # ---- NumPy's functions ----
-    def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
-        name = ufunc.__name__
-        if method == "reduce" and name in ("add", "multiply", "minimum", "maximum", "logical_or", "logical_and"):
-            names = {
-                "add": "sum",
-                "multiply": "prod",
-                "minimum": "min",
-                "maximum": "max",
-                "logical_or": "any",
-                "logical_and": "all",
-            }
-            return getattr(self, names[name])(axis=keywords.get("axis", 0))
-        if method != "__call__" or any(v is not None for v in keywords.values()):
-            return NotImplemented
-        if len(inputs) == 1:
-            function = getattr(self, _UNARY.get(name, name), None)
-            return NotImplemented if function is None else function()
-        if name == "arctan2":
-            return self._lift(inputs[0]).atan2(inputs[1])
-        if name == "logical_or":
-            return self._lift(inputs[0])._op("logical_or", inputs[1])
-        if name not in _BINARY:
-            return NotImplemented
-        if isinstance(inputs[0], ArrayMethods):
-            return getattr(inputs[0], _BINARY[name][0])(inputs[1])
-        return getattr(inputs[1], _BINARY[name][1])(inputs[0])
-
-    def __array_function__(self: Any, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        name = function.__name__
-        if name == "where" and len(args) == 3:
-            return self._lift(args[0]).where(args[1], args[2])
-        if name == "concatenate":
-            return self.concatenate(*args, **keywords)
-        if name == "matvec" or name == "dot":
-            return args[0] @ args[1]
-        if args and args[0] is self and name in _BY_METHOD:
-            attribute = getattr(self, {"amin": "min", "amax": "max"}.get(name, name))
-            keywords = {k: v for k, v in keywords.items() if not (k in ("keepdims", "out", "dtype") and not v)}
-            if name in _OVER_ALL and len(args) < 2:
-                keywords.setdefault("axis", None)  # NumPy's default
-            return attribute(*args[1:], **keywords) if callable(attribute) else attribute
-        return NotImplemented
-
-
-_BY_METHOD = frozenset(
-    [
-        "sum",
-        "min",
-        "max",
-        "amin",
-        "amax",
-        "argmin",
-        "argmax",
-        "mean",
-        "var",
-        "std",
-        "prod",
-        "any",
-        "all",
-        "count_nonzero",
-        "round",
-        "clip",
-        "diagonal",
-        "trace",
-        "transpose",
-        "reshape",
-        "real",
-        "imag",
-        "angle",
-        "shape",
-        "isclose",
-        "norm",
-        "sinc",
-    ]
-)
-
-
-_OVER_ALL = frozenset(["sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"])
 
 
 def _not_over_batches(name: str) -> Any:

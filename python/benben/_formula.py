@@ -91,7 +91,7 @@ class Formula:
         def leaf(node: Formula, env: tuple[int, ...]) -> str:
             return f"Var({env[0]},{node.dim},{CATEGORY[node.place]})" if variable is None else variable(env[0])
 
-        return walk(self, leaf, _node_text)
+        return str(walk(self, leaf, _node_text))
 
     def __repr__(self) -> str:
         return f"<Formula {self.text()}>"

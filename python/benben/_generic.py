@@ -7,6 +7,8 @@ import re
 import warnings
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from . import _core, _options
 from ._errors import ArgumentError, ConvergenceWarning
 from ._formula import BY_ALIAS, REDUCTIONS
@@ -47,7 +49,7 @@ def read_alias(text: str) -> Alias:
 
 def reduction_name(name: str, weighted: bool) -> str:
     """The short name of a reduction in either spelling."""
-    short = BY_ALIAS.get(name, name)
+    short: str = BY_ALIAS.get(name, name)
     if weighted and short in ("logsumexp", "maxsumshiftexp"):
         short += "weight"
     if short == "softmaxweight":
@@ -150,6 +152,7 @@ class GenericGenred:
             read_alias(alias)
         parts = [self.formula] + ([self.formula2] if self.formula2 else []) + ([str(self._k)] if self._k else [])
         text = f"{name}_{'ij'[self.axis]}({', '.join(parts)})"
+        self._name = name
         self._program = Program.of(text, tuple(self.aliases), self.axis)
         self._kernel = self._program.kernel(self._accuracy, self.tools)
         self._run = self._kernel.run
@@ -157,6 +160,17 @@ class GenericGenred:
         self._plain = not (
             p.rows_i or p.rows_j or self._k or p.repeat is not None or self._accuracy.dtype_acc != "auto"
         )
+
+    def _placed(self, args: tuple[Any, ...]) -> tuple[Any, Program, tuple[Any, ...]]:
+        """For ranges, where the formula lacks the axis that is kept: each row has pairs of its own all the same."""
+        name, kept = "placed__", "ij"[1 - self.axis]
+        ones = f"{name} = V{kept}({len(self._program.places)},1)"
+        parts = [f"where({name}, {self.formula}, 0)", *([self.formula2] if self.formula2 else [])]
+        text = f"{self._name}_{'ij'[self.axis]}({', '.join(parts + ([str(self._k)] if self._k else []))})"
+        program = Program.of(text, (*self.aliases, ones), self.axis)
+        like = args[self._program.places.index(kept)]
+        one = self.tools.place(np.ones((like.shape[-2], 1)), self.tools.common_dtype(args), args)
+        return program.kernel(self._accuracy, self.tools), program, (*args, one)
 
     # kernels are not pickled: the text is
     def __getstate__(self) -> dict[str, Any]:
@@ -178,7 +192,10 @@ class GenericGenred:
         args = tools.convert(args)
         if self._accuracy.dtype_acc != "auto":
             _options.check_accumulator(self._accuracy.dtype_acc, tools.common_dtype(args))
-        result = tools.run(self._kernel, args, tools.ranges(ranges), program.rows_i, program.rows_j)
+        kernel = self._kernel
+        if ranges is not None and program.repeat is not None:
+            kernel, program, args = self._placed(args)
+        result = tools.run(kernel, args, tools.ranges(ranges), program.rows_i, program.rows_j)
         if program.repeat is not None:
             rows = args[program.repeat].shape[-2]
             result = tools.repeat_rows(result, rows)

@@ -3,7 +3,8 @@
 A LazyTensor is a Formula (what is computed for a pair) and its arguments (arrays placed along i, along j, or
 parameters). An operation joins arguments and makes a formula; nothing is computed before a reduction. What depends on
 the array library goes through `tools`, a module such as benben/numpy/_tools.py. Reductions stand in _reduce.py,
-indexing and what NumPy's arrays can do besides in _array.py, complex numbers in _complex.py.
+products and systems in _matrix.py, masks in _masked.py, indexing and what NumPy's arrays can do besides in _array.py,
+complex numbers in _complex.py.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from . import _formula
 from ._array import ArrayMethods
 from ._errors import ArgumentError, ShapeError
 from ._formula import CATEGORY, OPERATIONS, PLACE_I, PLACE_J, PLACE_OF_CATEGORY, PLACE_P, Formula
+from ._masked import MaskMethods
+from ._matrix import MatrixMethods
 from ._pointwise import PointwiseMethods
 from ._reduce import ReductionMethods
+from ._ufunc import NumpyMethods
 
 _DTYPE_ORDER = {None: -1, "float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
 
@@ -71,7 +75,7 @@ def broadcast_batch(a: Any, b: Any) -> Any:
     return tuple([y if x == 1 else x for x, y in zip(p, q, strict=True)])
 
 
-class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
+class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskMethods, ArrayMethods, NumpyMethods):
     """A symbolic matrix: see benben.numpy.LazyTensor for how it is made and used."""
 
     tools: Any  # these three are of the class
@@ -383,6 +387,8 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
             ):
                 raise ArgumentError("Incompatible values for attribute ranges")
             new.ranges = other.ranges
+        if other._mask is not None:
+            new._mask = other._mask if self._mask is None else self._mask & other._mask
         if other.backend is not None:
             if self.backend is not None and self.backend != other.backend:
                 raise ArgumentError(f"Incompatible values for attribute backend: {self.backend} and {other.backend}")
@@ -407,20 +413,21 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, ArrayMethods):
     def _nary(self, op: str, others: tuple[Any, ...], ints: tuple[int, ...] = ()) -> Any:
         """The operation on self and others, numbers and arrays among them."""
         new: Any = self
-        kids, maps = [self._formula], [None]
+        kids = [self._formula]
+        maps: list[Any] = [None]
         for other in others:
             other = self._lift(other)
             new, where = new._join(other)
             kids.append(other._formula)
-            maps.append(where)  # type: ignore[arg-type]
+            maps.append(where)
         new._formula = _formula.apply(op, ints, tuple(kids), tuple(maps), len(new._args))
         return new
 
     def _op(self, op: str, other: Any, reverse: bool = False) -> Any:
         """A binary operation whose operand may be a number or an array; complex operands take over."""
         self._refuse_reduced()
-        if hasattr(other, "_rmatmul"):
-            return NotImplemented  # an Operator knows how
+        if hasattr(other, "_rmatmul") or hasattr(other, "_bind"):
+            return NotImplemented  # an Operator, or a mask, knows how
         other = self._lift(other)
         if other.is_complex:
             return other._complex_op(op, self, not reverse)

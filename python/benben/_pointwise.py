@@ -130,6 +130,8 @@ class PointwiseMethods:
     def __or__(self: Any, other: Any) -> Any:
         """Between comparisons: logical or. Otherwise the scalar product (x | y) of vectors of equal dimension."""
         self._refuse_reduced()
+        if hasattr(other, "_bind"):
+            return NotImplemented  # a mask
         logical = self.tools.is_boolean(other)
         other = self._lift(other)
         if self._formula.boolean and (logical or other._formula.boolean):

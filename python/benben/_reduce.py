@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import _core, _formula, _options
 from ._errors import ArgumentError, ShapeError
 from ._formula import BY_ALIAS, PLACE_I, PLACE_J, REDUCTIONS, Formula
-from ._generic import solve, split_k
+from ._generic import split_k
 
 AXIS_I, AXIS_J, AXIS_IJ = 1, 2, 3
 # reductions with two results
@@ -133,6 +135,8 @@ class ReductionMethods:
         """Any reduction by name ('Sum', 'ArgKMin', ...): other are weights, opt_arg is K. With symbolic variables or
         call=False the result is a reduced LazyTensor, to be called with arrays later."""
         self._refuse_reduced()
+        if self._mask is not None:
+            return self._reduce_masked(reduction_op, other, axis if dim is None else dim, opt_arg, call, keywords)
         short = BY_ALIAS.get(reduction_op, reduction_op)
         if short not in REDUCTIONS:
             raise NameError(f"unknown reduction {reduction_op!r}; known: {', '.join(sorted(BY_ALIAS))}")
@@ -232,6 +236,8 @@ class ReductionMethods:
         if backend is not None and backend != "auto":
             _options.check_backend(backend)
         ranges = call.get("ranges")
+        if ranges is not None and self._blocks is not None:
+            raise ArgumentError("ranges: this LazyTensor is masked, and its mask has ranges; use K.filled(value)")
         ranges = self.ranges if ranges is None else ranges
         result = self._fold(
             r.args,
@@ -274,21 +280,56 @@ class ReductionMethods:
         plan = f.plans.get(key)
         if plan is None:
             plan = f.plans[key] = make_plan(self.tools, f, args, *key[1:])
+        if plan.uniform and axis != AXIS_IJ and (ranges is not None or self._blocks is not None):
+            # each row has pairs of its own, which a formula that lacks the axis cannot say
+            placed, args, shift = self._placed_along(args, PLACE_I if axis == AXIS_J else PLACE_J)
+            if weight is not None:
+                where = range(weight.size) if weight_map is None else weight_map
+                weight_map = tuple([n + shift for n in where])
+            return placed._fold(args, name, axis, weight, weight_map, k, accuracy, ranges, progress)
         values = tuple([arg.value for arg in args])
+        if self._blocks is not None:
+            values, ranges = self._sorted_values(args), self._blocks.ranges
         result = self.tools.run(
-            plan, values, None if ranges is None else self.tools.ranges(ranges), plan.rows_i, plan.rows_j, progress
+            plan,
+            values,
+            None if ranges is None else self.tools.ranges(ranges),
+            plan.rows_i and (self.ni or 1),  # where no argument says it
+            plan.rows_j and (self.nj or 1),
+            progress,
         )
+        if self._blocks is not None:
+            result = self._unsorted(result, axis)
         if plan.uniform and axis != AXIS_IJ:
             kept = PLACE_I if axis == AXIS_J else PLACE_J
-            rows = next((arg.value.shape[-2] for arg in args if arg.place == kept), 1)
+            rows = next((arg.value.shape[-2] for arg in args if arg.place == kept), None)
+            if rows is None:
+                rows = (self.ni if kept == PLACE_I else self.nj) or 1
             result = self.tools.repeat_rows(result, rows)
         return result
+
+    def _placed_along(self: Any, args: tuple[Any, ...], place: int) -> Any:
+        """The same values by a formula that depends on an axis: its arguments, and by how much they are moved."""
+        from ._lazy import Arg
+
+        rows = (self.ni if place == PLACE_I else self.nj) or 1
+        one = self.tools.place(np.ones((rows, 1)), self._dtype or "float64", [arg.value for arg in args])
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        f = self._formula
+        kids = (_formula.variable(place, 1), f, _formula.number(0))
+        maps = ((0,), tuple(range(1, f.size + 1)), None)
+        new._formula = _formula.apply("where", (), kids, maps, f.size + 1)
+        args = (Arg(one, place, 1), *args)
+        return new, args, 1
 
     def _fold_all(self: Any, name: str) -> Any:
         """Over i and j: (..., D)."""
         self._refuse_reduced()
         if any(arg.value is None for arg in self._args):
             raise ValueError(f"{name} over both axes: there are symbolic variables")
+        if self._mask is not None:
+            return self._neutral(name, {})[0]._fold_all(name)
         result = self._fold(self._args, name, AXIS_IJ, ranges=self.ranges)[..., 0, :]
         return self.tools.as_complex(result) if self.is_complex else result
 
@@ -309,6 +350,8 @@ class ReductionMethods:
                 f"{name} over the axes {axis}: over batches alone it is not a reduction of pairs; add axis {n} or "
                 f"{n + 1}"
             )
+        if name == "mean" and self._mask is not None:
+            return self._masked_mean_over(axis, names)
         base = getattr(self, name)(axis=-1) if "D" in names else self
         if names >= {"I", "J"}:
             result, kept = base._fold_all(name), 0
@@ -413,129 +456,6 @@ class ReductionMethods:
         return self.reduction("SumSoftMaxWeight", other=weight, axis=axis, **keywords)
 
     sumsoftmaxweight_reduction = sumsoftmaxweight
-
-    # ---- as a matrix ----
-    def __matmul__(self: Any, v: Any, **keywords: Any) -> Any:
-        """The product with an array (N,), (N, E) or (..., N, E): sum_j K_ij v_j. With a LazyTensor or an operator:
-        their composition, as an operator."""
-        if self._formula.dim != (2 if self.is_complex else 1):
-            raise ValueError(
-                f"K @ v: the entries of K have dimension {self._shape[-1]}, expected 1; for vectors use "
-                "matvecmult and sum"
-            )
-        if not self.tools.is_array(v):
-            return self._compose(v)
-        flat = len(v.shape) == 1
-        if flat:
-            v = v[:, None]
-        product = self * self.real_class._along(v, PLACE_J)
-        product._reduced = Reduction("Sum", "sum", 1, 0, product._args, None, None, keywords)
-        product._reduced.squeeze = flat
-        return product if any(arg.value is None for arg in product._args) else product._run({})
-
-    def _compose(self: Any, other: Any) -> Any:
-        from . import operators
-
-        if not operators.is_operator(other):
-            raise TypeError(
-                f"K @ v: expected an array of {self.tools.name}, a LazyTensor or an operator, found "
-                f"{type(other).__module__}.{type(other).__qualname__}"
-            )
-        return operators.compose(self, other)
-
-    def __rmatmul__(self: Any, v: Any) -> Any:
-        """v @ K for an array (M,) or (..., E, M)."""
-        if not self.tools.is_array(v):
-            return NotImplemented
-        if len(v.shape) == 1:
-            return self.T @ v
-        return self.tools.swap_last(self.T @ self.tools.swap_last(v))
-
-    def matvec(self: Any, v: Any) -> Any:
-        """self @ v: SciPy's protocol of linear operators."""
-        return self @ v
-
-    def rmatvec(self: Any, v: Any) -> Any:
-        """The (conjugate) transpose times v."""
-        return self.T.conj() @ v
-
-    matmat, rmatmat = matvec, rmatvec
-
-    # ---- systems ----
-    def solve(self: Any, other: Any, var: Any = None, call: bool = True, **keywords: Any) -> Any:
-        """The solution a of sum_j K_ij a_j + alpha a_i = other_i by conjugate gradients; K is symmetric and positive.
-
-        other: an array (M, E), or Vi of one. var: where self is a formula linear in the symbolic variable var, that
-        variable; else the formula is self * a. Keywords: alpha=1e-10, eps=1e-6, and those of reductions.
-        """
-        self._refuse_reduced()
-        if self.tools.is_array(other):
-            other = self.real_class._along(other, PLACE_I)
-        if other._formula.op or len(other._args) != 1 or other._args[0].place not in (PLACE_I, PLACE_J):
-            raise ValueError("solve: the right-hand side is an array, Vi(array) or a symbolic variable")
-        b = other._args[0]
-        if var is None:
-            placed = other._like()
-            placed.ni, placed.nj = other.nj, other.ni
-            unknown = type(b)(b.value, PLACE_J if b.place == PLACE_I else PLACE_I, b.dim, b.index)
-            placed._set(unknown)
-            product = self * placed
-        else:
-            unknown = _variable_of(var, self._args)
-            product = self._like()
-            if other.ni is not None or other.nj is not None:
-                product.ni = product.ni if product.ni is not None else product.nj
-        if product.is_complex:
-            raise ValueError("solve: complex systems are not supported")
-        axis = 1 if unknown.place == PLACE_J else 0
-        r = Reduction("Solve", "sum", axis, 0, product._args, None, None, keywords)
-        r.solve_for = (unknown, b)
-        if keywords:
-            _options.split(keywords, _options.COMPILE, _options.CALL, {"alpha": 0, "eps": 0})
-        product._reduced = r
-        symbolic = b.value is None or any(arg.value is None for arg in product._args if arg is not unknown)
-        return product if not call or symbolic else product._run({})
-
-    def _run_solve(self: Any, keywords: dict[str, Any]) -> Any:
-        r = self._reduced
-        compiled, call, own = _options.split(
-            {**r.keywords, **keywords}, _options.COMPILE, _options.CALL, {"alpha": 0, "eps": 0}
-        )
-        accuracy = _options.accuracy(
-            "sum",
-            compiled.get("dtype_acc", "auto"),
-            compiled.get("use_double_acc", False),
-            compiled.get("sum_scheme", "auto"),
-        )
-        _options.check_backend(call.get("backend") or self.backend or "auto")
-        unknown, b = r.solve_for
-        args = r.args
-        plan = make_plan(
-            self.tools, self._formula, args, "sum", AXIS_J if r.axis == 1 else AXIS_I, None, None, 0, accuracy
-        )
-        at = args.index(unknown)
-        values = tuple([b.value if arg is unknown else arg.value for arg in args])
-        ranges = call.get("ranges")
-        ranges = self.ranges if ranges is None else ranges
-        result = solve(
-            self.tools,
-            plan.kernel,
-            values,
-            at,
-            own.get("alpha", 1e-10),
-            own.get("eps", 1e-6),
-            self.tools.ranges(ranges),
-            call.get("progress"),
-        )
-        out = call.get("out")
-        return result if out is None else self.tools.store(result, out)
-
-
-def _variable_of(var: Any, args: tuple[Any, ...]) -> Any:
-    found = var._args[0] if getattr(var, "_args", None) and not var._formula.op else None
-    if found is None or found not in args:
-        raise ArgumentError("var is not a variable of the formula")
-    return found
 
 
 def _check_k(name: str, k: Any) -> int:

@@ -132,7 +132,8 @@ class Operator:
     __rmul__ = __mul__
 
     def __truediv__(self, number: Any) -> Operator:
-        return self * (1 / number)
+        inverse: Operator = self * (1 / number)
+        return inverse
 
 
 def is_operator(a: Any) -> bool:

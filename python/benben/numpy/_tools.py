@@ -173,6 +173,34 @@ def as_complex(x: Any) -> Any:
     return x.view(np.complex128 if x.dtype == np.float64 else np.complex64)
 
 
+def place(values: Any, dtype: str, beside: Any) -> Any:
+    """A NumPy array as an array of this type, on the device of the arrays `beside` (a list)."""
+    return np.ascontiguousarray(values, dtype)
+
+
+def take(x: Any, order: Any) -> Any:
+    """Rows in another order."""
+    return x if x.shape[-2] == 1 and len(order) != 1 else np.take(x, order, axis=-2)
+
+
+def cast(x: Any, like: Any) -> Any:
+    """In the type of another array."""
+    return x.astype(like.dtype, copy=False)
+
+
+def is_index(x: Any) -> bool:
+    return bool(x.dtype.kind == "i")
+
+
+def renumber(index: Any, order: Any) -> Any:
+    """order[index]; -1 stays."""
+    return np.where(index < 0, index, np.asarray(order)[index]) if len(order) else index
+
+
+def all_finite(x: Any) -> bool:
+    return bool(np.isfinite(x).all())
+
+
 def sqrt(x: Any) -> Any:
     return np.sqrt(x)
 

@@ -153,6 +153,42 @@ def as_complex(x: Any) -> Any:
     return torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
 
 
+def place(values: Any, dtype: str, beside: Any) -> Any:
+    """A NumPy array as a tensor of this type, on the device of the tensors `beside` (a list)."""
+    device = next((x.device for x in beside if isinstance(x, Tensor)), None)
+    return torch.as_tensor(values).to(device, getattr(torch, dtype))
+
+
+def take(x: Any, order: Any) -> Any:
+    """Rows in another order."""
+    if x.shape[-2] == 1 and len(order) != 1:
+        return x
+    return x.index_select(-2, torch.as_tensor(order, device=x.device))
+
+
+def cast(x: Any, like: Any) -> Any:
+    """In the type of another tensor."""
+    return x.to(like.dtype)
+
+
+def is_index(x: Any) -> bool:
+    return not (x.dtype.is_floating_point or x.dtype.is_complex)
+
+
+def renumber(index: Any, order: Any) -> Any:
+    """order[index]; -1 stays."""
+    if not len(order):
+        return index
+    return torch.where(index < 0, index, torch.as_tensor(order, device=index.device)[index])
+
+
+def all_finite(x: Any) -> bool:
+    try:
+        return bool(x.isfinite().all())
+    except RuntimeError:  # under a transform of torch.func values are not known
+        return False
+
+
 def sqrt(x: Any) -> Any:
     return x.sqrt()
 

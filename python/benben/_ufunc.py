@@ -1,0 +1,129 @@
+"""NumPy's functions of LazyTensors: np.exp(K), np.sum(K, axis=1), np.where(...), by the methods of the same meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_UNARY = {
+    "negative": "__neg__",
+    "positive": "__pos__",
+    "absolute": "abs",
+    "fabs": "abs",
+    "reciprocal": "inv",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "conjugate": "conj",
+    "invert": "__invert__",
+}
+_BINARY = {
+    "add": ("__add__", "__radd__"),
+    "subtract": ("__sub__", "__rsub__"),
+    "multiply": ("__mul__", "__rmul__"),
+    "divide": ("__truediv__", "__rtruediv__"),
+    "floor_divide": ("__floordiv__", "__rfloordiv__"),
+    "remainder": ("__mod__", "__rmod__"),
+    "power": ("__pow__", "__rpow__"),
+    "float_power": ("__pow__", "__rpow__"),
+    "matmul": ("__matmul__", "__rmatmul__"),
+    "less": ("__lt__", "__gt__"),
+    "less_equal": ("__le__", "__ge__"),
+    "greater": ("__gt__", "__lt__"),
+    "greater_equal": ("__ge__", "__le__"),
+    "equal": ("__eq__", "__eq__"),
+    "not_equal": ("__ne__", "__ne__"),
+    "logical_and": ("__and__", "__rand__"),
+    "logical_xor": ("__xor__", "__rxor__"),
+    "bitwise_and": ("__and__", "__rand__"),
+    "bitwise_xor": ("__xor__", "__rxor__"),
+    "bitwise_or": ("__or__", "__ror__"),
+    "minimum": ("minimum", "minimum"),
+    "maximum": ("maximum", "maximum"),
+    "fmin": ("minimum", "minimum"),
+    "fmax": ("maximum", "maximum"),
+    "hypot": ("hypot", "hypot"),
+}
+
+_BY_METHOD = frozenset(
+    [
+        "sum",
+        "min",
+        "max",
+        "amin",
+        "amax",
+        "argmin",
+        "argmax",
+        "mean",
+        "var",
+        "std",
+        "prod",
+        "any",
+        "all",
+        "count_nonzero",
+        "round",
+        "clip",
+        "diagonal",
+        "trace",
+        "transpose",
+        "reshape",
+        "real",
+        "imag",
+        "angle",
+        "shape",
+        "isclose",
+        "norm",
+        "sinc",
+    ]
+)
+
+
+_OVER_ALL = frozenset(["sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"])
+
+
+class NumpyMethods:
+    """Mixin of GenericLazyTensor."""
+
+    __array_priority__ = 1000.0
+
+    def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        name = ufunc.__name__
+        if method == "reduce" and name in ("add", "multiply", "minimum", "maximum", "logical_or", "logical_and"):
+            names = {
+                "add": "sum",
+                "multiply": "prod",
+                "minimum": "min",
+                "maximum": "max",
+                "logical_or": "any",
+                "logical_and": "all",
+            }
+            return getattr(self, names[name])(axis=keywords.get("axis", 0))
+        if method != "__call__" or any(v is not None for v in keywords.values()):
+            return NotImplemented
+        if len(inputs) == 1:
+            function = getattr(self, _UNARY.get(name, name), None)
+            return NotImplemented if function is None else function()
+        if name == "arctan2":
+            return self._lift(inputs[0]).atan2(inputs[1])
+        if name == "logical_or":
+            return self._lift(inputs[0])._op("logical_or", inputs[1])
+        if name not in _BINARY:
+            return NotImplemented
+        if isinstance(inputs[0], NumpyMethods):
+            return getattr(inputs[0], _BINARY[name][0])(inputs[1])
+        return getattr(inputs[1], _BINARY[name][1])(inputs[0])
+
+    def __array_function__(self: Any, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        name = function.__name__
+        if name == "where" and len(args) == 3:
+            return self._lift(args[0]).where(args[1], args[2])
+        if name == "concatenate":
+            return self.concatenate(*args, **keywords)
+        if name == "matvec" or name == "dot":
+            return args[0] @ args[1]
+        if args and args[0] is self and name in _BY_METHOD:
+            attribute = getattr(self, {"amin": "min", "amax": "max"}.get(name, name))
+            keywords = {k: v for k, v in keywords.items() if not (k in ("keepdims", "out", "dtype") and not v)}
+            if name in _OVER_ALL and len(args) < 2:
+                keywords.setdefault("axis", None)  # NumPy's default
+            return attribute(*args[1:], **keywords) if callable(attribute) else attribute
+        return NotImplemented
