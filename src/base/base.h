@@ -27,7 +27,8 @@ void *bbi_alloc(size_t size);
 void *bbi_calloc(size_t count, size_t size);
 void *bbi_realloc(void *pointer, size_t size);
 void bbi_free(void *pointer);
-void *bbi_alloc_aligned(size_t size); /* 64-byte aligned; released with bbi_free_aligned */
+void *bbi_alloc_aligned(size_t size); /* 64-byte aligned, of large pages where it is large; released with
+                                         bbi_free_aligned */
 void bbi_free_aligned(void *pointer);
 char *bbi_strdup(const char *string);
 /* Fault injection and leak counting for tests: after `count` more successful allocations every further one
@@ -118,6 +119,7 @@ void bbi_thread_detach(bbi_thread *thread);
 int bbi_cpu_count(void);        /* cores this process may use */
 int64_t bbi_process_id(void);   /* changes in a forked child */
 double bbi_seconds(void);       /* monotonic clock */
+void bbi_advise_large_pages(void *start, size_t size); /* a hint, before the first use */
 int64_t bbi_wall_seconds(void); /* since 1970: to compare with times of files */
 void bbi_sleep(double seconds);
 int64_t bbi_peak_memory(void);                 /* bytes resident at most so far, 0 where unknown */

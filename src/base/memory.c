@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_LINE = 64, ARENA_ALIGNMENT = 16, FIRST_CHUNK = 4096 };
+enum { CACHE_LINE = 64, ARENA_ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGE_BLOCK = 8 << 20 };
 
 static _Atomic int64_t allocations_left = -1; /* -1: no limit */
 static _Atomic int64_t live_allocations;
@@ -51,6 +51,7 @@ void *bbi_alloc_aligned(size_t size) {
     uintptr_t aligned = ((uintptr_t)start + sizeof(void *) + CACHE_LINE - 1) & ~(uintptr_t)(CACHE_LINE - 1);
     char *block = start + (aligned - (uintptr_t)start);
     memcpy(block - sizeof(void *), &start, sizeof start);
+    if (size >= LARGE_BLOCK) bbi_advise_large_pages(block, size);
     return block;
 }
 

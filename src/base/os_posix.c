@@ -187,6 +187,18 @@ int64_t bbi_process_id(void) { return getpid(); }
 
 /* ---- clock, memory, environment ---- */
 
+void bbi_advise_large_pages(void *start, size_t size) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)start + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)start + size) / page * page;
+    int kept = errno;
+    if (to > from) (void)madvise((char *)start + (from - (uintptr_t)start), to - from, MADV_HUGEPAGE);
+    errno = kept;
+#else
+    (void)start, (void)size;
+#endif
+}
+
 double bbi_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

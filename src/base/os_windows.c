@@ -124,6 +124,8 @@ int64_t bbi_process_id(void) { return (int64_t)GetCurrentProcessId(); }
 
 /* ---- clock, memory, environment ---- */
 
+void bbi_advise_large_pages(void *start, size_t size) { (void)start, (void)size; }
+
 double bbi_seconds(void) {
     LARGE_INTEGER ticks, frequency;
     QueryPerformanceCounter(&ticks);

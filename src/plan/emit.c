@@ -6,7 +6,10 @@
  * one segment. A loop that sums or writes components by its counter is turned inside out: the loop outside,
  * the casts inside, so that its sums stay in registers over the tile while the values it reads come from
  * buffers in the first-level cache: with many right-hand sides this is a tile of the kernel matrix times a
- * panel. Code with no such loop needs no tiles: the accumulators stay in registers over the whole call.
+ * panel. Code with no such loop needs no tiles: the accumulators stay in registers over the whole call. A long loop
+ * that only computes (a distance in many dimensions) runs in panels of BBI_PANEL iterations: all casts of the tile meet
+ * one panel before the next, their accumulators waiting in the buffer, so that the components of a panel are read from
+ * the first-level cache; in the meantime those of the next block of columns are fetched into the second level.
  *
  * The text includes nothing, and its object leaves no symbol undefined: arrays are neither initialised nor
  * copied. */
@@ -145,9 +148,19 @@ static int load_budget(const bbi_emitter *e, int32_t first, int32_t last) {
     return left < 0 ? 0 : left;
 }
 
+/* The long loop of a segment whose accumulators all live in buffers, so that it can stop and go on: -1 without one. */
+static int32_t find_panel(const bbi_emitter *e, int32_t first, int32_t last) {
+    int32_t n = first;
+    while (n < last && e->code->instruction[n].kind == BBI_STEP_SET && e->buffered[e->code->instruction[n].result]) n++;
+    const bbi_instruction *loop = &e->code->instruction[n];
+    if (n == last || loop->kind != BBI_STEP_LOOP || !e->carries[n] || e->end[n] + 1 != last) return -1;
+    return e->code->index[loop->index].op == BBI_IX_SIZE ? n : -1;
+}
+
 static void emit_block(bbi_emitter *e, int32_t first, int32_t last, int block) {
     e->block = block;
     e->budget = load_budget(e, first, last);
+    e->panel = e->counter < 0 ? find_panel(e, first, last) : -1;
     bbi_emit_segment(e, first, last);
 }
 
@@ -235,8 +248,8 @@ static void emit_sum_count(bbi_emitter *e) {
     bbi_emit_line(e, "const I64 sum_count = %" PRId64 ";", e->stage->sum_count);
 }
 
-/* A kernel that selects looks at its tiles one by one: as few casts as make whole blocks. */
-static int group_casts(const bbi_emitter *e) {
+/* The largest block of casts of any segment. */
+static int widest_block(const bbi_emitter *e) {
     int block = 1;
     for (int32_t n = 0; n < e->code->count;) {
         int32_t stop = segment_end(e, n, e->code->count);
@@ -248,26 +261,77 @@ static int group_casts(const bbi_emitter *e) {
         if (here > block) block = here;
         n = stop;
     }
-    return (BBI_GROUP_CASTS + block - 1) / block * block;
+    return block;
 }
 
+/* Where the last segment begins, which a kernel that selects runs for one group of casts after the other. */
+static int32_t last_segment(const bbi_emitter *e) {
+    int32_t n = 0;
+    for (int32_t stop; (stop = segment_end(e, n, e->code->count)) < e->code->count;) n = stop > n ? stop : e->end[n] + 1;
+    return n;
+}
+
+/* Whole blocks, or what is left of them is a large part; and a kernel that selects looks at whole groups. */
 static int tile_size(const bbi_emitter *e) {
-    if (e->selection == BBI_SELECT_HITS) return group_casts(e);
+    bool selects = e->selection == BBI_SELECT_HITS;
+    int block = widest_block(e), group = (BBI_GROUP_CASTS + block - 1) / block * block;
+    if (selects && last_segment(e) == 0) return group;
     int bytes = (16 << e->options->level) * e->vectors * (e->nbuffered ? e->nbuffered : 1);
-    int tile = 16384 / bytes;
-    return tile > 64 ? 64 : tile < 8 ? 8 : tile - tile % 8;
+    int tile = 16384 / bytes, whole = selects ? group : block > 1 ? block : 8;
+    if (tile > 64) tile = 64;
+    return tile < whole ? whole : tile - tile % whole;
 }
 
-/* The casts of a group whose hits are looked for; 0: the last ones. */
-static void emit_tile(bbi_emitter *e, int casts) {
-    e->indent++;
-    e->unroll = casts > 0 && e->code->counter_count == 0 && work_of(e) <= 50;
-    if (casts > 0) bbi_emit_line(e, "const I64 t1 = t + %d;", casts);
-    if (casts == 0) bbi_emit_line(e, "const I64 t1 = casts;");
+/* ---- kernels that select ---- */
+/* The casts of a group, from `from` to `to`, whose hits are looked for. */
+static void emit_hits(bbi_emitter *e, int32_t first) {
     bbi_emit_select_tile(e);
-    emit_sequence(e, 0, e->code->count);
+    emit_sequence(e, first, e->code->count);
     bbi_emit_select_hits(e);
+}
+
+/* Short code: the last group is printed on its own, so that the others are unrolled. */
+static void emit_groups(bbi_emitter *e, int casts) {
+    bbi_emit_line(e, "I64 t = 0;");
+    bbi_emit_line(e, "for (; t + %d <= casts; t += %d) {", casts, casts);
+    e->indent++;
+    bbi_emit_line(e, "const I64 t1 = t + %d;", casts);
+    e->unroll = e->code->counter_count == 0 && work_of(e) <= 50;
+    emit_hits(e, 0);
+    e->unroll = false;
     close_brace(e);
+    bbi_emit_line(e, "if (t < casts) {");
+    e->indent++;
+    bbi_emit_line(e, "const I64 t1 = casts;");
+    emit_hits(e, 0);
+    close_brace(e);
+}
+
+/* Code with loops: they run for a tile, the rest of the code for its groups. */
+static void emit_tiles_of_groups(bbi_emitter *e, int tile) {
+    int block = widest_block(e), group = (BBI_GROUP_CASTS + block - 1) / block * block;
+    int32_t last = last_segment(e);
+    bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", tile);
+    e->indent++;
+    bbi_emit_line(e, "const I64 t1 = t + %d < casts ? t + %d : casts;", tile, tile);
+    emit_sequence(e, 0, last);
+    bbi_emit_line(e, "for (I64 g = t; g < t1; g += %d) {", group);
+    e->indent++;
+    bbi_emit_line(e, "const I64 g1 = g + %d < t1 ? g + %d : t1;", group, group);
+    e->from = "g", e->to = "g1";
+    emit_hits(e, last);
+    e->from = "t", e->to = "t1";
+    close_brace(e);
+    close_brace(e);
+}
+
+/* Whether some segment may have one. */
+static bool has_panel(const bbi_emitter *e) {
+    for (int32_t n = 0; n < e->code->count; n++) {
+        const bbi_instruction *loop = &e->code->instruction[n];
+        if (e->carries[n] && !e->sinks[n] && e->code->index[loop->index].op == BBI_IX_SIZE) return true;
+    }
+    return false;
 }
 
 static void emit_group(bbi_emitter *e, bool tiled) {
@@ -283,17 +347,16 @@ static void emit_group(bbi_emitter *e, bool tiled) {
         if (names_size(e->code, slot)) bbi_emit_line(e, "const I64 n%d = size[%d];", (int)slot, (int)slot);
     }
     if (e->options->transposed && e->code->has_sum) emit_sum_count(e);
+    if (!e->options->transposed && has_panel(e)) bbi_emit_line(e, "const I64 next = size[2];");
     int tile = tile_size(e);
     for (int32_t v = 0; v < e->code->value_count; v++) {
         if (e->buffered[v]) bbi_emit_line(e, "V b%d[%d];", (int)v, tile * e->vectors);
     }
     bbi_emit_select_begin(e);
-    if (e->selection == BBI_SELECT_HITS) {
-        bbi_emit_line(e, "I64 t = 0;");
-        bbi_emit_line(e, "for (; t + %d <= casts; t += %d) {", tile, tile);
-        emit_tile(e, tile);
-        bbi_emit_line(e, "if (t < casts) {");
-        emit_tile(e, 0);
+    if (e->selection == BBI_SELECT_HITS && last_segment(e) == 0) {
+        emit_groups(e, tile);
+    } else if (e->selection == BBI_SELECT_HITS) {
+        emit_tiles_of_groups(e, tile);
     } else if (tiled) {
         bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", tile);
         e->indent++;
@@ -380,7 +443,8 @@ static bb_status emit_text(bbi_emitter *e) {
 
 bb_status bbi_emit_pair(bbi_text *text, const bbi_stage *stage, const bbi_emit_options *options) {
     BBI_FORWARD(bbi_code_check(&stage->pair_code));
-    bbi_emitter e = {.text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1};
+    bbi_emitter e = {.text = text, .stage = stage, .code = &stage->pair_code, .options = options, .counter = -1,
+                     .from = "t", .to = "t1", .panel = -1};
     if (!options->transposed) e.selection = bbi_stage_selection(stage);
     bb_status status = new_emitter(&e) ? emit_text(&e) : bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
     free_emitter(&e);

@@ -33,7 +33,8 @@ typedef struct bbi_emitter {
     int vectors, block;
     int32_t counter; /* the loop whose iterations are blocked; -1: casts are */
     int budget;      /* vector registers that loads may still occupy across the loop over casts */
-    int tile;        /* casts in a buffer; 0: no loop sums or writes, the call is one segment */
+    const char *from, *to; /* names of the first cast of the loop over casts and of the one behind the last */
+    int32_t panel; /* the loop of the segment being printed whose iterations are cut into panels; -1: none */
     int indent, depth;
     bbi_selection selection;
     bool unroll; /* the casts of a tile are a constant number, and their code is short */
@@ -46,6 +47,8 @@ bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_
 void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 3);
 /* C text of an index expression; the blocked counter is advanced by `at`. */
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
+/* Iterations of a long loop that run before the next casts: what they load stays in the first-level cache. */
+enum { BBI_PANEL = 64 };
 bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
 /* An operand of vector v and cast (iteration) u. */
 void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u);

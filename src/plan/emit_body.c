@@ -256,6 +256,11 @@ static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int
     bbi_text_add(e->text, ");\n");
 }
 
+/* Where a value stands between two segments. */
+static void print_buffer(const bbi_emitter *e, int32_t value, int v, int u) {
+    bbi_text_add(e->text, "b%d[(q - t + %d) * %d + %d]", (int)value, u, e->vectors, v);
+}
+
 static void print_result(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
     bbi_text_add(e->text, e->declared[s->result] ? "" : "V ");
     print_value(e, s->result, v, u);
@@ -274,7 +279,12 @@ static void print_result(const bbi_emitter *e, const bbi_instruction *s, int v, 
         bbi_text_add(e->text, " : ");
         print_operand(e, &s->arg[1], v, u, true);
         bbi_text_add(e->text, ";\n");
-    } else {
+    } else { /* SET */
+        if (s < e->code->instruction + e->panel) { /* its first value in the first panel only */
+            bbi_text_add(e->text, "p ? ");
+            print_buffer(e, s->result, v, u);
+            bbi_text_add(e->text, " : ");
+        }
         print_operand(e, &s->arg[0], v, u, false);
         bbi_text_add(e->text, ";\n");
     }
@@ -318,16 +328,28 @@ static void leave_loop(bbi_emitter *e) {
     }
 }
 
+/* The loop of a panel runs over a part of its iterations only. */
+static void open_loop(bbi_emitter *e, int32_t n) {
+    const bbi_instruction *loop = &e->code->instruction[n];
+    int counter = (int)loop->counter;
+    begin_line(e);
+    bbi_text_add(e->text, "for (I64 c%d = %s; c%d < ", counter, n == e->panel ? "p" : "0", counter);
+    if (n == e->panel)
+        bbi_text_add(e->text, "p1");
+    else
+        bbi_emit_index(e, loop->index, 0);
+    bbi_text_add(e->text, "; c%d++) {\n", counter);
+    e->indent++;
+    e->depth++;
+    if (n == e->panel && !e->options->transposed)
+        bbi_emit_line(e, "BB_PREFETCH(cast + q + (c%d + next) * cast_stride);", counter);
+}
+
 static void print_steps(bbi_emitter *e, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &e->code->instruction[n];
         if (s->kind == BBI_STEP_LOOP) {
-            begin_line(e);
-            bbi_text_add(e->text, "for (I64 c%d = 0; c%d < ", (int)s->counter, (int)s->counter);
-            bbi_emit_index(e, s->index, 0);
-            bbi_text_add(e->text, "; c%d++) {\n", (int)s->counter);
-            e->indent++;
-            e->depth++;
+            open_loop(e, n);
         } else if (s->kind == BBI_STEP_END) {
             leave_loop(e);
         } else {
@@ -346,7 +368,7 @@ static void move_buffer(bbi_emitter *e, int32_t value, bool store) {
                 print_value(e, value, v, u);
                 bbi_text_add(e->text, " = ");
             }
-            bbi_text_add(e->text, "b%d[(q - t + %d) * %d + %d]", (int)value, u, e->vectors, v);
+            print_buffer(e, value, v, u);
             if (store) {
                 bbi_text_add(e->text, " = ");
                 print_value(e, value, v, u);
@@ -376,10 +398,10 @@ static void print_casts(bbi_emitter *e, int32_t first, int32_t last) {
     const bbi_code *code = e->code;
     int step = e->counter < 0 ? e->block : 1;
     if (step > 1) {
-        bbi_emit_line(e, "for (; q + %d <= t1; q += %d) {", step, step);
+        bbi_emit_line(e, "for (; q + %d <= %s; q += %d) {", step, e->to, step);
     } else {
         if (e->unroll) bbi_text_add(e->text, "#pragma GCC unroll %d\n", (int)BBI_GROUP_CASTS);
-        bbi_emit_line(e, "for (; q < t1; q++) {");
+        bbi_emit_line(e, "for (; q < %s; q++) {", e->to);
     }
     e->indent++;
     e->depth++;
@@ -447,6 +469,24 @@ static void move_sums(bbi_emitter *e, int32_t first, int32_t last, bool store) {
     }
 }
 
+/* Also without any iteration the accumulators get their first values. */
+static void open_panel(bbi_emitter *e) {
+    if (e->panel < 0) return;
+    int32_t count = e->code->instruction[e->panel].index;
+    begin_line(e);
+    bbi_text_add(e->text, "for (I64 p = 0; p == 0 || p < ");
+    bbi_emit_index(e, count, 0);
+    bbi_text_add(e->text, "; p += %d) {\n", BBI_PANEL);
+    e->indent++;
+    e->depth++;
+    begin_line(e);
+    bbi_text_add(e->text, "const I64 p1 = p + %d < ", BBI_PANEL);
+    bbi_emit_index(e, count, 0);
+    bbi_text_add(e->text, " ? p + %d : ", BBI_PANEL);
+    bbi_emit_index(e, count, 0);
+    bbi_text_add(e->text, ";\n");
+}
+
 void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last) {
     const bbi_code *code = e->code;
     for (int32_t v = 0; v < code->value_count; v++) {
@@ -466,12 +506,15 @@ void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last) {
     e->depth = 0;
     hoist_loads(e, first, last);
     move_sums(e, first, last, false);
-    bbi_emit_line(e, "I64 q = t;");
+    open_panel(e);
+    bbi_emit_line(e, "I64 q = %s;", e->from);
     print_casts(e, first, last);
-    if (e->counter < 0 && e->block > 1) {
-        e->block = 1;
+    /* what is left of the casts: in twos while that is possible, for a chain of sums waits for its last addition */
+    while (e->counter < 0 && e->block > 1) {
+        e->block = e->block > 3 ? 2 : 1;
         print_casts(e, first, last);
     }
+    if (e->panel >= 0) leave_loop(e);
     move_sums(e, first, last, true);
     e->indent--;
     bbi_emit_line(e, "}");

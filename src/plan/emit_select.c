@@ -57,7 +57,8 @@ void bbi_emit_select_hits(const bbi_emitter *e) {
     bbi_text_add(e->text, "), 0)) {\n");
     for (int v = 0; v < e->vectors; v++) {
         bbi_emit_line(e, "    const I64 bits_%d = v_bits(better_%d);", v, v);
-        bbi_emit_line(e, "    hit[1 + hits] = bits_%d << 32 | t << 16 | (t1 - t) << 8 | (first + %d * BB_W);", v, v);
+        bbi_emit_line(e, "    hit[1 + hits] = bits_%d << 32 | %s << 16 | (%s - %s) << 8 | (first + %d * BB_W);", v, e->from,
+                      e->to, e->from, v);
         bbi_emit_line(e, "    hits += bits_%d != 0;", v);
         if (e->stage->fold[0].family != BBI_FAMILY_KMIN) bbi_emit_line(e, "    limit_%d = best_%d;", v, v);
     }

@@ -163,7 +163,8 @@ typedef struct bbi_stage {
     double *constant;
     int32_t nconstant; /* literals, the first components of the uniform array */
     int64_t *size;
-    int32_t nsize; /* run-time sizes that index expressions name; size[0] = sum_count, size[1] = out_count */
+    int32_t nsize; /* run-time sizes that index expressions name; size[0] = sum_count, size[1] = out_count,
+                      size[2] = column_count */
     double cost;   /* operations per pair */
 } bbi_stage;
 

@@ -285,7 +285,7 @@ bb_status bbi_stage_open(bbi_stage_builder *s, bbi_plan_builder *plan, bbi_place
     stage->size = bbi_calloc(8, sizeof *stage->size);
     if (!stage->constant || !stage->size) return bbi_fail(BB_OUT_OF_MEMORY, "plan: out of memory");
     s->size_capacity = 8;
-    stage->nsize = 2; /* sum_count, out_count */
+    stage->nsize = 3; /* sum_count, out_count, column_count */
     BBI_FORWARD(bbi_builder_open(&s->uniform, s, &stage->uniform_code, BBI_UNIFORM));
     BBI_FORWARD(bbi_builder_open(&s->row, s, &stage->row_code, BBI_ROW));
     BBI_FORWARD(bbi_builder_open(&s->column, s, &stage->column_code, BBI_COLUMN));
@@ -326,6 +326,7 @@ bb_status bbi_stage_close(bbi_stage_builder *s) {
             stage->nsize, (int)BBI_SIZE_SLOTS);
     stage->size[0] = stage->sum_count;
     stage->size[1] = stage->out_count;
+    stage->size[2] = stage->column_count;
     BBI_FORWARD(bbi_builder_close(&s->pair));
     BBI_FORWARD(gather_uniforms(s, &stage->pair_code));
     for (size_t n = 0; n < sizeof builders / sizeof *builders; n++) {

@@ -23,7 +23,9 @@ enum {
     MIN_BAND = 8,   /* lane blocks */
     ALIGNMENT = 64
 };
-static const int64_t row_bytes = 256 << 10;    /* packed rows of an item stay in the second-level cache */
+/* Packed rows of an item stay in the second-level cache, by level. */
+static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
+static const int64_t heavy_rows = 64 << 10; /* of a lane block: columns that pass should meet another, too */
 static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
@@ -80,15 +82,21 @@ static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
     s->tile = clamp(tile, 1, s->block);
 }
 
+static int64_t blocks_in_cache(int level, const bbi_stage *stage) {
+    return row_bytes[level] / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1));
+}
+
 /* Direct and maps: lane blocks of an item. */
-static void choose_group(const bbi_stage *stage, const bbi_stage_code *code, int64_t batches, bbi_schedule *s) {
+static void choose_group(int level, const bbi_stage *stage, const bbi_stage_code *code, int64_t batches,
+                         bbi_schedule *s) {
     int64_t blocks = ceil_div(s->rows > 0 ? s->rows : 1, s->lanes);
-    int64_t group = row_bytes / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1));
+    int64_t group = blocks_in_cache(level, stage);
     s->state_bytes = state_bytes(stage, code, false, 1);
     if (s->state_bytes > 0) group = clamp(group, 1, state_limit / s->state_bytes);
     bool lists = listed_smallest(stage, code) > 0;
     int64_t shared = ceil_div(blocks * batches, lists ? ITEMS_WANTED_KMIN : ITEMS_WANTED);
-    group = clamp(group, 1, clamp(shared, lists ? 1 : MIN_GROUP, MAX_GROUP));
+    int64_t least = !lists ? MIN_GROUP : BBI_LANE_BYTES * stage->row_count > heavy_rows ? 2 : 1;
+    group = clamp(group, 1, clamp(shared, least, MAX_GROUP));
     if (group > blocks) group = blocks;
     s->group = group * s->lanes;
     s->row_stride = odd_stride(s->group, s->lanes);
@@ -119,7 +127,7 @@ static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, in
     s->chunks = ceil_div(s->columns, s->chunk);
 }
 
-static void choose_bands(const bbi_stage *stage, int64_t batches, bbi_schedule *s) {
+static void choose_bands(int level, const bbi_stage *stage, int64_t batches, bbi_schedule *s) {
     int64_t vector = 64, fit = mirror_bytes / (vector * stage->sum_count) / s->lanes * s->lanes;
     s->block = clamp(fit, s->lanes, s->block);
     s->column_stride = odd_stride(s->block, s->lanes);
@@ -131,7 +139,7 @@ static void choose_bands(const bbi_stage *stage, int64_t batches, bbi_schedule *
     s->chunk = band * s->lanes;
     s->chunks = ceil_div(blocks, band);
     s->tiles = s->chunks * (s->chunks + 1) / 2;
-    s->group = clamp(row_bytes / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1)), 1, MAX_GROUP);
+    s->group = clamp(blocks_in_cache(level, stage), 1, MAX_GROUP);
     s->group = clamp(s->group, 1, band) * s->lanes;
     s->row_stride = odd_stride(s->group, s->lanes);
     s->work = s->work / 2;
@@ -232,8 +240,8 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
     if (s->transposed)
         choose_casts(stage, code, s);
     else
-        choose_group(stage, code, batches, s);
-    if (stage->symmetric) choose_bands(stage, batches, s);
+        choose_group(executable->level, stage, code, batches, s);
+    if (stage->symmetric) choose_bands(executable->level, stage, batches, s);
     s->groups = ceil_div(rows, s->group);
     if (!stage->symmetric) choose_chunks(stage, code, stage->list ? 0 : batches, ranges, s);
     lay_out(stage, code, s);

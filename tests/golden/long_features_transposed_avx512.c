@@ -32,16 +32,19 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
     for (I64 t = 0; t < casts; t += 64) {
         const I64 t1 = t + 64 < casts ? t + 64 : casts;
         {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1 = v_splat(cast[q + c0 * cast_stride]);
-                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
-                    V a0_0_0 = op_sub(xi1, yi1_0);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+            for (I64 p = 0; p == 0 || p < n2; p += 64) {
+                const I64 p1 = p + 64 < n2 ? p + 64 : n2;
+                I64 q = t;
+                for (; q < t1; q++) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 1 + 0] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        const V xi1 = v_splat(cast[q + c0 * cast_stride]);
+                        const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                        V a0_0_0 = op_sub(xi1, yi1_0);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                    }
+                    b1[(q - t + 0) * 1 + 0] = a1_0_0;
                 }
-                b1[(q - t + 0) * 1 + 0] = a1_0_0;
             }
         }
         {
@@ -63,128 +66,173 @@ static void group_4(const I64 *restrict size, const R *restrict uniform, const R
 {
     const I64 n2 = size[2];
     const I64 sum_count = 1;
-    V b1[256];
-    for (I64 t = 0; t < casts; t += 64) {
-        const I64 t1 = t + 64 < casts ? t + 64 : casts;
+    V b1[240];
+    for (I64 t = 0; t < casts; t += 60) {
+        const I64 t1 = t + 60 < casts ? t + 60 : casts;
         {
-            I64 q = t;
-            for (; q + 5 <= t1; q += 5) {
-                V a1_0_0 = K(0e0);
-                V a1_1_0 = K(0e0);
-                V a1_2_0 = K(0e0);
-                V a1_3_0 = K(0e0);
-                V a1_0_1 = K(0e0);
-                V a1_1_1 = K(0e0);
-                V a1_2_1 = K(0e0);
-                V a1_3_1 = K(0e0);
-                V a1_0_2 = K(0e0);
-                V a1_1_2 = K(0e0);
-                V a1_2_2 = K(0e0);
-                V a1_3_2 = K(0e0);
-                V a1_0_3 = K(0e0);
-                V a1_1_3 = K(0e0);
-                V a1_2_3 = K(0e0);
-                V a1_3_3 = K(0e0);
-                V a1_0_4 = K(0e0);
-                V a1_1_4 = K(0e0);
-                V a1_2_4 = K(0e0);
-                V a1_3_4 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_splat(cast[q + c0 * cast_stride]);
-                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V yi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
-                    const V yi1_2 = v_loadu(lane + c0 * lane_stride + 2 * BB_W);
-                    const V yi1_3 = v_loadu(lane + c0 * lane_stride + 3 * BB_W);
-                    V a0_0_0 = op_sub(xi1_0, yi1_0);
-                    V a0_1_0 = op_sub(xi1_0, yi1_1);
-                    V a0_2_0 = op_sub(xi1_0, yi1_2);
-                    V a0_3_0 = op_sub(xi1_0, yi1_3);
-                    const V xi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
-                    V a0_0_1 = op_sub(xi1_1, yi1_0);
-                    V a0_1_1 = op_sub(xi1_1, yi1_1);
-                    V a0_2_1 = op_sub(xi1_1, yi1_2);
-                    V a0_3_1 = op_sub(xi1_1, yi1_3);
-                    const V xi1_2 = v_splat(cast[q + c0 * cast_stride + 2]);
-                    V a0_0_2 = op_sub(xi1_2, yi1_0);
-                    V a0_1_2 = op_sub(xi1_2, yi1_1);
-                    V a0_2_2 = op_sub(xi1_2, yi1_2);
-                    V a0_3_2 = op_sub(xi1_2, yi1_3);
-                    const V xi1_3 = v_splat(cast[q + c0 * cast_stride + 3]);
-                    V a0_0_3 = op_sub(xi1_3, yi1_0);
-                    V a0_1_3 = op_sub(xi1_3, yi1_1);
-                    V a0_2_3 = op_sub(xi1_3, yi1_2);
-                    V a0_3_3 = op_sub(xi1_3, yi1_3);
-                    const V xi1_4 = v_splat(cast[q + c0 * cast_stride + 4]);
-                    V a0_0_4 = op_sub(xi1_4, yi1_0);
-                    V a0_1_4 = op_sub(xi1_4, yi1_1);
-                    V a0_2_4 = op_sub(xi1_4, yi1_2);
-                    V a0_3_4 = op_sub(xi1_4, yi1_3);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
-                    a1_2_0 = op_fma(a0_2_0, a0_2_0, a1_2_0);
-                    a1_3_0 = op_fma(a0_3_0, a0_3_0, a1_3_0);
-                    a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
-                    a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
-                    a1_2_1 = op_fma(a0_2_1, a0_2_1, a1_2_1);
-                    a1_3_1 = op_fma(a0_3_1, a0_3_1, a1_3_1);
-                    a1_0_2 = op_fma(a0_0_2, a0_0_2, a1_0_2);
-                    a1_1_2 = op_fma(a0_1_2, a0_1_2, a1_1_2);
-                    a1_2_2 = op_fma(a0_2_2, a0_2_2, a1_2_2);
-                    a1_3_2 = op_fma(a0_3_2, a0_3_2, a1_3_2);
-                    a1_0_3 = op_fma(a0_0_3, a0_0_3, a1_0_3);
-                    a1_1_3 = op_fma(a0_1_3, a0_1_3, a1_1_3);
-                    a1_2_3 = op_fma(a0_2_3, a0_2_3, a1_2_3);
-                    a1_3_3 = op_fma(a0_3_3, a0_3_3, a1_3_3);
-                    a1_0_4 = op_fma(a0_0_4, a0_0_4, a1_0_4);
-                    a1_1_4 = op_fma(a0_1_4, a0_1_4, a1_1_4);
-                    a1_2_4 = op_fma(a0_2_4, a0_2_4, a1_2_4);
-                    a1_3_4 = op_fma(a0_3_4, a0_3_4, a1_3_4);
+            for (I64 p = 0; p == 0 || p < n2; p += 64) {
+                const I64 p1 = p + 64 < n2 ? p + 64 : n2;
+                I64 q = t;
+                for (; q + 5 <= t1; q += 5) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 4 + 0] : K(0e0);
+                    V a1_1_0 = p ? b1[(q - t + 0) * 4 + 1] : K(0e0);
+                    V a1_2_0 = p ? b1[(q - t + 0) * 4 + 2] : K(0e0);
+                    V a1_3_0 = p ? b1[(q - t + 0) * 4 + 3] : K(0e0);
+                    V a1_0_1 = p ? b1[(q - t + 1) * 4 + 0] : K(0e0);
+                    V a1_1_1 = p ? b1[(q - t + 1) * 4 + 1] : K(0e0);
+                    V a1_2_1 = p ? b1[(q - t + 1) * 4 + 2] : K(0e0);
+                    V a1_3_1 = p ? b1[(q - t + 1) * 4 + 3] : K(0e0);
+                    V a1_0_2 = p ? b1[(q - t + 2) * 4 + 0] : K(0e0);
+                    V a1_1_2 = p ? b1[(q - t + 2) * 4 + 1] : K(0e0);
+                    V a1_2_2 = p ? b1[(q - t + 2) * 4 + 2] : K(0e0);
+                    V a1_3_2 = p ? b1[(q - t + 2) * 4 + 3] : K(0e0);
+                    V a1_0_3 = p ? b1[(q - t + 3) * 4 + 0] : K(0e0);
+                    V a1_1_3 = p ? b1[(q - t + 3) * 4 + 1] : K(0e0);
+                    V a1_2_3 = p ? b1[(q - t + 3) * 4 + 2] : K(0e0);
+                    V a1_3_3 = p ? b1[(q - t + 3) * 4 + 3] : K(0e0);
+                    V a1_0_4 = p ? b1[(q - t + 4) * 4 + 0] : K(0e0);
+                    V a1_1_4 = p ? b1[(q - t + 4) * 4 + 1] : K(0e0);
+                    V a1_2_4 = p ? b1[(q - t + 4) * 4 + 2] : K(0e0);
+                    V a1_3_4 = p ? b1[(q - t + 4) * 4 + 3] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        const V xi1_0 = v_splat(cast[q + c0 * cast_stride]);
+                        const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                        const V yi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                        const V yi1_2 = v_loadu(lane + c0 * lane_stride + 2 * BB_W);
+                        const V yi1_3 = v_loadu(lane + c0 * lane_stride + 3 * BB_W);
+                        V a0_0_0 = op_sub(xi1_0, yi1_0);
+                        V a0_1_0 = op_sub(xi1_0, yi1_1);
+                        V a0_2_0 = op_sub(xi1_0, yi1_2);
+                        V a0_3_0 = op_sub(xi1_0, yi1_3);
+                        const V xi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
+                        V a0_0_1 = op_sub(xi1_1, yi1_0);
+                        V a0_1_1 = op_sub(xi1_1, yi1_1);
+                        V a0_2_1 = op_sub(xi1_1, yi1_2);
+                        V a0_3_1 = op_sub(xi1_1, yi1_3);
+                        const V xi1_2 = v_splat(cast[q + c0 * cast_stride + 2]);
+                        V a0_0_2 = op_sub(xi1_2, yi1_0);
+                        V a0_1_2 = op_sub(xi1_2, yi1_1);
+                        V a0_2_2 = op_sub(xi1_2, yi1_2);
+                        V a0_3_2 = op_sub(xi1_2, yi1_3);
+                        const V xi1_3 = v_splat(cast[q + c0 * cast_stride + 3]);
+                        V a0_0_3 = op_sub(xi1_3, yi1_0);
+                        V a0_1_3 = op_sub(xi1_3, yi1_1);
+                        V a0_2_3 = op_sub(xi1_3, yi1_2);
+                        V a0_3_3 = op_sub(xi1_3, yi1_3);
+                        const V xi1_4 = v_splat(cast[q + c0 * cast_stride + 4]);
+                        V a0_0_4 = op_sub(xi1_4, yi1_0);
+                        V a0_1_4 = op_sub(xi1_4, yi1_1);
+                        V a0_2_4 = op_sub(xi1_4, yi1_2);
+                        V a0_3_4 = op_sub(xi1_4, yi1_3);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                        a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                        a1_2_0 = op_fma(a0_2_0, a0_2_0, a1_2_0);
+                        a1_3_0 = op_fma(a0_3_0, a0_3_0, a1_3_0);
+                        a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
+                        a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
+                        a1_2_1 = op_fma(a0_2_1, a0_2_1, a1_2_1);
+                        a1_3_1 = op_fma(a0_3_1, a0_3_1, a1_3_1);
+                        a1_0_2 = op_fma(a0_0_2, a0_0_2, a1_0_2);
+                        a1_1_2 = op_fma(a0_1_2, a0_1_2, a1_1_2);
+                        a1_2_2 = op_fma(a0_2_2, a0_2_2, a1_2_2);
+                        a1_3_2 = op_fma(a0_3_2, a0_3_2, a1_3_2);
+                        a1_0_3 = op_fma(a0_0_3, a0_0_3, a1_0_3);
+                        a1_1_3 = op_fma(a0_1_3, a0_1_3, a1_1_3);
+                        a1_2_3 = op_fma(a0_2_3, a0_2_3, a1_2_3);
+                        a1_3_3 = op_fma(a0_3_3, a0_3_3, a1_3_3);
+                        a1_0_4 = op_fma(a0_0_4, a0_0_4, a1_0_4);
+                        a1_1_4 = op_fma(a0_1_4, a0_1_4, a1_1_4);
+                        a1_2_4 = op_fma(a0_2_4, a0_2_4, a1_2_4);
+                        a1_3_4 = op_fma(a0_3_4, a0_3_4, a1_3_4);
+                    }
+                    b1[(q - t + 0) * 4 + 0] = a1_0_0;
+                    b1[(q - t + 0) * 4 + 1] = a1_1_0;
+                    b1[(q - t + 0) * 4 + 2] = a1_2_0;
+                    b1[(q - t + 0) * 4 + 3] = a1_3_0;
+                    b1[(q - t + 1) * 4 + 0] = a1_0_1;
+                    b1[(q - t + 1) * 4 + 1] = a1_1_1;
+                    b1[(q - t + 1) * 4 + 2] = a1_2_1;
+                    b1[(q - t + 1) * 4 + 3] = a1_3_1;
+                    b1[(q - t + 2) * 4 + 0] = a1_0_2;
+                    b1[(q - t + 2) * 4 + 1] = a1_1_2;
+                    b1[(q - t + 2) * 4 + 2] = a1_2_2;
+                    b1[(q - t + 2) * 4 + 3] = a1_3_2;
+                    b1[(q - t + 3) * 4 + 0] = a1_0_3;
+                    b1[(q - t + 3) * 4 + 1] = a1_1_3;
+                    b1[(q - t + 3) * 4 + 2] = a1_2_3;
+                    b1[(q - t + 3) * 4 + 3] = a1_3_3;
+                    b1[(q - t + 4) * 4 + 0] = a1_0_4;
+                    b1[(q - t + 4) * 4 + 1] = a1_1_4;
+                    b1[(q - t + 4) * 4 + 2] = a1_2_4;
+                    b1[(q - t + 4) * 4 + 3] = a1_3_4;
                 }
-                b1[(q - t + 0) * 4 + 0] = a1_0_0;
-                b1[(q - t + 0) * 4 + 1] = a1_1_0;
-                b1[(q - t + 0) * 4 + 2] = a1_2_0;
-                b1[(q - t + 0) * 4 + 3] = a1_3_0;
-                b1[(q - t + 1) * 4 + 0] = a1_0_1;
-                b1[(q - t + 1) * 4 + 1] = a1_1_1;
-                b1[(q - t + 1) * 4 + 2] = a1_2_1;
-                b1[(q - t + 1) * 4 + 3] = a1_3_1;
-                b1[(q - t + 2) * 4 + 0] = a1_0_2;
-                b1[(q - t + 2) * 4 + 1] = a1_1_2;
-                b1[(q - t + 2) * 4 + 2] = a1_2_2;
-                b1[(q - t + 2) * 4 + 3] = a1_3_2;
-                b1[(q - t + 3) * 4 + 0] = a1_0_3;
-                b1[(q - t + 3) * 4 + 1] = a1_1_3;
-                b1[(q - t + 3) * 4 + 2] = a1_2_3;
-                b1[(q - t + 3) * 4 + 3] = a1_3_3;
-                b1[(q - t + 4) * 4 + 0] = a1_0_4;
-                b1[(q - t + 4) * 4 + 1] = a1_1_4;
-                b1[(q - t + 4) * 4 + 2] = a1_2_4;
-                b1[(q - t + 4) * 4 + 3] = a1_3_4;
-            }
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                V a1_1_0 = K(0e0);
-                V a1_2_0 = K(0e0);
-                V a1_3_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1 = v_splat(cast[q + c0 * cast_stride]);
-                    const V yi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V yi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
-                    const V yi1_2 = v_loadu(lane + c0 * lane_stride + 2 * BB_W);
-                    const V yi1_3 = v_loadu(lane + c0 * lane_stride + 3 * BB_W);
-                    V a0_0_0 = op_sub(xi1, yi1_0);
-                    V a0_1_0 = op_sub(xi1, yi1_1);
-                    V a0_2_0 = op_sub(xi1, yi1_2);
-                    V a0_3_0 = op_sub(xi1, yi1_3);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
-                    a1_2_0 = op_fma(a0_2_0, a0_2_0, a1_2_0);
-                    a1_3_0 = op_fma(a0_3_0, a0_3_0, a1_3_0);
+                for (; q + 2 <= t1; q += 2) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 4 + 0] : K(0e0);
+                    V a1_1_0 = p ? b1[(q - t + 0) * 4 + 1] : K(0e0);
+                    V a1_2_0 = p ? b1[(q - t + 0) * 4 + 2] : K(0e0);
+                    V a1_3_0 = p ? b1[(q - t + 0) * 4 + 3] : K(0e0);
+                    V a1_0_1 = p ? b1[(q - t + 1) * 4 + 0] : K(0e0);
+                    V a1_1_1 = p ? b1[(q - t + 1) * 4 + 1] : K(0e0);
+                    V a1_2_1 = p ? b1[(q - t + 1) * 4 + 2] : K(0e0);
+                    V a1_3_1 = p ? b1[(q - t + 1) * 4 + 3] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        const V xi1_0 = v_splat(cast[q + c0 * cast_stride]);
+                        const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                        const V yi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                        const V yi1_2 = v_loadu(lane + c0 * lane_stride + 2 * BB_W);
+                        const V yi1_3 = v_loadu(lane + c0 * lane_stride + 3 * BB_W);
+                        V a0_0_0 = op_sub(xi1_0, yi1_0);
+                        V a0_1_0 = op_sub(xi1_0, yi1_1);
+                        V a0_2_0 = op_sub(xi1_0, yi1_2);
+                        V a0_3_0 = op_sub(xi1_0, yi1_3);
+                        const V xi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
+                        V a0_0_1 = op_sub(xi1_1, yi1_0);
+                        V a0_1_1 = op_sub(xi1_1, yi1_1);
+                        V a0_2_1 = op_sub(xi1_1, yi1_2);
+                        V a0_3_1 = op_sub(xi1_1, yi1_3);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                        a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                        a1_2_0 = op_fma(a0_2_0, a0_2_0, a1_2_0);
+                        a1_3_0 = op_fma(a0_3_0, a0_3_0, a1_3_0);
+                        a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
+                        a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
+                        a1_2_1 = op_fma(a0_2_1, a0_2_1, a1_2_1);
+                        a1_3_1 = op_fma(a0_3_1, a0_3_1, a1_3_1);
+                    }
+                    b1[(q - t + 0) * 4 + 0] = a1_0_0;
+                    b1[(q - t + 0) * 4 + 1] = a1_1_0;
+                    b1[(q - t + 0) * 4 + 2] = a1_2_0;
+                    b1[(q - t + 0) * 4 + 3] = a1_3_0;
+                    b1[(q - t + 1) * 4 + 0] = a1_0_1;
+                    b1[(q - t + 1) * 4 + 1] = a1_1_1;
+                    b1[(q - t + 1) * 4 + 2] = a1_2_1;
+                    b1[(q - t + 1) * 4 + 3] = a1_3_1;
                 }
-                b1[(q - t + 0) * 4 + 0] = a1_0_0;
-                b1[(q - t + 0) * 4 + 1] = a1_1_0;
-                b1[(q - t + 0) * 4 + 2] = a1_2_0;
-                b1[(q - t + 0) * 4 + 3] = a1_3_0;
+                for (; q < t1; q++) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 4 + 0] : K(0e0);
+                    V a1_1_0 = p ? b1[(q - t + 0) * 4 + 1] : K(0e0);
+                    V a1_2_0 = p ? b1[(q - t + 0) * 4 + 2] : K(0e0);
+                    V a1_3_0 = p ? b1[(q - t + 0) * 4 + 3] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        const V xi1 = v_splat(cast[q + c0 * cast_stride]);
+                        const V yi1_0 = v_loadu(lane + c0 * lane_stride);
+                        const V yi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                        const V yi1_2 = v_loadu(lane + c0 * lane_stride + 2 * BB_W);
+                        const V yi1_3 = v_loadu(lane + c0 * lane_stride + 3 * BB_W);
+                        V a0_0_0 = op_sub(xi1, yi1_0);
+                        V a0_1_0 = op_sub(xi1, yi1_1);
+                        V a0_2_0 = op_sub(xi1, yi1_2);
+                        V a0_3_0 = op_sub(xi1, yi1_3);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                        a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                        a1_2_0 = op_fma(a0_2_0, a0_2_0, a1_2_0);
+                        a1_3_0 = op_fma(a0_3_0, a0_3_0, a1_3_0);
+                    }
+                    b1[(q - t + 0) * 4 + 0] = a1_0_0;
+                    b1[(q - t + 0) * 4 + 1] = a1_1_0;
+                    b1[(q - t + 0) * 4 + 2] = a1_2_0;
+                    b1[(q - t + 0) * 4 + 3] = a1_3_0;
+                }
             }
         }
         {

@@ -21,70 +21,46 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
     I64 out_stride, I64 *restrict hit, I64 first)
 {
     const I64 n2 = size[2];
-    V b1[8];
+    const I64 next = size[2];
+    V b1[64];
     V limit_0 = v_loadu(sum + 0 * BB_W);
     I64 hits = hit[0];
-    I64 t = 0;
-    for (; t + 8 <= casts; t += 8) {
-        const I64 t1 = t + 8;
-        V best_0 = limit_0;
+    for (I64 t = 0; t < casts; t += 64) {
+        const I64 t1 = t + 64 < casts ? t + 64 : casts;
         {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V yi1 = v_splat(cast[q + c0 * cast_stride]);
-                    V a0_0_0 = op_sub(xi1_0, yi1);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+            for (I64 p = 0; p == 0 || p < n2; p += 64) {
+                const I64 p1 = p + 64 < n2 ? p + 64 : n2;
+                I64 q = t;
+                for (; q < t1; q++) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 1 + 0] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        const V xi1_0 = v_loadu(lane + c0 * lane_stride);
+                        const V yi1 = v_splat(cast[q + c0 * cast_stride]);
+                        V a0_0_0 = op_sub(xi1_0, yi1);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                    }
+                    b1[(q - t + 0) * 1 + 0] = a1_0_0;
                 }
-                b1[(q - t + 0) * 1 + 0] = a1_0_0;
             }
         }
-        {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
-                best_0 = v_minx(a1_0_0, best_0);
-                v_storeu(out + (q) * BB_L, a1_0_0);
-            }
-        }
-        const VM better_0 = v_ne(best_0, limit_0);
-        if (__builtin_expect(v_any(better_0), 0)) {
-            const I64 bits_0 = v_bits(better_0);
-            hit[1 + hits] = bits_0 << 32 | t << 16 | (t1 - t) << 8 | (first + 0 * BB_W);
-            hits += bits_0 != 0;
-        }
-    }
-    if (t < casts) {
-        const I64 t1 = casts;
-        V best_0 = limit_0;
-        {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V yi1 = v_splat(cast[q + c0 * cast_stride]);
-                    V a0_0_0 = op_sub(xi1_0, yi1);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+        for (I64 g = t; g < t1; g += 8) {
+            const I64 g1 = g + 8 < t1 ? g + 8 : t1;
+            V best_0 = limit_0;
+            {
+                I64 q = g;
+                for (; q < g1; q++) {
+                    V a1_0_0 = b1[(q - t + 0) * 1 + 0];
+                    best_0 = v_minx(a1_0_0, best_0);
+                    v_storeu(out + (q) * BB_L, a1_0_0);
                 }
-                b1[(q - t + 0) * 1 + 0] = a1_0_0;
             }
-        }
-        {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = b1[(q - t + 0) * 1 + 0];
-                best_0 = v_minx(a1_0_0, best_0);
-                v_storeu(out + (q) * BB_L, a1_0_0);
+            const VM better_0 = v_ne(best_0, limit_0);
+            if (__builtin_expect(v_any(better_0), 0)) {
+                const I64 bits_0 = v_bits(better_0);
+                hit[1 + hits] = bits_0 << 32 | g << 16 | (g1 - g) << 8 | (first + 0 * BB_W);
+                hits += bits_0 != 0;
             }
-        }
-        const VM better_0 = v_ne(best_0, limit_0);
-        if (__builtin_expect(v_any(better_0), 0)) {
-            const I64 bits_0 = v_bits(better_0);
-            hit[1 + hits] = bits_0 << 32 | t << 16 | (t1 - t) << 8 | (first + 0 * BB_W);
-            hits += bits_0 != 0;
         }
     }
     hit[0] = hits;
@@ -94,199 +70,137 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
     I64 out_stride, I64 *restrict hit, I64 first)
 {
     const I64 n2 = size[2];
-    V b1[20];
+    const I64 next = size[2];
+    V b1[120];
     V limit_0 = v_loadu(sum + 0 * BB_W);
     V limit_1 = v_loadu(sum + 1 * BB_W);
     I64 hits = hit[0];
-    I64 t = 0;
-    for (; t + 10 <= casts; t += 10) {
-        const I64 t1 = t + 10;
-        V best_0 = limit_0;
-        V best_1 = limit_1;
+    for (I64 t = 0; t < casts; t += 60) {
+        const I64 t1 = t + 60 < casts ? t + 60 : casts;
         {
-            I64 q = t;
-            for (; q + 5 <= t1; q += 5) {
-                V a1_0_0 = K(0e0);
-                V a1_1_0 = K(0e0);
-                V a1_0_1 = K(0e0);
-                V a1_1_1 = K(0e0);
-                V a1_0_2 = K(0e0);
-                V a1_1_2 = K(0e0);
-                V a1_0_3 = K(0e0);
-                V a1_1_3 = K(0e0);
-                V a1_0_4 = K(0e0);
-                V a1_1_4 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
-                    const V yi1_0 = v_splat(cast[q + c0 * cast_stride]);
-                    V a0_0_0 = op_sub(xi1_0, yi1_0);
-                    V a0_1_0 = op_sub(xi1_1, yi1_0);
-                    const V yi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
-                    V a0_0_1 = op_sub(xi1_0, yi1_1);
-                    V a0_1_1 = op_sub(xi1_1, yi1_1);
-                    const V yi1_2 = v_splat(cast[q + c0 * cast_stride + 2]);
-                    V a0_0_2 = op_sub(xi1_0, yi1_2);
-                    V a0_1_2 = op_sub(xi1_1, yi1_2);
-                    const V yi1_3 = v_splat(cast[q + c0 * cast_stride + 3]);
-                    V a0_0_3 = op_sub(xi1_0, yi1_3);
-                    V a0_1_3 = op_sub(xi1_1, yi1_3);
-                    const V yi1_4 = v_splat(cast[q + c0 * cast_stride + 4]);
-                    V a0_0_4 = op_sub(xi1_0, yi1_4);
-                    V a0_1_4 = op_sub(xi1_1, yi1_4);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
-                    a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
-                    a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
-                    a1_0_2 = op_fma(a0_0_2, a0_0_2, a1_0_2);
-                    a1_1_2 = op_fma(a0_1_2, a0_1_2, a1_1_2);
-                    a1_0_3 = op_fma(a0_0_3, a0_0_3, a1_0_3);
-                    a1_1_3 = op_fma(a0_1_3, a0_1_3, a1_1_3);
-                    a1_0_4 = op_fma(a0_0_4, a0_0_4, a1_0_4);
-                    a1_1_4 = op_fma(a0_1_4, a0_1_4, a1_1_4);
+            for (I64 p = 0; p == 0 || p < n2; p += 64) {
+                const I64 p1 = p + 64 < n2 ? p + 64 : n2;
+                I64 q = t;
+                for (; q + 5 <= t1; q += 5) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 2 + 0] : K(0e0);
+                    V a1_1_0 = p ? b1[(q - t + 0) * 2 + 1] : K(0e0);
+                    V a1_0_1 = p ? b1[(q - t + 1) * 2 + 0] : K(0e0);
+                    V a1_1_1 = p ? b1[(q - t + 1) * 2 + 1] : K(0e0);
+                    V a1_0_2 = p ? b1[(q - t + 2) * 2 + 0] : K(0e0);
+                    V a1_1_2 = p ? b1[(q - t + 2) * 2 + 1] : K(0e0);
+                    V a1_0_3 = p ? b1[(q - t + 3) * 2 + 0] : K(0e0);
+                    V a1_1_3 = p ? b1[(q - t + 3) * 2 + 1] : K(0e0);
+                    V a1_0_4 = p ? b1[(q - t + 4) * 2 + 0] : K(0e0);
+                    V a1_1_4 = p ? b1[(q - t + 4) * 2 + 1] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        const V xi1_0 = v_loadu(lane + c0 * lane_stride);
+                        const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                        const V yi1_0 = v_splat(cast[q + c0 * cast_stride]);
+                        V a0_0_0 = op_sub(xi1_0, yi1_0);
+                        V a0_1_0 = op_sub(xi1_1, yi1_0);
+                        const V yi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
+                        V a0_0_1 = op_sub(xi1_0, yi1_1);
+                        V a0_1_1 = op_sub(xi1_1, yi1_1);
+                        const V yi1_2 = v_splat(cast[q + c0 * cast_stride + 2]);
+                        V a0_0_2 = op_sub(xi1_0, yi1_2);
+                        V a0_1_2 = op_sub(xi1_1, yi1_2);
+                        const V yi1_3 = v_splat(cast[q + c0 * cast_stride + 3]);
+                        V a0_0_3 = op_sub(xi1_0, yi1_3);
+                        V a0_1_3 = op_sub(xi1_1, yi1_3);
+                        const V yi1_4 = v_splat(cast[q + c0 * cast_stride + 4]);
+                        V a0_0_4 = op_sub(xi1_0, yi1_4);
+                        V a0_1_4 = op_sub(xi1_1, yi1_4);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                        a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                        a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
+                        a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
+                        a1_0_2 = op_fma(a0_0_2, a0_0_2, a1_0_2);
+                        a1_1_2 = op_fma(a0_1_2, a0_1_2, a1_1_2);
+                        a1_0_3 = op_fma(a0_0_3, a0_0_3, a1_0_3);
+                        a1_1_3 = op_fma(a0_1_3, a0_1_3, a1_1_3);
+                        a1_0_4 = op_fma(a0_0_4, a0_0_4, a1_0_4);
+                        a1_1_4 = op_fma(a0_1_4, a0_1_4, a1_1_4);
+                    }
+                    b1[(q - t + 0) * 2 + 0] = a1_0_0;
+                    b1[(q - t + 0) * 2 + 1] = a1_1_0;
+                    b1[(q - t + 1) * 2 + 0] = a1_0_1;
+                    b1[(q - t + 1) * 2 + 1] = a1_1_1;
+                    b1[(q - t + 2) * 2 + 0] = a1_0_2;
+                    b1[(q - t + 2) * 2 + 1] = a1_1_2;
+                    b1[(q - t + 3) * 2 + 0] = a1_0_3;
+                    b1[(q - t + 3) * 2 + 1] = a1_1_3;
+                    b1[(q - t + 4) * 2 + 0] = a1_0_4;
+                    b1[(q - t + 4) * 2 + 1] = a1_1_4;
                 }
-                b1[(q - t + 0) * 2 + 0] = a1_0_0;
-                b1[(q - t + 0) * 2 + 1] = a1_1_0;
-                b1[(q - t + 1) * 2 + 0] = a1_0_1;
-                b1[(q - t + 1) * 2 + 1] = a1_1_1;
-                b1[(q - t + 2) * 2 + 0] = a1_0_2;
-                b1[(q - t + 2) * 2 + 1] = a1_1_2;
-                b1[(q - t + 3) * 2 + 0] = a1_0_3;
-                b1[(q - t + 3) * 2 + 1] = a1_1_3;
-                b1[(q - t + 4) * 2 + 0] = a1_0_4;
-                b1[(q - t + 4) * 2 + 1] = a1_1_4;
-            }
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                V a1_1_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
-                    const V yi1 = v_splat(cast[q + c0 * cast_stride]);
-                    V a0_0_0 = op_sub(xi1_0, yi1);
-                    V a0_1_0 = op_sub(xi1_1, yi1);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                for (; q + 2 <= t1; q += 2) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 2 + 0] : K(0e0);
+                    V a1_1_0 = p ? b1[(q - t + 0) * 2 + 1] : K(0e0);
+                    V a1_0_1 = p ? b1[(q - t + 1) * 2 + 0] : K(0e0);
+                    V a1_1_1 = p ? b1[(q - t + 1) * 2 + 1] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        const V xi1_0 = v_loadu(lane + c0 * lane_stride);
+                        const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                        const V yi1_0 = v_splat(cast[q + c0 * cast_stride]);
+                        V a0_0_0 = op_sub(xi1_0, yi1_0);
+                        V a0_1_0 = op_sub(xi1_1, yi1_0);
+                        const V yi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
+                        V a0_0_1 = op_sub(xi1_0, yi1_1);
+                        V a0_1_1 = op_sub(xi1_1, yi1_1);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                        a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                        a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
+                        a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
+                    }
+                    b1[(q - t + 0) * 2 + 0] = a1_0_0;
+                    b1[(q - t + 0) * 2 + 1] = a1_1_0;
+                    b1[(q - t + 1) * 2 + 0] = a1_0_1;
+                    b1[(q - t + 1) * 2 + 1] = a1_1_1;
                 }
-                b1[(q - t + 0) * 2 + 0] = a1_0_0;
-                b1[(q - t + 0) * 2 + 1] = a1_1_0;
-            }
-        }
-        {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = b1[(q - t + 0) * 2 + 0];
-                V a1_1_0 = b1[(q - t + 0) * 2 + 1];
-                best_0 = v_minx(a1_0_0, best_0);
-                v_storeu(out + (q) * BB_L, a1_0_0);
-                best_1 = v_minx(a1_1_0, best_1);
-                v_storeu(out + (q) * BB_L + 1 * BB_W, a1_1_0);
-            }
-        }
-        const VM better_0 = v_ne(best_0, limit_0);
-        const VM better_1 = v_ne(best_1, limit_1);
-        if (__builtin_expect(v_any(v_or(better_0, better_1)), 0)) {
-            const I64 bits_0 = v_bits(better_0);
-            hit[1 + hits] = bits_0 << 32 | t << 16 | (t1 - t) << 8 | (first + 0 * BB_W);
-            hits += bits_0 != 0;
-            const I64 bits_1 = v_bits(better_1);
-            hit[1 + hits] = bits_1 << 32 | t << 16 | (t1 - t) << 8 | (first + 1 * BB_W);
-            hits += bits_1 != 0;
-        }
-    }
-    if (t < casts) {
-        const I64 t1 = casts;
-        V best_0 = limit_0;
-        V best_1 = limit_1;
-        {
-            I64 q = t;
-            for (; q + 5 <= t1; q += 5) {
-                V a1_0_0 = K(0e0);
-                V a1_1_0 = K(0e0);
-                V a1_0_1 = K(0e0);
-                V a1_1_1 = K(0e0);
-                V a1_0_2 = K(0e0);
-                V a1_1_2 = K(0e0);
-                V a1_0_3 = K(0e0);
-                V a1_1_3 = K(0e0);
-                V a1_0_4 = K(0e0);
-                V a1_1_4 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
-                    const V yi1_0 = v_splat(cast[q + c0 * cast_stride]);
-                    V a0_0_0 = op_sub(xi1_0, yi1_0);
-                    V a0_1_0 = op_sub(xi1_1, yi1_0);
-                    const V yi1_1 = v_splat(cast[q + c0 * cast_stride + 1]);
-                    V a0_0_1 = op_sub(xi1_0, yi1_1);
-                    V a0_1_1 = op_sub(xi1_1, yi1_1);
-                    const V yi1_2 = v_splat(cast[q + c0 * cast_stride + 2]);
-                    V a0_0_2 = op_sub(xi1_0, yi1_2);
-                    V a0_1_2 = op_sub(xi1_1, yi1_2);
-                    const V yi1_3 = v_splat(cast[q + c0 * cast_stride + 3]);
-                    V a0_0_3 = op_sub(xi1_0, yi1_3);
-                    V a0_1_3 = op_sub(xi1_1, yi1_3);
-                    const V yi1_4 = v_splat(cast[q + c0 * cast_stride + 4]);
-                    V a0_0_4 = op_sub(xi1_0, yi1_4);
-                    V a0_1_4 = op_sub(xi1_1, yi1_4);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
-                    a1_0_1 = op_fma(a0_0_1, a0_0_1, a1_0_1);
-                    a1_1_1 = op_fma(a0_1_1, a0_1_1, a1_1_1);
-                    a1_0_2 = op_fma(a0_0_2, a0_0_2, a1_0_2);
-                    a1_1_2 = op_fma(a0_1_2, a0_1_2, a1_1_2);
-                    a1_0_3 = op_fma(a0_0_3, a0_0_3, a1_0_3);
-                    a1_1_3 = op_fma(a0_1_3, a0_1_3, a1_1_3);
-                    a1_0_4 = op_fma(a0_0_4, a0_0_4, a1_0_4);
-                    a1_1_4 = op_fma(a0_1_4, a0_1_4, a1_1_4);
+                for (; q < t1; q++) {
+                    V a1_0_0 = p ? b1[(q - t + 0) * 2 + 0] : K(0e0);
+                    V a1_1_0 = p ? b1[(q - t + 0) * 2 + 1] : K(0e0);
+                    for (I64 c0 = p; c0 < p1; c0++) {
+                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        const V xi1_0 = v_loadu(lane + c0 * lane_stride);
+                        const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
+                        const V yi1 = v_splat(cast[q + c0 * cast_stride]);
+                        V a0_0_0 = op_sub(xi1_0, yi1);
+                        V a0_1_0 = op_sub(xi1_1, yi1);
+                        a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
+                        a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+                    }
+                    b1[(q - t + 0) * 2 + 0] = a1_0_0;
+                    b1[(q - t + 0) * 2 + 1] = a1_1_0;
                 }
-                b1[(q - t + 0) * 2 + 0] = a1_0_0;
-                b1[(q - t + 0) * 2 + 1] = a1_1_0;
-                b1[(q - t + 1) * 2 + 0] = a1_0_1;
-                b1[(q - t + 1) * 2 + 1] = a1_1_1;
-                b1[(q - t + 2) * 2 + 0] = a1_0_2;
-                b1[(q - t + 2) * 2 + 1] = a1_1_2;
-                b1[(q - t + 3) * 2 + 0] = a1_0_3;
-                b1[(q - t + 3) * 2 + 1] = a1_1_3;
-                b1[(q - t + 4) * 2 + 0] = a1_0_4;
-                b1[(q - t + 4) * 2 + 1] = a1_1_4;
             }
-            for (; q < t1; q++) {
-                V a1_0_0 = K(0e0);
-                V a1_1_0 = K(0e0);
-                for (I64 c0 = 0; c0 < n2; c0++) {
-                    const V xi1_0 = v_loadu(lane + c0 * lane_stride);
-                    const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
-                    const V yi1 = v_splat(cast[q + c0 * cast_stride]);
-                    V a0_0_0 = op_sub(xi1_0, yi1);
-                    V a0_1_0 = op_sub(xi1_1, yi1);
-                    a1_0_0 = op_fma(a0_0_0, a0_0_0, a1_0_0);
-                    a1_1_0 = op_fma(a0_1_0, a0_1_0, a1_1_0);
+        }
+        for (I64 g = t; g < t1; g += 10) {
+            const I64 g1 = g + 10 < t1 ? g + 10 : t1;
+            V best_0 = limit_0;
+            V best_1 = limit_1;
+            {
+                I64 q = g;
+                for (; q < g1; q++) {
+                    V a1_0_0 = b1[(q - t + 0) * 2 + 0];
+                    V a1_1_0 = b1[(q - t + 0) * 2 + 1];
+                    best_0 = v_minx(a1_0_0, best_0);
+                    v_storeu(out + (q) * BB_L, a1_0_0);
+                    best_1 = v_minx(a1_1_0, best_1);
+                    v_storeu(out + (q) * BB_L + 1 * BB_W, a1_1_0);
                 }
-                b1[(q - t + 0) * 2 + 0] = a1_0_0;
-                b1[(q - t + 0) * 2 + 1] = a1_1_0;
             }
-        }
-        {
-            I64 q = t;
-            for (; q < t1; q++) {
-                V a1_0_0 = b1[(q - t + 0) * 2 + 0];
-                V a1_1_0 = b1[(q - t + 0) * 2 + 1];
-                best_0 = v_minx(a1_0_0, best_0);
-                v_storeu(out + (q) * BB_L, a1_0_0);
-                best_1 = v_minx(a1_1_0, best_1);
-                v_storeu(out + (q) * BB_L + 1 * BB_W, a1_1_0);
+            const VM better_0 = v_ne(best_0, limit_0);
+            const VM better_1 = v_ne(best_1, limit_1);
+            if (__builtin_expect(v_any(v_or(better_0, better_1)), 0)) {
+                const I64 bits_0 = v_bits(better_0);
+                hit[1 + hits] = bits_0 << 32 | g << 16 | (g1 - g) << 8 | (first + 0 * BB_W);
+                hits += bits_0 != 0;
+                const I64 bits_1 = v_bits(better_1);
+                hit[1 + hits] = bits_1 << 32 | g << 16 | (g1 - g) << 8 | (first + 1 * BB_W);
+                hits += bits_1 != 0;
             }
-        }
-        const VM better_0 = v_ne(best_0, limit_0);
-        const VM better_1 = v_ne(best_1, limit_1);
-        if (__builtin_expect(v_any(v_or(better_0, better_1)), 0)) {
-            const I64 bits_0 = v_bits(better_0);
-            hit[1 + hits] = bits_0 << 32 | t << 16 | (t1 - t) << 8 | (first + 0 * BB_W);
-            hits += bits_0 != 0;
-            const I64 bits_1 = v_bits(better_1);
-            hit[1 + hits] = bits_1 << 32 | t << 16 | (t1 - t) << 8 | (first + 1 * BB_W);
-            hits += bits_1 != 0;
         }
     }
     hit[0] = hits;

@@ -25,6 +25,7 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
 {
     const I64 n2 = size[2];
     const I64 n3 = size[3];
+    const I64 next = size[2];
     V b0[64];
     for (I64 t = 0; t < casts; t += 64) {
         const I64 t1 = t + 64 < casts ? t + 64 : casts;
@@ -32,16 +33,20 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
             I64 c0 = 0;
             for (; c0 < n2; c0 += 1) {
                 {
-                    I64 q = t;
-                    for (; q < t1; q++) {
-                        V a0_0_0 = K(0e0);
-                        for (I64 c1 = 0; c1 < n3; c1++) {
-                            const V xi2_0 = v_loadu(lane + c1 * lane_stride);
-                            const V yi4 = v_splat(cast[q + (c1 + c0) * cast_stride]);
-                            V a1_0_0 = op_sub(xi2_0, yi4);
-                            a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
+                    for (I64 p = 0; p == 0 || p < n3; p += 64) {
+                        const I64 p1 = p + 64 < n3 ? p + 64 : n3;
+                        I64 q = t;
+                        for (; q < t1; q++) {
+                            V a0_0_0 = p ? b0[(q - t + 0) * 1 + 0] : K(0e0);
+                            for (I64 c1 = p; c1 < p1; c1++) {
+                                BB_PREFETCH(cast + q + (c1 + next) * cast_stride);
+                                const V xi2_0 = v_loadu(lane + c1 * lane_stride);
+                                const V yi4 = v_splat(cast[q + (c1 + c0) * cast_stride]);
+                                V a1_0_0 = op_sub(xi2_0, yi4);
+                                a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
+                            }
+                            b0[(q - t + 0) * 1 + 0] = a0_0_0;
                         }
-                        b0[(q - t + 0) * 1 + 0] = a0_0_0;
                     }
                 }
                 {
@@ -65,6 +70,7 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
 {
     const I64 n2 = size[2];
     const I64 n3 = size[3];
+    const I64 next = size[2];
     V b0[128];
     for (I64 t = 0; t < casts; t += 64) {
         const I64 t1 = t + 64 < casts ? t + 64 : casts;
@@ -72,72 +78,102 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
             I64 c0 = 0;
             for (; c0 < n2; c0 += 1) {
                 {
-                    I64 q = t;
-                    for (; q + 5 <= t1; q += 5) {
-                        V a0_0_0 = K(0e0);
-                        V a0_1_0 = K(0e0);
-                        V a0_0_1 = K(0e0);
-                        V a0_1_1 = K(0e0);
-                        V a0_0_2 = K(0e0);
-                        V a0_1_2 = K(0e0);
-                        V a0_0_3 = K(0e0);
-                        V a0_1_3 = K(0e0);
-                        V a0_0_4 = K(0e0);
-                        V a0_1_4 = K(0e0);
-                        for (I64 c1 = 0; c1 < n3; c1++) {
-                            const V xi2_0 = v_loadu(lane + c1 * lane_stride);
-                            const V xi2_1 = v_loadu(lane + c1 * lane_stride + BB_W);
-                            const V yi4_0 = v_splat(cast[q + (c1 + c0) * cast_stride]);
-                            V a1_0_0 = op_sub(xi2_0, yi4_0);
-                            V a1_1_0 = op_sub(xi2_1, yi4_0);
-                            const V yi4_1 = v_splat(cast[q + (c1 + c0) * cast_stride + 1]);
-                            V a1_0_1 = op_sub(xi2_0, yi4_1);
-                            V a1_1_1 = op_sub(xi2_1, yi4_1);
-                            const V yi4_2 = v_splat(cast[q + (c1 + c0) * cast_stride + 2]);
-                            V a1_0_2 = op_sub(xi2_0, yi4_2);
-                            V a1_1_2 = op_sub(xi2_1, yi4_2);
-                            const V yi4_3 = v_splat(cast[q + (c1 + c0) * cast_stride + 3]);
-                            V a1_0_3 = op_sub(xi2_0, yi4_3);
-                            V a1_1_3 = op_sub(xi2_1, yi4_3);
-                            const V yi4_4 = v_splat(cast[q + (c1 + c0) * cast_stride + 4]);
-                            V a1_0_4 = op_sub(xi2_0, yi4_4);
-                            V a1_1_4 = op_sub(xi2_1, yi4_4);
-                            a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
-                            a0_1_0 = op_fma(a1_1_0, a1_1_0, a0_1_0);
-                            a0_0_1 = op_fma(a1_0_1, a1_0_1, a0_0_1);
-                            a0_1_1 = op_fma(a1_1_1, a1_1_1, a0_1_1);
-                            a0_0_2 = op_fma(a1_0_2, a1_0_2, a0_0_2);
-                            a0_1_2 = op_fma(a1_1_2, a1_1_2, a0_1_2);
-                            a0_0_3 = op_fma(a1_0_3, a1_0_3, a0_0_3);
-                            a0_1_3 = op_fma(a1_1_3, a1_1_3, a0_1_3);
-                            a0_0_4 = op_fma(a1_0_4, a1_0_4, a0_0_4);
-                            a0_1_4 = op_fma(a1_1_4, a1_1_4, a0_1_4);
+                    for (I64 p = 0; p == 0 || p < n3; p += 64) {
+                        const I64 p1 = p + 64 < n3 ? p + 64 : n3;
+                        I64 q = t;
+                        for (; q + 5 <= t1; q += 5) {
+                            V a0_0_0 = p ? b0[(q - t + 0) * 2 + 0] : K(0e0);
+                            V a0_1_0 = p ? b0[(q - t + 0) * 2 + 1] : K(0e0);
+                            V a0_0_1 = p ? b0[(q - t + 1) * 2 + 0] : K(0e0);
+                            V a0_1_1 = p ? b0[(q - t + 1) * 2 + 1] : K(0e0);
+                            V a0_0_2 = p ? b0[(q - t + 2) * 2 + 0] : K(0e0);
+                            V a0_1_2 = p ? b0[(q - t + 2) * 2 + 1] : K(0e0);
+                            V a0_0_3 = p ? b0[(q - t + 3) * 2 + 0] : K(0e0);
+                            V a0_1_3 = p ? b0[(q - t + 3) * 2 + 1] : K(0e0);
+                            V a0_0_4 = p ? b0[(q - t + 4) * 2 + 0] : K(0e0);
+                            V a0_1_4 = p ? b0[(q - t + 4) * 2 + 1] : K(0e0);
+                            for (I64 c1 = p; c1 < p1; c1++) {
+                                BB_PREFETCH(cast + q + (c1 + next) * cast_stride);
+                                const V xi2_0 = v_loadu(lane + c1 * lane_stride);
+                                const V xi2_1 = v_loadu(lane + c1 * lane_stride + BB_W);
+                                const V yi4_0 = v_splat(cast[q + (c1 + c0) * cast_stride]);
+                                V a1_0_0 = op_sub(xi2_0, yi4_0);
+                                V a1_1_0 = op_sub(xi2_1, yi4_0);
+                                const V yi4_1 = v_splat(cast[q + (c1 + c0) * cast_stride + 1]);
+                                V a1_0_1 = op_sub(xi2_0, yi4_1);
+                                V a1_1_1 = op_sub(xi2_1, yi4_1);
+                                const V yi4_2 = v_splat(cast[q + (c1 + c0) * cast_stride + 2]);
+                                V a1_0_2 = op_sub(xi2_0, yi4_2);
+                                V a1_1_2 = op_sub(xi2_1, yi4_2);
+                                const V yi4_3 = v_splat(cast[q + (c1 + c0) * cast_stride + 3]);
+                                V a1_0_3 = op_sub(xi2_0, yi4_3);
+                                V a1_1_3 = op_sub(xi2_1, yi4_3);
+                                const V yi4_4 = v_splat(cast[q + (c1 + c0) * cast_stride + 4]);
+                                V a1_0_4 = op_sub(xi2_0, yi4_4);
+                                V a1_1_4 = op_sub(xi2_1, yi4_4);
+                                a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
+                                a0_1_0 = op_fma(a1_1_0, a1_1_0, a0_1_0);
+                                a0_0_1 = op_fma(a1_0_1, a1_0_1, a0_0_1);
+                                a0_1_1 = op_fma(a1_1_1, a1_1_1, a0_1_1);
+                                a0_0_2 = op_fma(a1_0_2, a1_0_2, a0_0_2);
+                                a0_1_2 = op_fma(a1_1_2, a1_1_2, a0_1_2);
+                                a0_0_3 = op_fma(a1_0_3, a1_0_3, a0_0_3);
+                                a0_1_3 = op_fma(a1_1_3, a1_1_3, a0_1_3);
+                                a0_0_4 = op_fma(a1_0_4, a1_0_4, a0_0_4);
+                                a0_1_4 = op_fma(a1_1_4, a1_1_4, a0_1_4);
+                            }
+                            b0[(q - t + 0) * 2 + 0] = a0_0_0;
+                            b0[(q - t + 0) * 2 + 1] = a0_1_0;
+                            b0[(q - t + 1) * 2 + 0] = a0_0_1;
+                            b0[(q - t + 1) * 2 + 1] = a0_1_1;
+                            b0[(q - t + 2) * 2 + 0] = a0_0_2;
+                            b0[(q - t + 2) * 2 + 1] = a0_1_2;
+                            b0[(q - t + 3) * 2 + 0] = a0_0_3;
+                            b0[(q - t + 3) * 2 + 1] = a0_1_3;
+                            b0[(q - t + 4) * 2 + 0] = a0_0_4;
+                            b0[(q - t + 4) * 2 + 1] = a0_1_4;
                         }
-                        b0[(q - t + 0) * 2 + 0] = a0_0_0;
-                        b0[(q - t + 0) * 2 + 1] = a0_1_0;
-                        b0[(q - t + 1) * 2 + 0] = a0_0_1;
-                        b0[(q - t + 1) * 2 + 1] = a0_1_1;
-                        b0[(q - t + 2) * 2 + 0] = a0_0_2;
-                        b0[(q - t + 2) * 2 + 1] = a0_1_2;
-                        b0[(q - t + 3) * 2 + 0] = a0_0_3;
-                        b0[(q - t + 3) * 2 + 1] = a0_1_3;
-                        b0[(q - t + 4) * 2 + 0] = a0_0_4;
-                        b0[(q - t + 4) * 2 + 1] = a0_1_4;
-                    }
-                    for (; q < t1; q++) {
-                        V a0_0_0 = K(0e0);
-                        V a0_1_0 = K(0e0);
-                        for (I64 c1 = 0; c1 < n3; c1++) {
-                            const V xi2_0 = v_loadu(lane + c1 * lane_stride);
-                            const V xi2_1 = v_loadu(lane + c1 * lane_stride + BB_W);
-                            const V yi4 = v_splat(cast[q + (c1 + c0) * cast_stride]);
-                            V a1_0_0 = op_sub(xi2_0, yi4);
-                            V a1_1_0 = op_sub(xi2_1, yi4);
-                            a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
-                            a0_1_0 = op_fma(a1_1_0, a1_1_0, a0_1_0);
+                        for (; q + 2 <= t1; q += 2) {
+                            V a0_0_0 = p ? b0[(q - t + 0) * 2 + 0] : K(0e0);
+                            V a0_1_0 = p ? b0[(q - t + 0) * 2 + 1] : K(0e0);
+                            V a0_0_1 = p ? b0[(q - t + 1) * 2 + 0] : K(0e0);
+                            V a0_1_1 = p ? b0[(q - t + 1) * 2 + 1] : K(0e0);
+                            for (I64 c1 = p; c1 < p1; c1++) {
+                                BB_PREFETCH(cast + q + (c1 + next) * cast_stride);
+                                const V xi2_0 = v_loadu(lane + c1 * lane_stride);
+                                const V xi2_1 = v_loadu(lane + c1 * lane_stride + BB_W);
+                                const V yi4_0 = v_splat(cast[q + (c1 + c0) * cast_stride]);
+                                V a1_0_0 = op_sub(xi2_0, yi4_0);
+                                V a1_1_0 = op_sub(xi2_1, yi4_0);
+                                const V yi4_1 = v_splat(cast[q + (c1 + c0) * cast_stride + 1]);
+                                V a1_0_1 = op_sub(xi2_0, yi4_1);
+                                V a1_1_1 = op_sub(xi2_1, yi4_1);
+                                a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
+                                a0_1_0 = op_fma(a1_1_0, a1_1_0, a0_1_0);
+                                a0_0_1 = op_fma(a1_0_1, a1_0_1, a0_0_1);
+                                a0_1_1 = op_fma(a1_1_1, a1_1_1, a0_1_1);
+                            }
+                            b0[(q - t + 0) * 2 + 0] = a0_0_0;
+                            b0[(q - t + 0) * 2 + 1] = a0_1_0;
+                            b0[(q - t + 1) * 2 + 0] = a0_0_1;
+                            b0[(q - t + 1) * 2 + 1] = a0_1_1;
                         }
-                        b0[(q - t + 0) * 2 + 0] = a0_0_0;
-                        b0[(q - t + 0) * 2 + 1] = a0_1_0;
+                        for (; q < t1; q++) {
+                            V a0_0_0 = p ? b0[(q - t + 0) * 2 + 0] : K(0e0);
+                            V a0_1_0 = p ? b0[(q - t + 0) * 2 + 1] : K(0e0);
+                            for (I64 c1 = p; c1 < p1; c1++) {
+                                BB_PREFETCH(cast + q + (c1 + next) * cast_stride);
+                                const V xi2_0 = v_loadu(lane + c1 * lane_stride);
+                                const V xi2_1 = v_loadu(lane + c1 * lane_stride + BB_W);
+                                const V yi4 = v_splat(cast[q + (c1 + c0) * cast_stride]);
+                                V a1_0_0 = op_sub(xi2_0, yi4);
+                                V a1_1_0 = op_sub(xi2_1, yi4);
+                                a0_0_0 = op_fma(a1_0_0, a1_0_0, a0_0_0);
+                                a0_1_0 = op_fma(a1_1_0, a1_1_0, a0_1_0);
+                            }
+                            b0[(q - t + 0) * 2 + 0] = a0_0_0;
+                            b0[(q - t + 0) * 2 + 1] = a0_1_0;
+                        }
                     }
                 }
                 {

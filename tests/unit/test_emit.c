@@ -16,10 +16,10 @@
 #include "code_text.h"
 
 /* ---- the codes ---- */
-enum { COMPONENTS = 24, MAX_SUMS = 24, MAX_OUTS = 4, MAX_CASTS = 150, SIZES = 6 };
+enum { COMPONENTS = 140, MAX_SUMS = 24, MAX_OUTS = 4, MAX_CASTS = 150, SIZES = 6 };
 typedef struct example {
     const char *name, *text;
-    int64_t size[SIZES]; /* slot 0: number of sums, slot 1: of outs */
+    int64_t size[SIZES]; /* slot 0: number of sums, slot 1: of outs; slot 2 is a loop's bound here */
 } example;
 
 #define SQUARED_DISTANCE                                                                                               \
@@ -66,6 +66,7 @@ static const example examples[] = {
          POWER(7, 8) POWER(8, 9) POWER(9, 10) POWER(10, 11) POWER(11, 12) POWER(12, 13)
              POWER(13, 14) "sum[0] += %13 * y[1]\n sum[1] += %14",
      {2}},
+    {"panels", LONG_DISTANCE "%2 = mul(%1, p[0])\n %3 = exp(%2)\n sum[0] += %3 * y[n[2]]", {1, 0, 131}},
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 
