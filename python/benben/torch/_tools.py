@@ -156,7 +156,7 @@ def as_complex(x: Any) -> Any:
 def place(values: Any, dtype: str, beside: Any) -> Any:
     """A NumPy array as a tensor of this type, on the device of the tensors `beside` (a list)."""
     device = next((x.device for x in beside if isinstance(x, Tensor)), None)
-    return torch.as_tensor(values).to(device, getattr(torch, dtype))
+    return torch.tensor(values, dtype=getattr(torch, dtype), device=device)
 
 
 def take(x: Any, order: Any) -> Any:
