@@ -70,6 +70,22 @@ def split_k(value: Any, k: int, tools: Any) -> Any:
     return value.reshape(value.shape[:-1] + ((k, dim) if dim > 1 else (k,)))
 
 
+_OF_NOTHING = {"kmin": "min", "argkmin": "argmin", "kmin_argkmin": "min_argmin"}
+
+
+def k_smallest(run: Any, name: str, k: int, n: int, tools: Any) -> Any:
+    """The K smallest of n: run(name, K) where there are as many; else those there are, then inf and the index -1."""
+    result = run(name, min(k, n)) if n else run(_OF_NOTHING[name], 0)
+    have = max(min(k, n), 1)
+
+    def parts(value: Any) -> Any:
+        axis = -1 if value.shape[-1] == have else -2
+        value = split_k(value, have, tools)
+        return value if have == k else tools.lengthen(value, axis, k - have)
+
+    return tuple([parts(r) for r in result]) if isinstance(result, tuple) else parts(result)
+
+
 class Program:
     """A parsed reduction and its kernels, one for each setting of accuracy; shared by all that say the same."""
 
@@ -142,7 +158,7 @@ class GenericGenred:
 
     def _prepare(self) -> None:
         name = reduction_name(self.reduction_op, self.formula2 is not None)
-        self._k = None
+        self._k = 0
         if REDUCTIONS[name]["takes_k"]:
             if not isinstance(self.opt_arg, int) or self.opt_arg < 1:
                 raise ArgumentError(f"opt_arg={self.opt_arg!r}: {self.reduction_op} needs the number K >= 1 of values")
@@ -150,10 +166,8 @@ class GenericGenred:
         self._accuracy = _options.accuracy(name, **self._options)
         for alias in self.aliases:
             read_alias(alias)
-        parts = [self.formula] + ([self.formula2] if self.formula2 else []) + ([str(self._k)] if self._k else [])
-        text = f"{name}_{'ij'[self.axis]}({', '.join(parts)})"
         self._name = name
-        self._program = Program.of(text, tuple(self.aliases), self.axis)
+        self._program = Program.of(self._text(name, self.formula, self._k), tuple(self.aliases), self.axis)
         self._kernel = self._program.kernel(self._accuracy, self.tools)
         self._run = self._kernel.run
         p = self._program
@@ -161,16 +175,18 @@ class GenericGenred:
             p.rows_i or p.rows_j or self._k or p.repeat is not None or self._accuracy.dtype_acc != "auto"
         )
 
-    def _placed(self, args: tuple[Any, ...]) -> tuple[Any, Program, tuple[Any, ...]]:
+    def _text(self, name: str, formula: str, k: int) -> str:
+        parts = [formula] + ([self.formula2] if self.formula2 else []) + ([str(k)] if k else [])
+        return f"{name}_{'ij'[self.axis]}({', '.join(parts)})"
+
+    def _placed(self, args: tuple[Any, ...], name: str, k: int) -> tuple[Program, tuple[Any, ...]]:
         """For ranges, where the formula lacks the axis that is kept: each row has pairs of its own all the same."""
-        name, kept = "placed__", "ij"[1 - self.axis]
-        ones = f"{name} = V{kept}({len(self._program.places)},1)"
-        parts = [f"where({name}, {self.formula}, 0)", *([self.formula2] if self.formula2 else [])]
-        text = f"{self._name}_{'ij'[self.axis]}({', '.join(parts + ([str(self._k)] if self._k else []))})"
-        program = Program.of(text, (*self.aliases, ones), self.axis)
+        kept = "ij"[1 - self.axis]
+        ones = f"placed__ = V{kept}({len(self._program.places)},1)"
+        text = self._text(name, f"where(placed__, {self.formula}, 0)", k)
         like = args[self._program.places.index(kept)]
         one = self.tools.place(np.ones((like.shape[-2], 1)), self.tools.common_dtype(args), args)
-        return program.kernel(self._accuracy, self.tools), program, (*args, one)
+        return Program.of(text, (*self.aliases, ones), self.axis), (*args, one)
 
     # kernels are not pickled: the text is
     def __getstate__(self) -> dict[str, Any]:
@@ -188,23 +204,29 @@ class GenericGenred:
             if result is not NotImplemented:
                 return result
         _options.check_backend(backend)
-        tools, program = self.tools, self._program
+        tools = self.tools
         args = tools.convert(args)
         if self._accuracy.dtype_acc != "auto":
             _options.check_accumulator(self._accuracy.dtype_acc, tools.common_dtype(args))
-        kernel = self._kernel
-        if ranges is not None and program.repeat is not None:
-            kernel, program, args = self._placed(args)
-        result = tools.run(kernel, args, tools.ranges(ranges), program.rows_i, program.rows_j)
-        if program.repeat is not None:
-            rows = args[program.repeat].shape[-2]
-            result = tools.repeat_rows(result, rows)
+
+        def run(name: str, k: int) -> Any:
+            program, given = self._program, args
+            if ranges is not None and program.repeat is not None:
+                program, given = self._placed(args, name, k)
+            elif (name, k) != (self._name, self._k):
+                program = Program.of(self._text(name, self.formula, k), tuple(self.aliases), self.axis)
+            kernel = self._kernel if program is self._program else program.kernel(self._accuracy, tools)
+            result = tools.run(kernel, given, tools.ranges(ranges), program.rows_i, program.rows_j)
+            if program.repeat is not None:
+                result = tools.repeat_rows(result, args[program.repeat].shape[-2])
+            return result
+
         if self._k:
-            result = (
-                tuple([split_k(r, self._k, tools) for r in result])
-                if isinstance(result, tuple)
-                else split_k(result, self._k, tools)
-            )
+            folded = "ij"[self.axis]
+            along = [arg.shape[-2] for arg, place in zip(args, self._program.places, strict=False) if place == folded]
+            result = k_smallest(run, self._name, self._k, along[0] if along else 1, tools)
+        else:
+            result = run(self._name, 0)
         return result if out is None else tools.store(result, out)
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from . import _core, _formula, _options
 from ._errors import ArgumentError, ShapeError
 from ._formula import BY_ALIAS, PLACE_I, PLACE_J, REDUCTIONS, Formula
-from ._generic import split_k
+from ._generic import k_smallest
 
 AXIS_I, AXIS_J, AXIS_IJ = 1, 2, 3
 # reductions with two results
@@ -239,23 +239,19 @@ class ReductionMethods:
         if ranges is not None and self._blocks is not None:
             raise ArgumentError("ranges: this LazyTensor is masked, and its mask has ranges; use K.filled(value)")
         ranges = self.ranges if ranges is None else ranges
-        result = self._fold(
-            r.args,
-            r.short,
-            AXIS_I if r.axis == 0 else AXIS_J,
-            r.weight,
-            r.weight_map,
-            r.k,
-            accuracy,
-            ranges,
-            call.get("progress"),
-        )
+        axis, progress = AXIS_I if r.axis == 0 else AXIS_J, call.get("progress")
+
+        def run(name: str, k: int) -> Any:
+            return self._fold(r.args, name, axis, r.weight, r.weight_map, k, accuracy, ranges, progress)
+
         if r.k:
-            result = (
-                tuple([split_k(x, r.k, self.tools) for x in result])
-                if isinstance(result, tuple)
-                else split_k(result, r.k, self.tools)
-            )
+            place = PLACE_I if r.axis == 0 else PLACE_J
+            n = next((arg.value.shape[-2] for arg in r.args if arg.place == place), None)
+            if n is None:
+                n = (self.ni if r.axis == 0 else self.nj) or 1
+            result = k_smallest(run, r.short, r.k, n, self.tools)
+        else:
+            result = run(r.short, 0)
         if self.is_complex:
             result = self.tools.as_complex(result)
         if r.squeeze:
@@ -430,11 +426,13 @@ class ReductionMethods:
 
     # ---- the K smallest ----
     def Kmin(self: Any, K: int, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
-        """The K smallest values in ascending order: (..., M, K), with D behind where it is not 1."""
+        """The K smallest values in ascending order: (..., M, K), with D behind where it is not 1. Where there are fewer
+        than K (K > N, masks, ranges) the rest is inf."""
         return self.reduction("KMin", opt_arg=K, axis=axis, dim=dim, **keywords)
 
     def argKmin(self: Any, K: int, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:
-        """The indices of the K smallest values."""
+        """The indices of the K smallest values, equal ones in the order of the columns. Where there are fewer than K
+        (K > N, masks, ranges) the rest is -1, as in FAISS."""
         return self.reduction("ArgKMin", opt_arg=K, axis=axis, dim=dim, **keywords)
 
     def Kmin_argKmin(self: Any, K: int, axis: Any = None, dim: Any = None, **keywords: Any) -> Any:

@@ -13,9 +13,9 @@ class Genred(GenericGenred):
 
     formula: text such as ``"Exp(-SqDist(x, y)) * b"``; aliases: its variables in order, ``["x = Vi(3)",
     "y = Vj(3)", "b = Vj(1)"]``. reduction_op: 'Sum', 'LogSumExp', 'ArgKMin', ... (``benben ops`` lists them); axis: 0
-    folds i and keeps j (the default, as in KeOps), 1 folds j and keeps i. opt_arg: K of the K smallest; formula2:
-    weights. dtype_acc, use_double_acc, sum_scheme: accuracy of sums. The other keywords are accepted and change
-    nothing.
+    folds i and keeps j (the default, as in KeOps), 1 folds j and keeps i. opt_arg: K of the K smallest (where there
+    are fewer, inf and the index -1 follow); formula2: weights. dtype_acc, use_double_acc, sum_scheme: accuracy of sums.
+    The other keywords are accepted and change nothing.
 
     A call takes one array for each variable: (..., M, D) for Vi, (..., N, D) for Vj, (..., D) for Pm; the dimensions
     in front are batches and broadcast. It returns (..., M, D) or (..., N, D); indices are int64. Errors: ValueError

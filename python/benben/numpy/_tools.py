@@ -183,6 +183,13 @@ def take(x: Any, order: Any) -> Any:
     return x if x.shape[-2] == 1 and len(order) != 1 else np.take(x, order, axis=-2)
 
 
+def lengthen(x: Any, axis: int, count: int) -> Any:
+    """With inf, or the index -1, behind along an axis."""
+    shape = list(x.shape)
+    shape[axis] = count
+    return np.concatenate([x, np.full(shape, -1 if is_index(x) else np.inf, x.dtype)], axis)
+
+
 def cast(x: Any, like: Any) -> Any:
     """In the type of another array."""
     return x.astype(like.dtype, copy=False)

@@ -166,6 +166,13 @@ def take(x: Any, order: Any) -> Any:
     return x.index_select(-2, torch.as_tensor(order, device=x.device))
 
 
+def lengthen(x: Any, axis: int, count: int) -> Any:
+    """With inf, or the index -1, behind along an axis."""
+    shape = list(x.shape)
+    shape[axis] = count
+    return torch.cat([x, x.new_full(shape, -1 if is_index(x) else float("inf"))], axis)
+
+
 def cast(x: Any, like: Any) -> Any:
     """In the type of another tensor."""
     return x.to(like.dtype)

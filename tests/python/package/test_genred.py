@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import benben
-from benben.numpy import Genred, KernelSolve, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
+from benben.numpy import Genred, KernelSolve, Vi, Vj, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
 
 ALIASES = ["x = Vi(3)", "y = Vj(3)", "b = Vj(2)"]
 SHAPES = [(1, 1), (0, 3), (3, 0), (7, 11), (17, 16), (33, 31)]
@@ -71,8 +71,26 @@ def test_k_smallest_of_vectors_and_more_than_there_are():
     x, y, _ = data(5, 4)
     out = Genred("Square(x - y)", ALIASES[:2], "KMin", axis=1, opt_arg=2)(x, y)
     np.testing.assert_allclose(out, np.sort((x[:, None] - y) ** 2, 1)[:, :2])
-    with pytest.raises(ValueError, match="K <= N"):
-        Genred("SqDist(x, y)", ALIASES[:2], "KMin_ArgKMin", axis=1, opt_arg=6)(x, y)
+    for axis, n in ((0, 5), (1, 4)):
+        for k in (3, 6):
+            value, index = Genred("SqDist(x, y)", ALIASES[:2], "KMin_ArgKMin", axis=axis, opt_arg=k)(x, y)
+            d = sqdist(x, y) if axis else sqdist(x, y).T
+            some = min(k, n)
+            np.testing.assert_allclose(value[:, :some], np.sort(d, 1)[:, :some])
+            assert (index[:, :some] == np.argsort(d, 1)[:, :some]).all() and index.dtype == np.int64
+            assert value.shape == index.shape == (len(d), k) and (value[:, n:] == np.inf).all() and (index[:, n:] == -1).all()
+    value, index = Genred("Square(x - y)", ALIASES[:2], "KMin_ArgKMin", axis=1, opt_arg=6)(x, y)
+    assert value.shape == index.shape == (5, 6, x.shape[1]) and (index[:, 4:] == -1).all() and (value[:, 4:] == np.inf).all()
+    assert (index[:, :4] == np.argsort((x[:, None] - y) ** 2, 1)).all()
+    value, index = Genred("SqDist(x, y)", ALIASES[:2], "KMin_ArgKMin", axis=1, opt_arg=2)(x, y[:0])
+    assert (value == np.inf).all() and (index == -1).all() and value.shape == (5, 2)
+    D = ((Vi(x) - Vj(y)) ** 2).sum(-1)
+    for found in (D.argKmin(6, axis=1), D.Kmin_argKmin(6, axis=1)[1]):
+        assert (found[:, 4:] == -1).all() and (found[:, :4] == np.argsort(sqdist(x, y), 1)).all()
+    assert D.Kmin(7, axis=0).shape == (4, 7) and ((Vi(x) - Vj(y)) ** 2).Kmin(7, axis=0).shape == (4, 7, x.shape[1])
+    assert ((Vi(x) - Vj(y[:0])) ** 2).argKmin(3, axis=1).tolist() == [[[-1] * x.shape[1]] * 3] * 5
+    half = np.full((2, 70000, 1), 1, np.float16)
+    assert Vj(half).Kmin(2, axis=2).dtype == np.float16 and Vj(half).argKmin(70001, axis=2)[0, 0, -2:].tolist() == [69999, -1]
 
 
 def test_weights():

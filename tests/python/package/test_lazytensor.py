@@ -282,7 +282,7 @@ def test_bad_operations():
                 lambda: x.sum_reduction(), lambda: x.min_reduction(axis=2), lambda: x @ P, lambda: reduced + 1,
                 lambda: reduced.sum(1), lambda: (x + y)(), lambda: x.sum(1, backend="TPU"),
                 lambda: x.sum(1, backend="GPU"), lambda: x.sum(1, sum_scheme="?"), lambda: x.sum(1, dtype_acc="float16"),
-                lambda: x.argKmin(0, axis=1), lambda: x.argKmin(1.5, axis=1), lambda: (x | y).Kmin(99, axis=1),
+                lambda: x.argKmin(0, axis=1), lambda: x.argKmin(1.5, axis=1), lambda: (x | y).Kmin(True, axis=1),
                 lambda: LazyTensor(np.zeros((2, M, 1, D))) + LazyTensor(np.zeros((3, M, 1, D))), lambda: x.weightedsqnorm([1.0, 2]),
                 lambda: x.norm(3), lambda: LazyTensor.cat((x, y), dim=1), lambda: (x | y)[None, 0], lambda: (x | y)[0, 0, 0, 0],
                 lambda: (x | y)[99, :], lambda: (x | y)[np.array([True]), :], lambda: (x | y).diagonal(),
