@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from benben import masks
+from benben import masks, neighbors
 from benben.torch import Vi, Vj
 
 torch.manual_seed(0)
@@ -47,3 +47,14 @@ def test_masked_attention():
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad((found ** 2).sum(), (q, k, v)), torch.autograd.grad((expected ** 2).sum(), (q, k, v)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_neighbors(dtype):
+    x = torch.randint(0, 9, (50, 2)).to(dtype)
+    d = ((x[:, None] - x) ** 2).sum(-1)
+    found = neighbors.radius_search(((Vi(x) - Vj(x)) ** 2).sum(-1).masked(~masks.band(0)), 8, values=True)
+    near = (d <= 8) & ~torch.eye(50, dtype=torch.bool)
+    assert found.indptr.dtype == found.indices.dtype == torch.int64 and found.values.dtype == dtype
+    assert found.indices.tolist() == near.nonzero()[:, 1].tolist() and found.indptr[1:].tolist() == near.sum(1).cumsum(0).tolist()
+    torch.testing.assert_close(found.values, d[near])
