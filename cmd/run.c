@@ -40,7 +40,7 @@ static const char help[] =
     "are none (p: a parameter of shape (..., dim)). It may be left out where the formula says it (x:i3, s:p1).\n\n"
     "  -o, --output FILE.npy  where the result goes; once per output. Without it results are printed\n"
     "      --dtype TYPE       convert everything to float16, bfloat16, float32 or float64\n"
-    "      --target TARGET    auto, interp (no compiler) or cpu\n"
+    "      --target TARGET    auto, interp (no compiler), cpu, cuda or opencl\n"
     "      --threads N        0: all cores\n"
     "      --sum SCHEME       auto, block, kahan or direct\n"
     "      --rows-i M, --rows-j N  numbers of rows that no array tells\n"
@@ -293,7 +293,7 @@ static bb_status run_timed(job *j) {
             (long long)statistics.disk_hits);
     if (more) fprintf(stderr, ", best of %d more %.4g s", more, best);
     fprintf(stderr, ": %.3g pairs/s, %s; peak memory %.0f MB\n", pair_count(j) / best,
-            tier == BB_TARGET_CPU ? "compiled" : "interpreted", (double)statistics.peak_memory / 1e6);
+            tier == BB_TARGET_INTERP ? "interpreted" : tier == BB_TARGET_CPU ? "compiled" : tier == BB_TARGET_CUDA ? "cuda" : "opencl", (double)statistics.peak_memory / 1e6);
     if (*reason) fprintf(stderr, "interpreted because: %s\n", reason);
     return status;
 }
@@ -349,7 +349,7 @@ static const struct option long_options[] = {{"output", required_argument, NULL,
                                              {0}};
 
 static bool take_option(job *j, int letter, const char *argument) {
-    static const char *const targets[] = {"auto", "interp", "cpu"};
+    static const char *const targets[] = {"auto", "interp", "cpu", "cuda", "opencl"};
     static const char *const sums[] = {"auto", "block", "kahan", "direct"};
     int64_t number;
     int chosen;
@@ -360,7 +360,7 @@ static bool take_option(job *j, int letter, const char *argument) {
         return true;
     case OPTION_DTYPE: j->has_dtype = true; return parse_dtype(argument, &j->dtype);
     case OPTION_TARGET:
-        chosen = choose("--target", argument, targets, 3);
+        chosen = choose("--target", argument, targets, 5);
         j->compile.target = (bb_target)chosen;
         return chosen >= 0;
     case OPTION_SUM:

@@ -196,7 +196,13 @@ BB_API void bb_free(void *pointer);
 
 /* ---- kernels ------------------------------------------------------------------------------------------------------------------------------ */
 typedef struct bb_kernel bb_kernel;
-typedef enum bb_target { BB_TARGET_AUTO = 0, BB_TARGET_INTERP = 1, BB_TARGET_CPU = 2 } bb_target;
+typedef enum bb_target {
+    BB_TARGET_AUTO = 0,
+    BB_TARGET_INTERP = 1,
+    BB_TARGET_CPU = 2,
+    BB_TARGET_CUDA = 3,  /* NVIDIA: the driver and NVRTC, found at run time */
+    BB_TARGET_OPENCL = 4 /* OpenCL 1.2 of any vendor, found at run time */
+} bb_target;
 typedef enum bb_policy {
     BB_POLICY_AUTO =
         0, /* interpreted at once while the compiler works in the background; a long run goes over to the compiled kernel as soon as it is

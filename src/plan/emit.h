@@ -45,6 +45,7 @@ bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_
 
 /* ---- emit_body.c ---- */
 void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 3);
+void bbi_emit_literal(bbi_text *text, double value);
 /* C text of an index expression; the blocked counter is advanced by `at`. */
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
 /* Iterations of a long loop that run before the next casts: what they load stays in the first-level cache. */

@@ -24,7 +24,7 @@ void bbi_emit_line(const bbi_emitter *e, const char *format, ...) {
 static void begin_line(const bbi_emitter *e) { bbi_text_add(e->text, "%*s", 4 * e->indent, ""); }
 
 /* Exact, and the same in every locale: the significand as an integer. */
-static void print_literal(bbi_text *t, double value) {
+void bbi_emit_literal(bbi_text *t, double value) {
     if (isnan(value)) {
         bbi_text_add(t, "K(BB_NAN)");
     } else if (isinf(value)) {
@@ -175,7 +175,7 @@ static void print_value(const bbi_emitter *e, int32_t value, int v, int u) {
 static void print_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u, bool in_place) {
     switch (o->space) {
     case BBI_VALUE: print_value(e, o->number, v, u); return;
-    case BBI_LITERAL: print_literal(e->text, o->literal); return;
+    case BBI_LITERAL: bbi_emit_literal(e->text, o->literal); return;
     case BBI_COUNT:
         bbi_text_add(e->text, "v_splat((R)");
         bbi_emit_index(e, o->number, u);

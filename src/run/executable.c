@@ -68,11 +68,14 @@ static bb_status choose_tiering(bbi_executable *e, const bb_compile_options *opt
     const char *forced = bbi_environment("BENBEN_TARGET");
     if (target == BB_TARGET_AUTO && forced && !strcmp(forced, "interp")) target = BB_TARGET_INTERP;
     if (target == BB_TARGET_AUTO && forced && !strcmp(forced, "cpu")) target = BB_TARGET_CPU;
-    if (target < BB_TARGET_AUTO || target > BB_TARGET_CPU)
+    if (target == BB_TARGET_AUTO && forced && !strcmp(forced, "cuda")) target = BB_TARGET_CUDA;
+    if (target == BB_TARGET_AUTO && forced && !strcmp(forced, "opencl")) target = BB_TARGET_OPENCL;
+    if (target < BB_TARGET_AUTO || target > BB_TARGET_OPENCL)
         return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown target %d", (int)target);
     if (options->policy < BB_POLICY_AUTO || options->policy > BB_POLICY_BACKGROUND)
         return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown policy %d", (int)options->policy);
     e->required = target == BB_TARGET_CPU;
+    if (target == BB_TARGET_CUDA || target == BB_TARGET_OPENCL) BBI_FORWARD(bbi_gpu_open(e, target, 0));
     if (target == BB_TARGET_INTERP)
         e->tiering = BBI_TIERING_INTERP;
     else if (options->policy == BB_POLICY_BACKGROUND)
@@ -133,6 +136,7 @@ void bbi_executable_free(bbi_executable *executable) {
         bbi_free(code->folding);
     }
     bbi_frame_free(atomic_exchange(&executable->spare, NULL));
+    bbi_gpu_close(executable);
     bbi_free(executable->stage);
     bbi_free(executable);
 }
@@ -195,6 +199,10 @@ bb_status bbi_executable_wait(bbi_executable *executable) {
 }
 
 bb_target bbi_executable_tier(const bbi_executable *executable, const char **reason) {
+    if (executable->gpu) {
+        if (reason) *reason = "";
+        return bbi_gpu_target(executable);
+    }
     const char *why = executable->tiering == BBI_TIERING_INTERP ? "the interpreter was asked for" : "";
     bool all = executable->tiering != BBI_TIERING_INTERP;
     for (int32_t s = 0; all && s < executable->plan->nstage; s++) {

@@ -49,6 +49,7 @@ typedef struct bbi_stage_code {
     _Atomic bool used[2];      /* some run had that schedule */
 } bbi_stage_code;
 
+typedef struct bbi_gpu_code bbi_gpu_code; /* gpu.h */
 typedef struct bbi_frame bbi_frame; /* memory of a run, kept for the next one; execute.c */
 typedef struct bbi_executable {
     const bbi_plan *plan;
@@ -58,6 +59,7 @@ typedef struct bbi_executable {
     bbi_scheme scheme;
     bbi_tiering tiering;
     bbi_stage_code *stage;
+    bbi_gpu_code *gpu; /* NULL: everything runs on the CPU */
     _Atomic int64_t interpreted; /* pair operations that interpreters have done for this executable */
     _Atomic(bbi_frame *) spare;
 } bbi_executable;
@@ -81,5 +83,11 @@ bb_target bbi_executable_tier(const bbi_executable *executable, const char **rea
 /* Applies the tiering before a stage runs with `work` pair operations: it may wait for a compile or start
  * one. Only where compiled code was asked for can it fail. */
 bb_status bbi_executable_prepare(bbi_executable *executable, int stage, bool transposed, double work);
+
+/* ---- gpu.c: an executable whose stages run on a graphics processor where they can */
+bb_status bbi_gpu_open(bbi_executable *executable, bb_target target, int number);
+void bbi_gpu_close(bbi_executable *executable);
+bb_target bbi_gpu_target(const bbi_executable *executable);
+const char *bbi_gpu_name(const bbi_executable *executable);
 
 #endif

@@ -3,6 +3,7 @@
  * counter. Threads are made for a stage and joined at its end, so that a forked child finds nothing missing.
  * Small problems meet neither a thread nor an allocation: the frame that holds views, schedules and workspace
  * is kept for the next run. */
+#include "../plan/emit_gpu.h"
 #include "execute.h"
 
 #include <stdio.h>
@@ -278,6 +279,20 @@ static bb_status run_candidates(region *r) {
     return run_region(&rest);
 }
 
+bb_status bbi_run_rows_of(bbi_run *run, int32_t stage, int64_t slots, bbi_segments *segments,
+                          void (*perform)(bbi_worker *worker, const bbi_item *item)) {
+    const bbi_schedule *s = &run->schedule[stage];
+    region r = {.run = run, .stage = stage, .groups = s->groups, .chunks = 1, .perform = perform};
+    if (segments) {
+        bbi_segments_number(segments, s->group);
+        r.segments = segments;
+        r.groups = segments->groups;
+    }
+    r.items = r.groups * slots;
+    r.work = (double)s->rows * (double)slots * (double)(s->value_count + run->plan->stage[stage].row_count);
+    return r.items ? run_region(&r) : BB_OK;
+}
+
 static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     const bbi_stage *stage = &run->plan->stage[number];
     const bbi_schedule *s = &run->schedule[number];
@@ -300,6 +315,11 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     r.items = (s->tiles ? s->tiles : r.groups * r.chunks) * slots;
     if (r.items == 0) return BB_OK;
     if (run->candidates && stage->folded != BBI_P) return run_candidates(&r);
+    if (run->executable->gpu && !bbi_gpu_refusal(stage)) {
+        BBI_FORWARD(bbi_gpu_run_stage(run, number, slots, (bbi_segments *)(uintptr_t)r.segments));
+        run->work_done += r.work;
+        return BB_OK;
+    }
     BBI_FORWARD(bbi_executable_prepare(run->executable, number, s->transposed, r.work));
     if (r.perform == bbi_run_direct) BBI_FORWARD(pack_columns(run, number, slots));
     BBI_FORWARD(run_region(&r));

@@ -101,6 +101,7 @@ void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows
 
 /* ---- execute.c ---- */
 typedef struct bbi_run bbi_run;
+typedef struct bbi_gpu_job bbi_gpu_job; /* gpu_stage.c */
 /* one thread in one stage */
 typedef struct bbi_worker {
     bbi_run *run;
@@ -133,6 +134,7 @@ typedef struct bbi_candidates {
 } bbi_candidates;
 struct bbi_run {
     bbi_candidates *candidates; /* NULL: all columns are met */
+    bbi_gpu_job *gpu;             /* of the stage that runs on a device */
     bbi_executable *executable;
     const bbi_plan *plan;
     bbi_extent extent;
@@ -159,6 +161,11 @@ bool bbi_run_stopped(bbi_run *run); /* also looks at the caller's cancel flag */
 bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_t slot);
 int64_t bbi_run_rows(const bbi_run *run, bbi_place place);
 void bbi_frame_free(bbi_frame *frame);
+/* All rows of a stage, `group` of the schedule at a time, by all threads. segments: numbered by that group, or NULL. */
+bb_status bbi_run_rows_of(bbi_run *run, int32_t stage, int64_t slots, bbi_segments *segments,
+                          void (*perform)(bbi_worker *worker, const bbi_item *item));
+/* gpu_stage.c */
+bb_status bbi_gpu_run_stage(bbi_run *run, int32_t number, int64_t slots, bbi_segments *segments);
 
 int bbi_threads_allowed(int asked); /* asked, else BENBEN_THREADS, else all cores */
 /* signature: the program's variables (ninput of them); info: its outputs (noutput of them). The executable's

@@ -34,7 +34,7 @@ static bb_status check_options(const bb_compile_options *options, bb_compile_opt
     if (!bbi_options_fit(options->size, sizeof *all, "bb_compile options")) return BB_BAD_ARGUMENT;
     memcpy(all, options, options->size < sizeof *all ? options->size : sizeof *all);
     all->size = sizeof *all;
-    if ((int)all->target < 0 || all->target > BB_TARGET_CPU)
+    if ((int)all->target < 0 || all->target > BB_TARGET_OPENCL)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown target %d", (int)all->target);
     if ((int)all->policy < 0 || all->policy > BB_POLICY_BACKGROUND)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_compile: unknown policy %d", (int)all->policy);
@@ -139,7 +139,8 @@ static bb_status logged_run(bbi_executable *executable, const bb_array *inputs, 
     double pairs = (double)extent.batches * (double)extent.m * (double)extent.n, cost = 0;
     for (int32_t s = 0; s < executable->plan->nstage; s++) cost += executable->plan->stage[s].cost;
     bbi_log('r', "%s: %lld x %lld pairs, %.3g ms, %.3g Gpair/s, %.3g Gop/s",
-            bbi_executable_tier(executable, &reason) == BB_TARGET_CPU ? "cpu" : "interp", (long long)extent.m,
+            executable->gpu ? bbi_gpu_name(executable)
+            : bbi_executable_tier(executable, &reason) == BB_TARGET_CPU ? "cpu" : "interp", (long long)extent.m,
             (long long)extent.n, 1e3 * seconds, 1e-9 * pairs / seconds, 1e-9 * pairs * cost / seconds);
     return status;
 }
@@ -163,7 +164,7 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
     if (done) return BB_OK;
     bbi_variant *twin = NULL;
     int32_t same[BBI_MAX_TWINS];
-    if (bbi_twin_inputs(kernel, inputs, options, same)) BBI_FORWARD(bbi_twin_variant(kernel, is_double, same, &twin));
+    if (!v->executable->gpu && bbi_twin_inputs(kernel, inputs, options, same)) BBI_FORWARD(bbi_twin_variant(kernel, is_double, same, &twin));
     if (twin) v = twin;
     if (bbi_debug('r')) return logged_run(v->executable, inputs, p, outputs, options);
     return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info,
@@ -197,6 +198,7 @@ bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const char **r
     bb_target tier = v ? bbi_executable_tier(expanded ? expanded : v->executable, reason) : BB_TARGET_CPU;
     for (bbi_variant *t = v ? atomic_load(&kernel->twins[dtype == BB_FLOAT64]) : NULL; t && !expanded; t = t->next)
         if (t->executable && tier == BB_TARGET_CPU) tier = bbi_executable_tier(t->executable, reason);
+    if (v && v->executable->gpu) return bbi_executable_tier(v->executable, reason);
     if (v) return tier;
     *reason = "the kernel has not run with this type yet";
     return BB_TARGET_INTERP;

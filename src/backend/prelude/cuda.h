@@ -1,0 +1,69 @@
+/* What CUDA C++ (NVRTC) calls things: see gpu.h. */
+typedef long long I64;
+#define BB_INLINE static __device__ __forceinline__
+#define BB_KERNEL(threads) extern "C" __global__ __launch_bounds__(threads)
+#define BB_GLOBAL
+#define BB_LOCAL __shared__
+#define BB_RESTRICT __restrict__
+#define BB_TILE_ARGUMENT
+#define BB_TILE_DECLARATION extern __shared__ float4 bb_shared[]; R *const tile = (R *)bb_shared;
+#define BB_LOCAL_ARRAY(type, name, count) __shared__ type name[count]
+#define BB_THREAD ((int)threadIdx.x)
+#define BB_BLOCK ((I64)blockIdx.x)
+#define BB_BARRIER() __syncthreads()
+#define BB_UNROLL _Pragma("unroll")
+#if BB_DOUBLE
+#define BB_INF __longlong_as_double(0x7ff0000000000000ll)
+#define BB_NAN __longlong_as_double(0x7ff8000000000000ll)
+#define BB_LOAD4(to, at, from)                                          \
+    do {                                                                \
+        const double2 a_ = *(const double2 *)(from);                    \
+        const double2 b_ = *(const double2 *)((from) + 2);              \
+        (to)[at] = a_.x, (to)[(at) + 1] = a_.y;                         \
+        (to)[(at) + 2] = b_.x, (to)[(at) + 3] = b_.y;                   \
+    } while (0)
+#define v_expk(a, b) bb_expk((a) * (b))
+#define v_sqrtk(a) sqrt(a)
+#define v_rsqrtk(a) ((a) == K(0) ? K(0) : rsqrt(a))
+#define v_invk(a) (K(1) / (a))
+#define BB_EXPK BB_INLINE R bb_expk(R t) { return t < -1022.0 ? 0.0 : exp2(t); }
+#else
+#define BB_INF __int_as_float(0x7f800000)
+#define BB_NAN __int_as_float(0x7fc00000)
+#define BB_LOAD4(to, at, from)                                          \
+    do {                                                                \
+        const float4 a_ = *(const float4 *)(from);                      \
+        (to)[at] = a_.x, (to)[(at) + 1] = a_.y;                         \
+        (to)[(at) + 2] = a_.z, (to)[(at) + 3] = a_.w;                   \
+    } while (0)
+/* For pairs: the special-function unit, about two ulp; what is not a normal number is 0. */
+#define v_expk(a, b) bb_expk((a) * (b))
+#define v_sqrtk(a) bb_sqrtk(a)
+#define v_rsqrtk(a) bb_rsqrtk(a)
+#define v_invk(a) bb_invk(a)
+#define BB_EXPK                                                         \
+    BB_INLINE R bb_expk(R t)                                            \
+    {                                                                   \
+        R y;                                                            \
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(t));           \
+        return y;                                                       \
+    }                                                                   \
+    BB_INLINE R bb_sqrtk(R a)                                           \
+    {                                                                   \
+        R y;                                                            \
+        asm("sqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(a));              \
+        return y;                                                       \
+    }                                                                   \
+    BB_INLINE R bb_rsqrtk(R a)                                          \
+    {                                                                   \
+        R y;                                                            \
+        asm("rsqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(a));             \
+        return a == K(0) ? K(0) : y;                                    \
+    }                                                                   \
+    BB_INLINE R bb_invk(R a)                                            \
+    {                                                                   \
+        R y;                                                            \
+        asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(a));               \
+        return y;                                                       \
+    }
+#endif

@@ -1,0 +1,40 @@
+/* What OpenCL C 1.2 calls things: see gpu.h. */
+#if BB_WIDE
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#endif
+#pragma OPENCL FP_CONTRACT OFF
+typedef long I64;
+#define BB_INLINE static inline
+#define BB_KERNEL(threads) __kernel __attribute__((reqd_work_group_size(threads, 1, 1)))
+#define BB_GLOBAL __global
+#define BB_LOCAL __local
+#define BB_RESTRICT restrict
+#define BB_TILE_ARGUMENT , __local R *restrict tile
+#define BB_TILE_DECLARATION
+#define BB_LOCAL_ARRAY(type, name, count) __local type name[count]
+#define BB_THREAD ((int)get_local_id(0))
+#define BB_BLOCK ((I64)get_group_id(0))
+#define BB_BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#define BB_UNROLL _Pragma("unroll")
+#define BB_INF ((R)INFINITY)
+#define BB_NAN ((R)NAN)
+/* four neighbours of local memory */
+#define BB_LOAD4(to, at, from)                  \
+    do {                                        \
+        (to)[at] = (from)[0];                   \
+        (to)[(at) + 1] = (from)[1];             \
+        (to)[(at) + 2] = (from)[2];             \
+        (to)[(at) + 3] = (from)[3];             \
+    } while (0)
+
+/* For pairs, two ulp: 2^(a b), which is 0 below the normal numbers. */
+#if BB_DOUBLE
+#define BB_UNDERFLOW (-1022.0)
+#else
+#define BB_UNDERFLOW (-126.0f)
+#endif
+#define v_expk(a, b) bb_expk((a) * (b))
+#define v_sqrtk(a) sqrt(a)
+#define v_rsqrtk(a) ((a) == K(0) ? K(0) : K(1) / sqrt(a))
+#define v_invk(a) (K(1) / (a))
+#define BB_EXPK static inline R bb_expk(R t) { return t < BB_UNDERFLOW ? (R)0 : exp2(t); }

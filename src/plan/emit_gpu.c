@@ -1,0 +1,340 @@
+/* emit_gpu.c: the text of a stage's kernel for graphics processors: prelude, skeleton, and the segments of the pair code.
+ * A pure function of the stage and the options. See emit_gpu.h for the words. */
+#include "emit_gpu.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+extern const char bbi_prelude_gpu[], bbi_prelude_cuda[], bbi_prelude_opencl[];
+
+#define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
+enum { MAX_TILE_COMPONENTS = 48, MAX_TILE_COMPONENTS_DOUBLE = 24 }; /* 24 KiB of local memory */
+
+const char *bbi_gpu_refusal(const bbi_stage *stage) {
+    if (stage->folded == BBI_P) return "nothing is folded";
+    if (stage->list) return "listed pairs";
+    if (stage->symmetric) return "a symmetric schedule";
+    if (stage->nfold > BBI_GPU_MAX_FOLDS) return "more reductions than a kernel takes";
+    for (int32_t k = 0; k < stage->nfold; k++)
+        if (stage->fold[k].family == BBI_FAMILY_USER) return "a reduction of the caller's own";
+    return NULL;
+}
+
+/* ---- the shape of the code ---- */
+static bool is_sink(const bbi_instruction *s) { return s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_OUT; }
+
+static bool has_result(const bbi_instruction *s) {
+    return s->kind == BBI_STEP_MAP || s->kind == BBI_STEP_SET || s->kind == BBI_STEP_CHOOSE;
+}
+
+static void find_loops(bbi_gpu *g) {
+    const bbi_code *code = g->e.code;
+    for (int32_t n = 0; n < code->count; n++) {
+        if (code->instruction[n].kind != BBI_STEP_LOOP) continue;
+        int32_t at = n;
+        for (int depth = 0; at < code->count; at++) {
+            const bbi_instruction *s = &code->instruction[at];
+            if (s->kind == BBI_STEP_LOOP && ++depth > 1) g->nested[n] = true;
+            if (s->kind == BBI_STEP_END && --depth == 0) break;
+            if (is_sink(s)) g->e.sinks[n] = true;
+            for (int a = 0; has_result(s) && a < s->narg; a++)
+                if (s->arg[a].space == BBI_VALUE && s->arg[a].number == s->result) g->e.carries[n] = true;
+        }
+        g->e.end[n] = at;
+    }
+}
+
+/* A loop with segments inside. */
+static bool is_opened(const bbi_gpu *g, int32_t n) {
+    return g->e.code->instruction[n].kind == BBI_STEP_LOOP && (g->e.sinks[n] || (g->e.carries[n] && !g->nested[n]));
+}
+
+static int32_t segment_end(const bbi_gpu *g, int32_t first, int32_t last) {
+    int32_t n = first;
+    while (n < last && !is_opened(g, n)) n = g->e.code->instruction[n].kind == BBI_STEP_LOOP ? g->e.end[n] + 1 : n + 1;
+    return n;
+}
+
+static void number_segments(bbi_gpu *g, int32_t first, int32_t last, int32_t *count) {
+    for (int32_t n = first; n < last;) {
+        int32_t stop = segment_end(g, n, last);
+        if (stop == n) {
+            number_segments(g, n + 1, g->e.end[n], count);
+            n = g->e.end[n] + 1;
+            continue;
+        }
+        for (; n < stop; n++) g->e.segment[n] = *count;
+        ++*count;
+    }
+}
+
+static void find_crossing(bbi_gpu *g) {
+    const bbi_code *code = g->e.code;
+    for (int32_t v = 0; v < code->value_count; v++) g->e.home[v] = -1;
+    for (int32_t n = 0; n < code->count; n++) {
+        const bbi_instruction *s = &code->instruction[n];
+        if (s->kind == BBI_STEP_LOOP || s->kind == BBI_STEP_END) continue;
+        for (int a = 0; a < s->narg; a++) {
+            if (s->arg[a].space != BBI_VALUE) continue;
+            if (g->e.home[s->arg[a].number] != g->e.segment[n]) g->crosses[s->arg[a].number] = true;
+        }
+        if (!has_result(s)) continue;
+        if (g->e.home[s->result] < 0) g->e.home[s->result] = g->e.segment[n];
+        if (g->e.home[s->result] != g->e.segment[n]) g->crosses[s->result] = true;
+    }
+}
+
+/* ---- blocks ---- */
+static double work_of(const bbi_gpu *g) {
+    double work = 0;
+    for (int32_t n = 0; n < g->e.code->count; n++) {
+        const bbi_instruction *s = &g->e.code->instruction[n];
+        if (s->kind == BBI_STEP_MAP) work += 1 + bbi_op_info(s->op)->cost;
+    }
+    return work;
+}
+
+/* Rows and casts of a block: what crosses between segments, sums and lists have to fit into registers. */
+static void choose_block(bbi_gpu *g) {
+    const bbi_stage *stage = g->e.stage;
+    bbi_gpu_layout *l = g->layout;
+    double work = work_of(g);
+    int crossing = 0;
+    int64_t list = 1;
+    bool sinks = false;
+    for (int32_t v = 0; v < g->e.code->value_count; v++) crossing += g->crosses[v];
+    for (int32_t n = 0; n < g->e.code->count; n++) sinks = sinks || g->e.sinks[n];
+    for (int32_t k = 0; k < stage->nfold; k++)
+        if (stage->fold[k].family == BBI_FAMILY_KMIN && stage->fold[k].k > list) list = stage->fold[k].k;
+    l->rows = work > 200 || list > 8 ? 1 : work > 60 || list > 1 ? 2 : 4;
+    l->casts = work > 200 ? 1 : 4;
+    if (sinks && crossing <= 2) l->rows = l->rows > 2 ? 2 : l->rows, l->casts = 16;
+    while (l->rows > 1 && crossing * l->rows * l->casts > 64) l->rows /= 2;
+    while (l->casts > 1 && crossing * l->rows * l->casts > 64) l->casts /= 2;
+    while (l->rows > 1 && stage->sum_count * l->rows > 32) l->rows /= 2;
+    if (g->options->is_double && l->rows > 2) l->rows = 2;
+    if (g->options->few_rows) l->rows = 1;
+    l->shared =
+        stage->column_count <= (g->options->is_double ? MAX_TILE_COMPONENTS_DOUBLE : MAX_TILE_COMPONENTS);
+}
+
+/* ---- the segments ---- */
+static void emit_sequence(bbi_gpu *g, int32_t first, int32_t last) {
+    for (int32_t n = first; n < last;) {
+        int32_t stop = segment_end(g, n, last);
+        if (stop > n) {
+            bbi_gpu_segment(g, n, stop);
+            n = stop;
+            continue;
+        }
+        const bbi_instruction *loop = &g->e.code->instruction[n];
+        bbi_text_add(g->e.text, "%*sfor (int c%d = 0; c%d < ", 4 * g->e.indent, "", (int)loop->counter,
+                     (int)loop->counter);
+        bbi_emit_index(&g->e, loop->index, 0);
+        bbi_text_add(g->e.text, "; c%d++) {\n", (int)loop->counter);
+        g->e.indent++;
+        emit_sequence(g, n + 1, g->e.end[n]);
+        g->e.indent--;
+        LINE("}");
+        n = g->e.end[n] + 1;
+    }
+}
+
+/* The columns q, q + 1, ... of a tile: `casts` at a time. */
+static void emit_block(bbi_gpu *g, int casts) {
+    g->casts = casts;
+    LINE("for (; q + %d <= n; q += %d * shares) {", casts, casts);
+    g->e.indent++;
+    for (int32_t v = 0; v < g->e.code->value_count; v++)
+        if (g->crosses[v]) LINE("V a%d[BB_ROWS][%d];", (int)v, casts);
+    bbi_gpu_declare_outs(g);
+    emit_sequence(g, 0, g->e.code->count);
+    g->e.indent--;
+    LINE("}");
+}
+
+/* ---- skeleton ---- */
+static const char opening[] =
+    "BB_KERNEL(BB_THREADS) void " BBI_GPU_SYMBOL "(\n"
+    "    BB_GLOBAL const I64 *BB_RESTRICT geometry, BB_GLOBAL const I64 *BB_RESTRICT size,\n"
+    "    BB_GLOBAL const R *BB_RESTRICT uniform, BB_GLOBAL const R *BB_RESTRICT row,\n"
+    "    BB_GLOBAL const R *BB_RESTRICT column, BB_GLOBAL const I64 *BB_RESTRICT group,\n"
+    "    BB_GLOBAL const I64 *BB_RESTRICT interval, BB_GLOBAL A *BB_RESTRICT value,\n"
+    "    BB_GLOBAL I64 *BB_RESTRICT index, BB_GLOBAL R *BB_RESTRICT scratch BB_TILE_ARGUMENT)\n"
+    "{\n"
+    "    BB_TILE_DECLARATION\n"
+    "    const int tx = (int)geometry[BB_GEO_TX], shares = BB_THREADS / tx, x = BB_THREAD % tx, share = BB_THREAD / tx;\n"
+    "    const I64 groups = geometry[BB_GEO_GROUPS], chunks = geometry[BB_GEO_CHUNKS];\n"
+    "    const I64 row_stride = geometry[BB_GEO_ROW_STRIDE], column_stride = geometry[BB_GEO_COLUMN_STRIDE];\n"
+    "    const I64 total = geometry[BB_GEO_TOTAL];\n"
+    "    const I64 chunk = BB_BLOCK % chunks, number = BB_BLOCK / chunks % groups, slot = BB_BLOCK / chunks / groups;\n"
+    "    const I64 part = chunk * shares + share, begin = chunk * geometry[BB_GEO_CHUNK];\n"
+    "    const I64 padded = (slot * groups + number) * tx * BB_ROWS + x;\n"
+    "    I64 first_row = (geometry[BB_GEO_FIRST_GROUP] + number) * tx * BB_ROWS;\n"
+    "    I64 end_row = geometry[BB_GEO_ROWS], columns = geometry[BB_GEO_COLUMNS], intervals = 0;\n"
+    "    if (geometry[BB_GEO_RANGES]) {\n"
+    "        group += (geometry[BB_GEO_FIRST_GROUP] + number) * 5;\n"
+    "        first_row = group[0], end_row = group[1], intervals = group[3], columns = group[4];\n"
+    "        interval += 2 * group[2];\n"
+    "    }\n"
+    "    uniform += slot * geometry[BB_GEO_UNIFORM_SLOT];\n"
+    "    row += slot * geometry[BB_GEO_ROW_SLOT];\n"
+    "    column += slot * geometry[BB_GEO_COLUMN_SLOT];\n"
+    "    I64 at[BB_ROWS];\n"
+    "    BB_EACH(r, BB_ROWS) at[r] = first_row + x + r * tx < end_row ? first_row + x + r * tx : end_row - 1;\n"
+    "    value += part * BB_VALUES * total + padded;\n"
+    "    index += part * BB_INDICES * total + padded;\n"
+    "    scratch += part * BB_SLOTS * total + padded;\n"
+    "    const I64 left = columns - begin, most = geometry[BB_GEO_CHUNK];\n"
+    "    const int count = (int)(left < 0 ? 0 : left < most ? left : most);\n";
+
+/* Threads of all shares fill the tile. A position beyond the columns is never read. */
+static void emit_fill(const bbi_gpu *g) {
+    LINE("BB_BARRIER();");
+    LINE("for (int k = BB_THREAD; k < n; k += BB_THREADS) {");
+    LINE("    const I64 place = begin + t + k, c = intervals ? bb_column(interval, intervals, place) : place;");
+    if (g->layout->shared && g->e.stage->column_count <= 8)
+        LINE("    BB_EACH(d, %d) tile[d * BB_TILE + k] = column[d * column_stride + c];", (int)g->e.stage->column_count);
+    else if (g->layout->shared)
+        LINE("    for (int d = 0; d < %d; d++) tile[d * BB_TILE + k] = column[d * column_stride + c];",
+             (int)g->e.stage->column_count);
+    else
+        LINE("    place_of[k] = c;");
+    LINE("}");
+    LINE("BB_BARRIER();");
+}
+
+static bool names_size(const bbi_code *code, int64_t slot) {
+    for (int32_t n = 0; n < code->index_count; n++)
+        if (code->index[n].op == BBI_IX_SIZE && code->index[n].value == slot) return true;
+    return false;
+}
+
+static void emit_kernel(bbi_gpu *g) {
+    bool direct = g->options->scheme == 2;
+    bbi_text_append(g->e.text, opening, sizeof opening - 1);
+    g->e.indent = 1;
+    for (int32_t slot = 0; slot < g->e.stage->nsize; slot++)
+        if (names_size(g->e.code, slot)) LINE("const int n%d = (int)size[%d];", (int)slot, (int)slot);
+    if (!g->layout->shared) LINE("BB_LOCAL_ARRAY(I64, place_of, BB_TILE);");
+    bbi_gpu_hold(g);
+    bbi_gpu_begin_states(g);
+    LINE("for (int t = 0; t < count; t += BB_TILE) {");
+    g->e.indent++;
+    LINE("const int n = count - t < BB_TILE ? count - t : BB_TILE;");
+    emit_fill(g);
+    LINE("int q = share * %d;", g->layout->casts);
+    emit_block(g, g->layout->casts);
+    if (g->layout->casts > 1) {
+        LINE("q = n / %d * %d + share;", g->layout->casts, g->layout->casts);
+        emit_block(g, 1);
+    }
+    if (!direct) bbi_gpu_flush(g);
+    g->e.indent--;
+    LINE("}");
+    if (direct) bbi_gpu_flush(g);
+    bbi_gpu_end_states(g);
+    g->e.indent--;
+    LINE("}");
+}
+
+static void emit_operations(bbi_gpu *g) {
+    static const char *const operands[] = {"void", "V a", "V a, V b", "V a, V b, V c"};
+    bool used[BBI_OP_COUNT] = {false};
+    for (int32_t n = 0; n < g->e.code->count; n++)
+        if (g->e.code->instruction[n].kind == BBI_STEP_MAP) used[g->e.code->instruction[n].op] = true;
+    for (int op = 0; op < BBI_OP_COUNT; op++) {
+        const bbi_op_row *row = bbi_op_info(op);
+        if (used[op]) LINE("BB_INLINE V op_%s(%s) { return %s; }", row->name, operands[row->arity], row->value);
+    }
+}
+
+static void emit_head(bbi_gpu *g) {
+    static const char *const geometry[BBI_GEO_COUNT] = {
+        [BBI_GEO_TX] = "TX",
+        [BBI_GEO_GROUPS] = "GROUPS",
+        [BBI_GEO_FIRST_GROUP] = "FIRST_GROUP",
+        [BBI_GEO_CHUNKS] = "CHUNKS",
+        [BBI_GEO_CHUNK] = "CHUNK",
+        [BBI_GEO_ROWS] = "ROWS",
+        [BBI_GEO_COLUMNS] = "COLUMNS",
+        [BBI_GEO_ROW_STRIDE] = "ROW_STRIDE",
+        [BBI_GEO_ROW_SLOT] = "ROW_SLOT",
+        [BBI_GEO_COLUMN_STRIDE] = "COLUMN_STRIDE",
+        [BBI_GEO_COLUMN_SLOT] = "COLUMN_SLOT",
+        [BBI_GEO_UNIFORM_SLOT] = "UNIFORM_SLOT",
+        [BBI_GEO_TOTAL] = "TOTAL",
+        [BBI_GEO_RANGES] = "RANGES",
+    };
+    const bbi_gpu_layout *l = g->layout;
+    const char *target = g->options->cuda ? bbi_prelude_cuda : bbi_prelude_opencl;
+    LINE("#define BB_DOUBLE %d\n#define BB_WIDE %d", (int)g->options->is_double,
+         (int)(g->options->is_double || g->options->wide));
+    bbi_text_append(g->e.text, target, strlen(target));
+    bbi_text_append(g->e.text, bbi_prelude_gpu, strlen(bbi_prelude_gpu));
+    emit_operations(g);
+    LINE("#define BB_THREADS %d\n#define BB_TILE %d\n#define BB_ROWS %d", BBI_GPU_THREADS, BBI_GPU_TILE, l->rows);
+    LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld\n#define BB_SLOTS %lld", (long long)l->values,
+         (long long)l->indices, (long long)l->slots);
+    for (int k = 0; k < BBI_GEO_COUNT; k++) LINE("#define BB_GEO_%s %d", geometry[k], k);
+    LINE("#define BB_LOG2E K(0x1.71547652b82fep+0)");
+    LINE("#define BB_VALUE(c, r) value[(I64)(c) * total + (r) * tx]");
+    LINE("#define BB_INDEX(c, r) index[(I64)(c) * total + (r) * tx]");
+    LINE("#define BB_SLOT(c, r) scratch[(I64)(c) * total + (r) * tx]");
+    if (l->shared)
+        LINE("#define BB_COLUMN(c, u) tile[(c) * BB_TILE + q + (u)]");
+    else
+        LINE("#define BB_COLUMN(c, u) column[(I64)(c) * column_stride + place_of[q + (u)]]");
+}
+
+/* ---- entry ---- */
+static bool new_emitter(bbi_gpu *g) {
+    size_t steps = (size_t)g->e.code->count + 1, values = (size_t)g->e.code->value_count + 1;
+    g->e.end = bbi_calloc(steps, sizeof *g->e.end);
+    g->e.sinks = bbi_calloc(steps, sizeof *g->e.sinks);
+    g->e.carries = bbi_calloc(steps, sizeof *g->e.carries);
+    g->nested = bbi_calloc(steps, sizeof *g->nested);
+    g->e.segment = bbi_calloc(steps, sizeof *g->e.segment);
+    g->e.home = bbi_calloc(values, sizeof *g->e.home);
+    g->crosses = bbi_calloc(values, sizeof *g->crosses);
+    g->assigned = bbi_calloc(values, sizeof *g->assigned);
+    g->held = bbi_calloc(3 * (size_t)g->e.code->index_count + 1, sizeof *g->held);
+    return g->e.end && g->e.sinks && g->e.carries && g->nested && g->e.segment && g->e.home && g->crosses &&
+           g->assigned && g->held;
+}
+
+static void free_emitter(bbi_gpu *g) {
+    bbi_free(g->e.end);
+    bbi_free(g->e.sinks);
+    bbi_free(g->e.carries);
+    bbi_free(g->nested);
+    bbi_free(g->e.segment);
+    bbi_free(g->e.home);
+    bbi_free(g->crosses);
+    bbi_free(g->assigned);
+    bbi_free(g->held);
+}
+
+bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_options *options, bbi_gpu_layout *layout) {
+    bbi_emit_options unused = {.is_double = options->is_double};
+    bbi_gpu g = {.e = {.text = text, .stage = stage, .code = &stage->pair_code, .options = &unused, .counter = -1},
+                 .options = options,
+                 .layout = layout};
+    bb_status status = BB_OK;
+    memset(layout, 0, sizeof *layout);
+    if (new_emitter(&g)) {
+        int32_t count = 0;
+        find_loops(&g);
+        number_segments(&g, 0, g.e.code->count, &count);
+        find_crossing(&g);
+        choose_block(&g);
+        bbi_gpu_choose_states(&g);
+        emit_head(&g);
+        emit_kernel(&g);
+        if (text->failed) status = bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel");
+    } else {
+        status = bbi_fail(BB_OUT_OF_MEMORY, "no memory to emit a kernel");
+    }
+    free_emitter(&g);
+    return status;
+}

@@ -1,0 +1,93 @@
+/* emit_gpu.h: the family of emitters for graphics processors. The text is one for CUDA and OpenCL but for the prelude of
+ * the target. emit_gpu.c prints the skeleton, emit_gpu_body.c the steps of the pair code over a block of pairs,
+ * emit_gpu_fold.c the states of the reductions.
+ *
+ * A thread owns `rows` rows in registers and meets the columns of a tile in local memory, `casts` at a time. A block of
+ * BBI_GPU_THREADS threads is tx rows wide (times `rows`); where there are few rows, threads with the same rows share the
+ * columns of a tile. The column axis is cut into chunks; every part (chunk and share) leaves a partial result of each
+ * row in `value` and `index`, which are merged in the order of the parts. */
+#ifndef BBI_EMIT_GPU_H
+#define BBI_EMIT_GPU_H
+
+#include "emit.h"
+
+enum { BBI_GPU_THREADS = 128, BBI_GPU_TILE = 128, BBI_GPU_MAX_FOLDS = 64 };
+
+/* what the kernel finds in `geometry` */
+typedef enum bbi_gpu_geometry {
+    BBI_GEO_TX,          /* threads of a block that have rows of their own; divides BBI_GPU_THREADS */
+    BBI_GEO_GROUPS,      /* of rows, per batch element, in this launch */
+    BBI_GEO_FIRST_GROUP, /* number of the first of them */
+    BBI_GEO_CHUNKS,
+    BBI_GEO_CHUNK, /* columns, a multiple of the tile */
+    BBI_GEO_ROWS,
+    BBI_GEO_COLUMNS,
+    BBI_GEO_ROW_STRIDE,
+    BBI_GEO_ROW_SLOT, /* R's of a batch element */
+    BBI_GEO_COLUMN_STRIDE,
+    BBI_GEO_COLUMN_SLOT,
+    BBI_GEO_UNIFORM_SLOT,
+    BBI_GEO_TOTAL,  /* rows that `value` has room for: batch elements * groups * tx * rows */
+    BBI_GEO_RANGES, /* 1: `group` and `interval` say who meets whom */
+    BBI_GEO_COUNT
+} bbi_gpu_geometry;
+/* of a group of rows, in `group`: first row, end, first interval, intervals, columns */
+enum { BBI_GPU_GROUP_FIELDS = 5 };
+
+typedef struct bbi_gpu_options {
+    bool is_double, wide; /* wide: blocks of float sums are added up in double */
+    bool cuda, few_rows;  /* few_rows: one row for each thread */
+    int scheme;           /* 0 block, 1 compensated, 2 to the end */
+} bbi_gpu_options;
+/* how the kernel leaves partial results: components of `value` and of `index` */
+typedef struct bbi_gpu_layout {
+    int rows, casts;
+    bool shared; /* the tile of columns stands in local memory: column_count * BBI_GPU_TILE R's */
+    int64_t values, indices, slots; /* slots: sums of blocks that stand in `scratch` */
+    int64_t value_first[BBI_GPU_MAX_FOLDS], index_first[BBI_GPU_MAX_FOLDS];
+    bool low[BBI_GPU_MAX_FOLDS]; /* behind the sums stand as many corrections */
+} bbi_gpu_layout;
+#define BBI_GPU_SYMBOL "benben_pairs"
+
+/* NULL, or why the stage is left to the CPU. */
+const char *bbi_gpu_refusal(const bbi_stage *stage);
+bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_options *options, bbi_gpu_layout *layout);
+
+/* ---- shared by the three files ---- */
+typedef struct bbi_gpu {
+    bbi_emitter e; /* text, stage, code: for index expressions */
+    const bbi_gpu_options *options;
+    bbi_gpu_layout *layout;
+    int casts; /* of the body being printed */
+    bool *nested;  /* of a loop: there is one inside */
+    bool *crosses; /* a value lives in an array over the block */
+    bool *assigned; /* by value: printed in this segment */
+    uint8_t *held; /* by space and index expression: 1 in registers of the kernel, 2 of the segment */
+    bool register_sums;                    /* sums of the pair code stand in registers */
+    bool in_memory[BBI_GPU_MAX_FOLDS];     /* the state of a fold stands in `value` and `index` */
+    int64_t slot_first[BBI_GPU_MAX_FOLDS]; /* LSE: slots of its weights' sums, in memory */
+    int open[16], nopen; /* counters of the loops around a segment */
+} bbi_gpu;
+
+/* ---- emit_gpu_body.c ---- */
+int64_t bbi_gpu_component(const bbi_gpu *g, int32_t index); /* value with all counters 0 */
+bool bbi_gpu_is_const(const bbi_gpu *g, int32_t index);
+void bbi_gpu_operand(const bbi_gpu *g, const bbi_operand *o);
+void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last);
+void bbi_gpu_hold(bbi_gpu *g); /* loads that stand in front of all columns */
+
+/* ---- emit_gpu_fold.c ---- */
+void bbi_gpu_choose_states(bbi_gpu *g);
+void bbi_gpu_begin_states(const bbi_gpu *g);
+void bbi_gpu_declare_outs(const bbi_gpu *g); /* arrays over the block for what the folds take */
+/* Behind a segment: the folds of what its steps have put out. */
+void bbi_gpu_fold_segment(const bbi_gpu *g, int32_t first, int32_t last);
+/* An OUT in a loop, whose state is in memory: before, inside and behind the loop over the casts of a row. */
+void bbi_gpu_memory_open(const bbi_gpu *g, const bbi_instruction *s);
+void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s);
+void bbi_gpu_memory_close(const bbi_gpu *g, const bbi_instruction *s);
+bool bbi_gpu_is_memory_sink(const bbi_gpu *g, const bbi_instruction *s);
+void bbi_gpu_flush(const bbi_gpu *g);
+void bbi_gpu_end_states(const bbi_gpu *g);
+
+#endif
