@@ -48,7 +48,8 @@ for program in build/tests/fuzz_*; do
 done
 verdict "fuzz" $status
 
-section "Python tests, both tiers"
+section "Python tests, both tiers; OpenCL on the processor"
+tools/require.sh opencl || skip "OpenCL" "no PoCL, and it could not be fetched"
 make --no-print-directory JOBS="$JOBS" python && .venv/bin/python -m pytest -q -rs tests/python
 verdict "Python tests" $?
 

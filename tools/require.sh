@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what a make target needs and the machine lacks:
-#   require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | torch | bench
+#   require.sh cmake | cmocka | opencl | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | torch | bench
 # Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
 # Python packages go to .venv only, the peers of the benchmark to .venv-bench.
 set -euo pipefail
@@ -80,6 +80,9 @@ cmocka)
 #include <stdint.h>
 #include <cmocka.h>' | "${CC:-cc}" -E -x c - >/dev/null 2>&1 || apt_install libcmocka-dev ||
         { echo "error: the C tests need cmocka: install it (Debian: libcmocka-dev)" >&2; exit 1; }
+    ;;
+opencl) # a loader, and a device that is the processor itself
+    [ -e /etc/OpenCL/vendors/pocl.icd ] || apt_install ocl-icd-libopencl1 pocl-opencl-icd || exit 1
     ;;
 package)
     command -v "$3" >/dev/null || apt_install "$2" || exit 1

@@ -5,6 +5,8 @@
 #include "compiler.h"
 #include "jit.h"
 
+#include "../backend/device.h"
+
 static void describe_machine(bbi_text *text) {
     static const char *const level[] = {"baseline", "AVX2 with FMA", "AVX-512 (F, DQ, BW, VL)"};
     bbi_text_add(text, "benben %s\n", bb_version());
@@ -76,5 +78,6 @@ void bbi_doctor_text(bbi_text *text) {
     describe_compiler(text);
     describe_ahead(text);
     describe_cache(text);
-    bbi_text_add(text, "targets       interp, cpu\n");
+    bbi_text_add(text, "opencl        ");
+    bbi_driver_opencl.describe(text);
 }

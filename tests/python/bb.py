@@ -15,7 +15,8 @@ STATUS = ["OK", "OUT_OF_MEMORY", "BAD_ARGUMENT", "BAD_SYNTAX", "UNKNOWN_NAME", "
           "NOT_DIFFERENTIABLE", "COMPILER", "CACHE", "DEVICE", "CANCELLED", "NO_CONVERGENCE", "INDEFINITE", "SYSTEM",
           "INTERNAL"]
 PLACES = {0: "p", 1: "i", 2: "j"}
-TARGETS = {"auto": 0, "interp": 1, "cpu": 2}
+TARGETS = {"auto": 0, "interp": 1, "cpu": 2, "cuda": 3, "opencl": 4}
+DEVICE = os.environ.get("BENBEN_TEST_TARGET")  # runs what the tests run in the interpreter on this target instead
 POLICIES = {"auto": 0, "wait": 1, "background": 2}
 METHODS = {"auto": 0, "cg": 1, "minres": 2}
 PRECONDITIONERS = {"auto": 0, "none": 1, "rpcholesky": 2, "nystrom": 3}
@@ -284,7 +285,7 @@ def parse(formula, *declarations, context=None):
 class Kernel:
     def __init__(self, program, target, policy, scheme, accumulate_double):
         self.program, self.handle = program, P()
-        options = CompileOptions(c.sizeof(CompileOptions), TARGETS[target], POLICIES[policy], SCHEMES[scheme],
+        options = CompileOptions(c.sizeof(CompileOptions), TARGETS[DEVICE if DEVICE and target == "interp" else target], POLICIES[policy], SCHEMES[scheme],
                                  int(accumulate_double))
         check(lib.bb_compile(program.handle, c.byref(options), c.byref(self.handle)))
 
@@ -310,10 +311,10 @@ class Kernel:
         return out[0] if len(out) == 1 else tuple(out)
 
     def tier(self, dtype="float32"):
-        """("interp" or "cpu", the reason why it is not compiled)"""
+        """(the target, the reason why it is not compiled)"""
         reason = c.c_char_p()
         tier = lib.bb_kernel_tier(self.handle, DTYPES[dtype], c.byref(reason))
-        return {1: "interp", 2: "cpu"}[tier], (reason.value or b"").decode()
+        return {number: name for name, number in TARGETS.items()}[tier], (reason.value or b"").decode()
 
     def wait(self):
         check(lib.bb_kernel_wait(self.handle))

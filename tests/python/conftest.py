@@ -13,6 +13,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "full: runs in `make check-all` only")
 
 
-@pytest.fixture(params=["interp", "cpu"])
+@pytest.fixture(params=[os.environ["BENBEN_TEST_TARGET"]] if "BENBEN_TEST_TARGET" in os.environ else ["interp", "cpu"])
 def target(request):
     return request.param

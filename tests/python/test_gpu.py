@@ -1,0 +1,275 @@
+"""Graphics processors: every operation, every reduction, types, ranges, batches, roles and gradients of the OpenCL target
+against NumPy in float64, on whatever device OpenCL has (PoCL makes one of the processor). Kernels are few and large: a
+driver takes a second to build one."""
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bb
+import test_operations
+import test_reductions
+
+TARGET = os.environ.get("BENBEN_TEST_TARGET", "opencl")
+
+
+def missing():
+    """None, or why the target is not there."""
+    try:
+        bb.parse("sum_j(x * y)", "x:i1", "y:j1")(np.ones((1, 1)), np.ones((1, 1)), target=TARGET)
+    except bb.Error as error:
+        return str(error)
+
+
+WHY = missing()
+pytestmark = [pytest.mark.full, pytest.mark.skipif(WHY is not None, reason=f"{TARGET}: {WHY}")]
+LINEAR = re.compile(r"\b(grad|diff|gradmatrix|divergence|laplacian|traceoperator|adjointoperator|sumlinoperator)")
+GROUP = 15
+CASES = [case.values[0] for case in test_operations.ALL]
+
+
+def per_pair(case, k):
+    """The text with operands that depend on the pair, so that it is computed per pair, and their declarations. Zeros are
+    added: z depends on j, u on i. What is differentiated has to stay a variable."""
+    spread = {} if LINEAR.search(case.text) else {"a": " + z", "b": " + u", "c": " + z"}
+    text = re.sub(r"\b[abc]\b", lambda name: f"({name[0]}{k}{spread.get(name[0], '')})" if spread else f"{name[0]}{k}",
+                  case.text)
+    places = {"a": "i", "b": "j", "c": "p"}
+    return f"sum_j(({text}) * w)", [f"{n}{k}:{places[n]}{d}" for n, d in zip(case.names, case.dims)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("first", range(0, len(CASES), GROUP))
+def test_operations_are_numpys(first, dtype):
+    texts, declarations, values, expected = [], [], [], []
+    weights = None
+    for k, case in enumerate(CASES[first:first + GROUP]):
+        text, declared = per_pair(case, k)
+        arrays, weights = test_operations.inputs(case, dtype)
+        texts.append(text)
+        declarations += declared
+        values += arrays.values()
+        expected.append((case, case.value(arrays, weights)))
+    program = bb.parse("; ".join(texts), *declarations, "w:j1", "z:j1", "u:i1")
+    names = {d.split(":")[0]: v for d, v in zip(declarations, values)}
+    names.update(w=weights, z=np.zeros((test_operations.N, 1), dtype), u=np.zeros((test_operations.M, 1), dtype))
+    found = program(*(names[name] for name, _, _ in program.variables), target=TARGET)
+    found = found if isinstance(found, tuple) else (found,)
+    for (case, dense), value, (place, _, _) in zip(expected, found, program.outputs):
+        tolerance = case.tolerance * (4e-13 if dtype == "float64" else 2e-5)
+        test_operations.close(value, dense if place == "i" else dense[0], tolerance)
+
+
+def reductions(axis):
+    return [n for n in test_reductions.NAMES if not (axis == "ij" and n in test_reductions.ONE_AXIS)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axis", ["j", "i", "ij"])
+def test_reductions_are_numpys(axis, dtype):
+    """All of them in one program, at sizes around those of blocks and tiles."""
+    names = reductions(axis)
+    program = bb.parse("; ".join(test_reductions.formula(name, axis) for name in names), "x:i2", "y:j2", "b:j3")
+    kernel = program.compile(target=TARGET)
+    sizes = [(1, 1), (70, 11), (11, 129), (513, 127), (3, 1700), (300, 260)]
+    for m, n in sizes:
+        if axis != "ij" and (n if axis == "j" else m) < 3:
+            continue
+        x, y, b = test_reductions.points(m, n, dtype)
+        if axis == "ij" and m * n < 3:
+            continue
+        for name, found in zip(names, kernel(x, y, b)):
+            expected = test_reductions.dense(name, *(v.astype(np.float64) for v in (x, y, b)), axis)
+            if name.startswith("arg"):
+                assert found.dtype == np.int64 and (dtype == np.float32 or (found == expected).all()), (name, m, n)
+                continue
+            rounding = (1e-12 if dtype == np.float64 else 2e-5) * max(1, np.sqrt(m * n if axis == "ij" else max(m, n)))
+            np.testing.assert_allclose(found, expected.astype(dtype), rtol=rounding * 10, atol=rounding,
+                                       err_msg=f"{name} {m} {n}")
+
+
+def test_edges_of_reductions_are_those_of_the_interpreter():
+    """No column, NaN, infinities, ties; values of one and of many components."""
+    names = ["sum", "prod", "min", "argmin", "max", "argmax", "logsumexp"]
+    texts = [f"{name}_j(x * y)" for name in names] + [f"{name}_j(x * v)" for name in names[:-1]]
+    program = bb.parse("; ".join(texts), "x:i1", "y:j1", "v:j11")
+    lists = bb.parse("kmin_argkmin_j(x * y, 3); kmin_argkmin_j(x * v, 3); kmin_argkmin_j(x - y, 40)", "x:i1", "y:j1",
+                     "v:j11")
+    nan, inf = np.nan, np.inf
+    rows = [[], [nan, nan, nan], [inf, inf, inf], [-inf, -inf, -inf], [3, nan, 1, 2, 1], [inf, 1, inf], [1e300] * 200,
+            [0.0] * 300, list(np.arange(400) % 7), [-inf, inf, nan, 0]]
+    for dtype in (np.float64, np.float32):
+        kernels = [(p.compile(target=TARGET), p.compile(target="interp")) for p in (program, lists)]
+        for row in rows:
+            y = np.array(row, dtype).reshape(-1, 1)
+            v = np.repeat(y, 11, 1) if len(row) else np.zeros((0, 11), dtype)
+            x = np.array([[1], [-1], [2]], dtype)
+            for k, (device, host) in enumerate(kernels):
+                if k == 1 and len(row) < 40:
+                    continue
+                for found, expected in zip(device(x, y, v), host(x, y, v)):
+                    np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=str(row[:5]))
+
+
+def gauss(x, y, b):
+    x, y, b = (np.asarray(v, np.float64) for v in (x, y, b))
+    return np.exp(-((x[..., :, None, :] - y[..., None, :, :]) ** 2).sum(-1)) @ b
+
+
+def arrays(m, n, d, e, dtype, seed=0, batch=()):
+    rng = np.random.default_rng(seed)
+    return (rng.random((*batch, m, d)).astype(dtype), rng.random((*batch, n, d)).astype(dtype),
+            rng.standard_normal((*batch, n, e)).astype(dtype))
+
+
+@pytest.mark.parametrize("d, e", [(1, 1), (3, 1), (3, 20), (30, 3), (75, 130)])
+def test_dimensions_small_and_large(d, e):
+    """Sums and components in registers, in loops, and columns that local memory does not hold."""
+    program = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", f"x:i{d}", f"y:j{d}", f"b:j{e}")
+    for dtype, tolerance in ((np.float32, 3e-6), (np.float64, 1e-13)):
+        kernel = program.compile(target=TARGET)
+        for m, n in ((1, 1), (5, 1000), (200, 130), (0, 7), (7, 0)):
+            x, y, b = arrays(m, n, d, e, dtype)
+            scale = max(1, np.abs(b).sum())
+            np.testing.assert_allclose(kernel(x, y, b), gauss(x, y, b), atol=tolerance * scale, rtol=0)
+        if d == 3:
+            gradient = program.grad(["x", "y", "b"]).compile(target=TARGET)
+            expected = program.grad(["x", "y", "b"]).compile(target="interp")
+            x, y, b = arrays(60, 70, d, e, dtype)
+            g = np.random.default_rng(1).standard_normal((60, e)).astype(dtype)
+            for found, wanted in zip(gradient(x, y, b, g), expected(x, y, b, g)):
+                np.testing.assert_allclose(found, wanted, atol=20 * tolerance * max(1, np.abs(wanted).max()), rtol=0)
+
+
+def test_weights_of_many_components():
+    program = bb.parse("sumsoftmaxweight_j(-sqdist(x, y), b); logsumexp_j(-sqdist(x, y)); maxsumshiftexpweight_j(x | y, b)",
+                       "x:i3", "y:j3", "b:j20")
+    for dtype, tolerance in ((np.float32, 2e-5),):
+        x, y, b = arrays(150, 333, 3, 20, dtype)
+        for found, expected in zip(program(x, y, b, target=TARGET), program(x, y, b)):
+            np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("scheme, wide", [("kahan", False), ("direct", False), ("block", True), ("kahan", True),
+                                          ("direct", True)])
+def test_schemes_of_summation(scheme, wide):
+    x, y, b = arrays(70, 5000, 3, 2, np.float32)
+    many = np.repeat(b, 10, 1)
+    for text, weights in (("b", b), ("many", many)):
+        program = bb.parse(f"sum_j(exp(-sqdist(x, y)) * {text})", "x:i3", "y:j3", f"{text}:j{weights.shape[1]}")
+        found = program.compile(target=TARGET, scheme=scheme, accumulate_double=wide)(x, y, weights)
+        rounding = {"direct": 2e-5}.get(scheme, 1e-6)
+        np.testing.assert_allclose(found, gauss(x, y, weights), rtol=0, atol=rounding * np.abs(b).sum())
+
+
+def test_batches_types_and_strides():
+    program = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j2")
+    kernel = program.compile(target=TARGET)
+    x, y, b = arrays(70, 131, 3, 2, np.float32, batch=(2, 3))
+    np.testing.assert_allclose(kernel(x, y, b), gauss(x, y, b), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(kernel(x[:, :1], y[:1], b), gauss(x[:, :1], y[:1], b), atol=1e-4, rtol=0)
+    strided = kernel(x[0, 0, ::-2], y[1, 0, 5::3], b[1, 0, 5::3])
+    np.testing.assert_allclose(strided, gauss(x[0, 0, ::-2], y[1, 0, 5::3], b[1, 0, 5::3]), atol=1e-4, rtol=0)
+    half = [v[0, 0].astype(np.float16) for v in (x, y, b)]
+    np.testing.assert_allclose(kernel(*half), gauss(*half), atol=5e-2, rtol=0)
+    brain = [bb.bfloat16.of(v[0, 0]) for v in (x, y, b)]
+    np.testing.assert_allclose(kernel(*brain, dtype=np.float32), gauss(*(v.numbers() for v in brain)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ranges_are_a_mask(seed):
+    rng = np.random.default_rng(seed)
+    m, n, clusters = 400, 700, 6
+    x, y, b = arrays(m, n, 3, 2, np.float64, seed)
+    cut = [np.concatenate([[0], np.sort(rng.integers(0, size + 1, clusters - 1)), [size]]) for size in (m, n)]
+    ranges = [np.stack([c[:-1], c[1:]], 1) for c in cut]
+    meet = rng.random((clusters, clusters)) < 0.5
+    six = (ranges[0], np.cumsum(meet.sum(1)), np.concatenate([ranges[1][row] for row in meet]),
+           ranges[1], np.cumsum(meet.sum(0)), np.concatenate([ranges[0][column] for column in meet.T]))
+    mask = np.zeros((m, n), bool)
+    for p, q in np.argwhere(meet):
+        mask[cut[0][p]:cut[0][p + 1], cut[1][q]:cut[1][q + 1]] = True
+    d2 = ((x[:, None] - y[None]) ** 2).sum(-1)
+    program = bb.parse("sum_j(exp(-sqdist(x, y)) * b); argkmin_j(sqdist(x, y), 3); argmin_i(sqdist(x, y)); "
+                       "sum_i(exp(-sqdist(x, y)) * sum(x))", "x:i3", "y:j3", "b:j2")
+    sums, nearest, least, across = program(x, y, b, target=TARGET, ranges=six)
+    np.testing.assert_allclose(sums, (np.exp(-d2) * mask) @ b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(across[:, 0], (np.exp(-d2) * mask).T @ x.sum(1), rtol=1e-12, atol=1e-12)
+    masked = np.where(mask, d2, np.inf)
+    order = np.argsort(masked, 1, kind="stable")[:, :3]
+    np.testing.assert_array_equal(nearest, np.where(np.take_along_axis(masked, order, 1) < np.inf, order, -1))
+    np.testing.assert_array_equal(least[:, 0], np.where(mask.any(0), masked.argmin(0), -1))
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_the_k_smallest(k):
+    x, y, _ = arrays(300, 2500, 3, 1, np.float64)
+    y[::7] = y[3]  # ties
+    found, where = bb.parse(f"kmin_argkmin_j(sqdist(x, y), {k})", "x:i3", "y:j3")(x, y, target=TARGET)
+    value, index = bb.parse(f"kmin_argkmin_j(sqdist(x, y), {k})", "x:i3", "y:j3")(x, y)
+    np.testing.assert_array_equal(where, index)
+    np.testing.assert_array_equal(found, value)
+
+
+def test_stages_of_a_program_may_run_on_both():
+    """A nested reduction, a gradient through listed pairs (which run on the processor), twins, high dimension."""
+    program = bb.parse("sum_j(exp(-sqdist(x, y) - logsumexp_j(-sqdist(x, y))) * b); min_j(sqdist(x, y))", "x:i3", "y:j3",
+                       "b:j1")
+    x, y, b = arrays(100, 150, 3, 1, np.float64)
+    gradient = program.grad(["x", "y"])
+    g, h = np.ones((100, 1)), np.ones((100, 1))
+    for found, expected in zip(gradient(x, y, b, g, h, target=TARGET), gradient(x, y, b, g, h)):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+    same = bb.parse("sum_j(exp(-sqdist(x, y)))", "x:i20", "y:j20")
+    x = np.random.default_rng(0).standard_normal((400, 20)).astype(np.float32)
+    np.testing.assert_allclose(same(x, x, target=TARGET), same(x, x), rtol=1e-5)
+    nearest = bb.parse("argkmin_j(sqdist(x, y), 3)", "x:i20", "y:j20")
+    y = np.random.default_rng(1).standard_normal((900, 20)).astype(np.float32)
+    np.testing.assert_array_equal(nearest(x, y, target=TARGET), nearest(x, y))
+
+
+def test_results_repeat_to_the_bit():
+    kernel = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j1").compile(target=TARGET)
+    x, y, b = arrays(10, 30000, 3, 1, np.float32)
+    first = kernel(x, y, b)
+    for threads in (1, 3):
+        np.testing.assert_array_equal(kernel(x, y, b, threads=threads), first)
+    assert kernel.tier()[0] == TARGET
+
+
+def run(code, **environment):
+    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True,
+                          cwd=os.path.dirname(__file__), timeout=120)
+
+
+def test_the_environment_forces_a_target():
+    code = """
+import numpy as np, bb
+k = bb.parse("sum_j(x * y)", "x:i1", "y:j1").compile()
+k(np.ones((1, 1)), np.ones((2, 1)))
+print(k.tier("float64")[0])
+"""
+    done = run(code, BENBEN_TARGET=TARGET)
+    assert done.stdout.strip() == TARGET, done.stderr
+
+
+def test_a_forked_child_is_told_why_it_cannot_go_on():
+    code = f"""
+import os, numpy as np, bb
+k = bb.parse("sum_j(x * y)", "x:i1", "y:j1").compile(target="{TARGET}")
+one = np.ones((1, 1))
+k(one, one)
+child = os.fork()
+if child == 0:
+    try:
+        k(one, one)
+    except bb.Error as error:
+        os._exit(0 if error.status == "DEVICE" and "spawn" in str(error) else 1)
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
