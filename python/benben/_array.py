@@ -19,6 +19,13 @@ from ._reduce import Plan
 DENSE_LIMIT = 2**27  # entries that dense() makes without being asked twice: 1 GiB of float64
 
 
+def _rows_plan(f: _formula.Formula, key: tuple[Any, str], signature: tuple[tuple[int, int], ...]) -> Plan:
+    code: list[Any] = []
+    outputs = (("", 0, _formula.instructions(f, code), -1, 0),)
+    program = _core.build(code, signature, outputs)
+    return Plan(key[0].compile(program, ("build", code, signature, outputs), DEFAULT_ACCURACY), program, 0, signature)
+
+
 class ArrayMethods:
     """Mixin of GenericLazyTensor."""
 
@@ -26,7 +33,7 @@ class ArrayMethods:
     def t(self: Any) -> Any:
         """The transpose: i and j exchanged, ranges too."""
         new = self._like()
-        new._formula = _formula.replaced(self._formula, (PLACE_P, PLACE_J, PLACE_I))
+        new._formula = self._formula.replaced((PLACE_P, PLACE_J, PLACE_I))
         new._args = tuple([arg.along(PLACE_J if arg.place == PLACE_I else PLACE_I) for arg in self._args])
         new.ni, new.nj = self.nj, self.ni
         if self.ranges is not None:
@@ -53,16 +60,9 @@ class ArrayMethods:
         """The formula with its variables at other places, for each row; no pair is reduced."""
         if any(arg.value is None for arg in self._args):
             raise ValueError("there are symbolic variables: values are not known")
-        f = _formula.replaced(self._formula, places)
-        plan = f.plans.get((self.tools, "rows"))
-        if plan is None:
-            code: list[Any] = []
-            top = _formula.instructions(f, code)
-            signature = tuple([(places[arg.place], arg.dim) for arg in self._args])
-            outputs = (("", 0, top, -1, 0),)
-            program = _core.build(code, signature, outputs)
-            kernel = self.tools.compile(program, ("build", code, signature, outputs), DEFAULT_ACCURACY)
-            plan = f.plans[self.tools, "rows"] = Plan(kernel, program, 0, signature)
+        f = self._formula.replaced(places)
+        key = (self.tools, "rows")
+        plan = f.plan(key) or f.keep(key, _rows_plan, tuple([(places[arg.place], arg.dim) for arg in self._args]))
         result = self.tools.run(plan, values, None, plan.rows_i, plan.rows_j, None)
         if plan.uniform:
             result = self.tools.repeat_rows(result, rows)

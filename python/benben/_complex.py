@@ -41,7 +41,7 @@ class ComplexGenericLazyTensor(GenericLazyTensor):
     # ---- arithmetic ----
     def _op(self, op: str, other: Any, reverse: bool = False) -> Any:
         self._refuse_reduced()
-        if hasattr(other, "_rmatmul"):
+        if not isinstance(other, (int, float)) and hasattr(other, "_rmatmul"):
             return NotImplemented
         return self._complex_op(op, self._lift(other), reverse)
 

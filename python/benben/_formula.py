@@ -8,6 +8,7 @@ a tuple says which variable of the whole each operand's variable is.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,30 @@ class Formula:
             return number, (self.value,)
         return apply, (self.op, self.ints, self.kids, self.maps, self.size)
 
+    # ---- making others: methods, because a compiler of Python (torch.compile) takes what methods of constants give for
+    # a constant
+    def apply(self, op: str, ints: tuple[int, ...], others: tuple[Formula, ...], maps: Maps, size: int) -> Formula:
+        """The operation on this formula, whose variables keep their numbers, and others."""
+        return apply(op, ints, (self, *others), (None, *maps), size)
+
+    def variable(self, place: int, dim: int) -> Formula:
+        return variable(place, dim)
+
+    def number(self, value: float) -> Formula:
+        return number(value)
+
+    def replaced(self, places: tuple[int, int, int]) -> Formula:
+        return replaced(self, places)
+
+    def plan(self, key: Any) -> Any:
+        """What was compiled for it, or None."""
+        return self.plans.get(key)
+
+    def keep(self, key: Any, make: Callable[[Formula, Any, Any], Any], signature: Any) -> Any:
+        """Compiles, and keeps the result."""
+        found = self.plans[key] = make(self, key, signature)
+        return found
+
     # ---- text
     def text(self, variable: Callable[[int], str] | None = None) -> str:
         """The formula in KeOps's spelling; variable(k) names variable k."""
@@ -151,6 +176,14 @@ def number(value: float) -> Formula:
         node.value = float(value)
         _intern(key, node)
     return node
+
+
+ONE = number(1)
+
+
+def unpickled(text: bytes) -> Formula:
+    """A formula from its pickle."""
+    return pickle.loads(text)  # type: ignore[no-any-return]
 
 
 def dimension(op: str, dims: tuple[int, ...], ints: tuple[int, ...]) -> int:

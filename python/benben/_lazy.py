@@ -9,6 +9,7 @@ complex numbers in _complex.py.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, ClassVar
 
 from . import _formula
@@ -110,7 +111,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
         elif axis is not None and axis != 2:
             raise ValueError(f"axis={axis} is for arrays; a number or a list is a parameter")
         elif isinstance(x, int):
-            self._formula = _formula.number(x)
+            self._formula = _formula.ONE.number(x)
         elif isinstance(x, float):
             self._set(Arg(float(x), PLACE_P, 1))
         elif isinstance(x, list):
@@ -127,7 +128,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
 
     def _set(self, arg: Arg) -> None:
         self._args = (arg,)
-        self._formula = _formula.variable(arg.place, arg.dim)
+        self._formula = _formula.ONE.variable(arg.place, arg.dim)
 
     def _from_symbol(self, x: tuple[Any, ...]) -> None:
         if len(x) != 3 or not all(isinstance(n, int) for n in x) or x[0] < 0 or x[1] < 1 or x[2] not in (0, 1, 2):
@@ -195,7 +196,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
         self._place_array(x, place)
 
     def _place_array(self, x: Any, place: int) -> None:
-        dim = x.shape[-1]
+        dim = operator.index(x.shape[-1])  # a number of the formula, also where sizes are symbolic
         if dim < 1:
             raise ValueError(f"an array of the shape {tuple(x.shape)} has vectors of dimension 0")
         self._set(Arg(x, place, dim))
@@ -354,7 +355,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
         """A copy of self with the arguments, sizes and options of both, and where other's variables are in it."""
         new = self._like()
         args, more = self._args, other._args
-        if more is args or not more:
+        if not more or more == args:
             where: tuple[int, ...] | None = None
         elif not args:
             new._args, where = more, None
@@ -398,14 +399,14 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
     def _unary(self, op: str, ints: tuple[int, ...] = (), cls: type[GenericLazyTensor] | None = None) -> Any:
         new = self._like(cls)
         f = self._formula
-        new._formula = _formula.apply(op, ints, (f,), (None,), f.size)
+        new._formula = f.apply(op, ints, (), (), f.size)
         return new
 
     def _binary(
         self, op: str, other: GenericLazyTensor, ints: tuple[int, ...] = (), cls: type[GenericLazyTensor] | None = None
     ) -> Any:
         new, where = self._join(other)
-        new._formula = _formula.apply(op, ints, (self._formula, other._formula), (None, where), len(new._args))
+        new._formula = self._formula.apply(op, ints, (other._formula,), (where,), len(new._args))
         if cls is not None and type(new) is not cls:
             new.__class__ = cls
         return new
@@ -413,20 +414,20 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
     def _nary(self, op: str, others: tuple[Any, ...], ints: tuple[int, ...] = ()) -> Any:
         """The operation on self and others, numbers and arrays among them."""
         new: Any = self
-        kids = [self._formula]
-        maps: list[Any] = [None]
+        kids: list[Any] = []
+        maps: list[Any] = []
         for other in others:
             other = self._lift(other)
             new, where = new._join(other)
             kids.append(other._formula)
             maps.append(where)
-        new._formula = _formula.apply(op, ints, tuple(kids), tuple(maps), len(new._args))
+        new._formula = self._formula.apply(op, ints, tuple(kids), tuple(maps), len(new._args))
         return new
 
     def _op(self, op: str, other: Any, reverse: bool = False) -> Any:
         """A binary operation whose operand may be a number or an array; complex operands take over."""
         self._refuse_reduced()
-        if hasattr(other, "_rmatmul") or hasattr(other, "_bind"):
+        if not isinstance(other, (int, float)) and (hasattr(other, "_rmatmul") or hasattr(other, "_bind")):
             return NotImplemented  # an Operator, or a mask, knows how
         other = self._lift(other)
         if other.is_complex:

@@ -114,9 +114,9 @@ class MatrixMethods:
         _options.check_backend(call.get("backend") or self.backend or "auto")
         unknown, b = r.solve_for
         args = r.args
-        plan = make_plan(
-            self.tools, self._formula, args, "sum", AXIS_J if r.axis == 1 else AXIS_I, None, None, 0, accuracy
-        )
+        key = (self.tools, "sum", AXIS_J if r.axis == 1 else AXIS_I, None, None, 0, accuracy)
+        f = self._formula
+        plan = f.plan(key) or f.keep(key, make_plan, tuple([(arg.place, arg.dim) for arg in args]))
         at = args.index(unknown)
         values = tuple([b.value if arg is unknown else arg.value for arg in args])
         ranges = call.get("ranges")

@@ -4,6 +4,7 @@ library's table by _lazy.add_table_methods."""
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from . import _formula
@@ -73,7 +74,7 @@ class PointwiseMethods:
         if isinstance(other, bool):
             raise ValueError("the exponent is a boolean: expected a number or a LazyTensor")
         if isinstance(other, int):
-            return self._unary("square") if other == 2 else self._unary("pow", (other,))
+            return self._unary("square") if other == 2 else self._unary("pow", (operator.index(other),))
         if isinstance(other, float):
             if other == 0.5:
                 return self._unary("sqrt")
@@ -375,7 +376,7 @@ class PointwiseMethods:
 def _integer(n: Any, what: str) -> int:
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise ValueError(f"{what}: expected an integer, found {n!r}")
-    return int(n.__index__())
+    return operator.index(n)
 
 
 def _lists(lists: list[Any], what: str) -> tuple[int, ...]:

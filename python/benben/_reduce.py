@@ -32,28 +32,18 @@ class Plan:
         self.uniform = any(place == "p" for place, _, _ in program.outputs)
 
 
-def make_plan(
-    tools: Any,
-    root: Formula,
-    args: tuple[Any, ...],
-    name: str,
-    axis: int,
-    weight: Formula | None,
-    weight_map: tuple[int, ...] | None,
-    k: int,
-    accuracy: _options.Accuracy,
-) -> Plan:
-    """name "": the formula itself, for each row (of formulas that stand along one axis)."""
+def make_plan(root: Formula, key: tuple[Any, ...], signature: tuple[tuple[int, int], ...]) -> Plan:
+    """key: tools, name and axis of the reduction, weight and the numbers of its variables, k, accuracy. signature:
+    place and dimension of each argument."""
+    tools, name, axis, weight, weight_map, k, accuracy = key
     code: list[Any] = []
     top = _formula.instructions(root, code)
     second = -1
     if weight is not None:
         second = _formula.instructions(weight, code, tuple(range(weight.size)) if weight_map is None else weight_map)
     outputs = tuple([(part, axis, top, second, k) for part in _PAIRS.get(name, (name,))])
-    signature = tuple([(arg.place, arg.dim) for arg in args])
     program = _core.build(code, signature, outputs)
-    kernel = tools.compile(program, ("build", code, signature, outputs), accuracy)
-    return Plan(kernel, program, k, signature)
+    return Plan(tools.compile(program, ("build", code, signature, outputs), accuracy), program, k, signature)
 
 
 class Reduction:
@@ -273,9 +263,7 @@ class ReductionMethods:
         """Runs a reduction; the result has the axis that is kept, even where it is of length 1."""
         f = self._formula
         key = (self.tools, name, axis, weight, weight_map, k, accuracy)
-        plan = f.plans.get(key)
-        if plan is None:
-            plan = f.plans[key] = make_plan(self.tools, f, args, *key[1:])
+        plan = f.plan(key) or f.keep(key, make_plan, tuple([(arg.place, arg.dim) for arg in args]))
         if plan.uniform and axis != AXIS_IJ and (ranges is not None or self._blocks is not None):
             # each row has pairs of its own, which a formula that lacks the axis cannot say
             placed, args, shift = self._placed_along(args, PLACE_I if axis == AXIS_J else PLACE_J)

@@ -8,10 +8,11 @@ from .._complex import ComplexGenericLazyTensor
 from .._formula import PLACE_I, PLACE_J
 from .._lazy import GenericLazyTensor, add_table_methods
 from . import _tools
+from ._function import TorchFunctions
 from ._genred import Genred, KernelSolve
 
 
-class LazyTensor(GenericLazyTensor):
+class LazyTensor(TorchFunctions, GenericLazyTensor):
     """A symbolic matrix whose entries are vectors F(x_i, y_j), never stored: memory O(M + N), time O(M N).
 
     Made of a tensor: (M, 1, D) is indexed by i, (1, N, D) by j, (1, 1, D) and (D,) are parameters; dimensions in
@@ -43,7 +44,7 @@ class LazyTensor(GenericLazyTensor):
         return object.__new__(cls)
 
 
-class ComplexLazyTensor(ComplexGenericLazyTensor):
+class ComplexLazyTensor(TorchFunctions, ComplexGenericLazyTensor):
     """A symbolic matrix of complex vectors; what LazyTensor makes of a complex tensor or number.
 
     >>> import torch

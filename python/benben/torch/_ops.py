@@ -12,6 +12,7 @@ An operation of the dispatcher has no objects as arguments: a program is a text 
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ class Op:
         self.index_outputs = len(self.float_outputs) < len(self.outputs)
         self.uniform = tuple([k for k, (place, _, _) in enumerate(self.outputs) if place == "p"])
         self.derived: dict[Any, Any] = {}
-        self.run = self  # as the core's kernels, and what is made of them, have it
+        self.run = functools.partial(call, self)
 
     # ---- making ----
     @classmethod
@@ -154,38 +155,40 @@ class Op:
             for place, dim, is_index in self.outputs
         ]
 
-    def __call__(self, args: tuple[Any, ...], setting: Setting = PLAIN) -> Any:
-        """On any tensors: a tensor, or a tuple of several."""
-        if _compiling():
-            return self.dispatch(args, setting)
-        needs = False
-        for a in args:
-            if type(a) in plain_types:
-                if a.requires_grad:
-                    needs = True
-                if a.is_neg():
-                    return self.dispatch(args, setting)
-            elif type(a) is not float and type(a) is not tuple:
-                return self.dispatch(args, setting)
-        if (
-            _private.transforms_active()
-            or _private.dual_level() >= 0
-            or _private.dispatch_modes()
-            or _private.autocast_on("cpu")
-            or _private.jit_tracing() is not None
-        ):
-            return self.dispatch(args, setting)
-        if needs and _grad_enabled():
-            return _Direct.apply(self, setting, *promote(args))
-        result = self.compute(args, setting)
-        return self.compute(promote(args), setting) if result is NotImplemented else result
 
-    def dispatch(self, args: tuple[Any, ...], setting: Setting) -> Any:
-        """Through the dispatcher."""
-        tensors = promote(as_tensors(args))
-        flat = [] if setting.ranges is None else [t for six in setting.ranges for t in six]
-        result = torch.ops.benben.run.default(list(tensors), self.key, flat, setting.rows_i, setting.rows_j)
-        return result[0] if len(self.outputs) == 1 else tuple(result)
+def call(op: Op, args: tuple[Any, ...], setting: Setting = PLAIN) -> Any:
+    """On any tensors: a tensor, or a tuple of several."""
+    if _compiling():
+        return dispatch(op, args, setting)
+    needs = False
+    for a in args:
+        if type(a) in plain_types:
+            if a.requires_grad:
+                needs = True
+            if a.is_neg():
+                return dispatch(op, args, setting)
+        elif type(a) is not float and type(a) is not tuple:
+            return dispatch(op, args, setting)
+    if (
+        _private.transforms_active()
+        or _private.dual_level() >= 0
+        or _private.dispatch_modes()
+        or _private.autocast_on("cpu")
+        or _private.jit_tracing() is not None
+    ):
+        return dispatch(op, args, setting)
+    if needs and _grad_enabled():
+        return _Direct.apply(op, setting, *promote(args))
+    result = op.compute(args, setting)
+    return op.compute(promote(args), setting) if result is NotImplemented else result
+
+
+def dispatch(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
+    """Through the dispatcher."""
+    tensors = promote(as_tensors(args))
+    flat = [] if setting.ranges is None else [t for six in setting.ranges for t in six]
+    result = torch.ops.benben.run.default(list(tensors), op.key, flat, setting.rows_i, setting.rows_j)
+    return result[0] if len(op.outputs) == 1 else tuple(result)
 
 
 def _program(recipe: Any) -> Any:
@@ -310,8 +313,8 @@ def _again(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
             if _private.is_legacy_batched(a):
                 return _in_legacy_batch(op, args, setting)
             if _private.is_wrapped(a):
-                return op.dispatch(args, setting)
-    return op(args, setting)
+                return dispatch(op, args, setting)
+    return call(op, args, setting)
 
 
 def _in_legacy_batch(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
@@ -319,7 +322,7 @@ def _in_legacy_batch(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
     args = as_tensors(args)
     dims = [0 if _private.is_legacy_batched(a) else None for a in args]
     args = tuple([a if d is None else _private.legacy_unwrap(a, level) for a, d in zip(args, dims, strict=True)])
-    result = op(_batch_in_front(op, args, dims), setting)
+    result = call(op, _batch_in_front(op, args, dims), setting)
     wrap = _private.legacy_wrap
     return tuple([wrap(r, level) for r in result]) if isinstance(result, tuple) else wrap(result, level)
 
@@ -352,7 +355,7 @@ class _Level(_private.SingleLevelFunction):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, op: Op, setting: Setting, *args: Any) -> Any:
         with _private.below(_private.transforms_active()):
-            result = op.dispatch(args, setting)
+            result = dispatch(op, args, setting)
         return _save(ctx, op, setting, args, result)
 
     backward = staticmethod(_backward)
@@ -383,7 +386,7 @@ def _batch_in_front(op: Op, tensors: Any, dims: Any) -> tuple[Any, ...]:
 # ---- the operation ----
 library = torch.library.Library("benben", "DEF")
 library.define(
-    "run(Tensor[] inputs, str program, Tensor[] ranges, int rows_i, int rows_j) -> Tensor[]",
+    "run(Tensor[] inputs, str program, Tensor[] ranges, SymInt rows_i, SymInt rows_j) -> Tensor[]",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
@@ -423,3 +426,4 @@ library.impl("run", _run_plain, "CUDA")
 library.impl("run", _run_autograd, "Autograd")
 torch.library.register_fake("benben::run", _run_fake, lib=library)
 torch.library.register_vmap("benben::run", _run_batched, lib=library)
+_private.constant_type(Op, Op.__slots__, lambda op: f"benben.torch._ops.Op.of({op.key!r})")

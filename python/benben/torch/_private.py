@@ -4,12 +4,18 @@ checks what each is used for."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
+
+try:
+    from torch._library import opaque_object
+except ImportError:
+    opaque_object = None  # type: ignore[assignment]
 
 SingleLevelFunction: Any = _SingleLevelFunction  # a Function for one level of torch.func's transforms
 BelowAutograd: Any = torch._C._AutoDispatchBelowAutograd
@@ -61,6 +67,62 @@ def at_this_level(inputs: Any, apply: Callable[[], Any], call: Callable[[], Any]
         return apply()
     finally:
         allow_single_level(allowed)
+
+
+# ---- torch.compile of whole expressions: constants with methods, and b @ K against K @ b
+def constant_type(cls: Any, members: Iterable[str], text: Callable[[Any], str]) -> None:
+    """Objects of the class are constants for the compiler, which runs these methods itself; text(object) is an
+    expression that makes it again, with `benben` imported. Each is equal to itself alone."""
+    if opaque_object is None:
+        return
+    import benben
+
+    cls.__eq__ = lambda self, other: self is other
+    cls.__hash__ = lambda self: id(self) >> 4
+    cls.__fx_repr__ = lambda self: (text(self), {"benben": benben})
+    kinds = dict.fromkeys([*members, "__eq__", "__hash__"], opaque_object.MemberType.USE_REAL)
+    opaque_object.register_opaque_type(cls, typ="value", members=kinds)
+
+
+class Compiler:
+    """What has to be done while an expression is compiled."""
+
+    def tell_matmul_apart(self) -> bool:
+        """Dynamo hands both K @ b and b @ K to __torch_function__ as matmul(b, K). An entry in its table of reversed
+        operators makes the first one __rmatmul__(b, K), as it is for the others; the compilation begins again."""
+        from torch._dynamo import exc
+        from torch._dynamo.variables import builtin
+
+        table = builtin.BUILTIN_TO_TENSOR_RFN_MAP
+        builtin.populate_builtin_to_tensor_fn_map()
+        if operator.matmul not in table:
+            table[operator.matmul] = table[operator.imatmul] = torch.Tensor.__rmatmul__
+            raise exc.UnspecializeRestartAnalysis(restart_reason="K @ b and b @ K")
+        return True
+
+    def name_of(self, func: Any) -> tuple[str, bool]:
+        """Name of a function of torch or of a method of Tensor, without underscores, and whether it has its operands
+        in reverse: Tensor.__rsub__(p, K) is K - p."""
+        name = func.__name__
+        if name == "rsub":
+            return "sub", True
+        if name[:2] != "__" or name[-2:] != "__":
+            return name, False
+        name = name[2:-2]
+        is_operator = name[1:] == "div" or hasattr(operator, f"__{name[1:]}__")
+        if not is_operator or name[0] not in "ri":
+            return name, False
+        return name[1:], name[0] == "r"
+
+
+compiler = Compiler()
+constant_type(Compiler, ["tell_matmul_apart", "name_of"], lambda self: "benben.torch._private.compiler")
+
+
+def matmul_is_told_apart() -> None:
+    """To be called before matmul(b, K) is believed to be b @ K."""
+    if torch.compiler.is_compiling() and not compiler.tell_matmul_apart():
+        raise NotImplementedError("b @ K and K @ b cannot be told apart in torch.compile: write K.T @ b or K.matvec(b)")
 
 
 # ---- the batches of autograd.grad(is_grads_batched=True), which are not those of torch.func.vmap

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._errors import ArgumentError, DtypeError, ShapeError
+from .._formula import Formula
 from .._options import Accuracy
-from ._ops import Op, Setting, promote
+from .._reduce import Plan
+from . import _private
+from ._ops import Op, Setting, call, promote
 from ._ops import common_dtype as _common_dtype
 from ._solve import solve
+
+
+def _no_part_of_a_graph(plan: Any) -> str:
+    raise TypeError("a plan is no part of a graph")
+
+
+# for torch.compile formulas and what is compiled of them are constants
+_private.constant_type(
+    Formula,
+    [name for name in dir(Formula) if name[0] != "_"],
+    lambda f: f"benben._formula.unpickled({pickle.dumps(f)!r})",
+)
+_private.constant_type(Plan, Plan.__slots__, _no_part_of_a_graph)
 
 name = "torch"
 _KNOWN = {
@@ -101,8 +118,8 @@ def run(
     plan: Any, args: tuple[Any, ...], ranges: Any = None, rows_i: int = 0, rows_j: int = 0, progress: Any = None
 ) -> Any:
     """Runs a plan (or a kernel)."""
-    op: Op = plan.run
-    result = op(args, Setting(ranges, rows_i, rows_j, progress))
+    op: Op = plan if isinstance(plan, Op) else plan.kernel
+    result = call(op, args, Setting(ranges, rows_i, rows_j, progress))
     if not op.uniform:
         return result
     if not isinstance(result, tuple):

@@ -64,7 +64,7 @@ CASES = [
     Case("logsumexp_weights_i", Genred("-SqDist(x, y) / s", XYSA, "LogSumExp", axis=0, formula2="Square(a)"),
          lambda x, y, s, a: (gauss(x, y, s).transpose(-1, -2) @ a ** 2).log(), [*PLACES, ("i", 2)]),
     Case("softmax_j", Genred("-SqDist(x, y) / s", XYSB, "SumSoftMaxWeight", axis=1, formula2="b"),
-         lambda x, y, s, b: (-sq(x, y) / s[..., None, :]).softmax(-1) @ b, [*PLACES, ("j", 2)]),
+         lambda x, y, s, b: gauss(x, y, s) @ b / gauss(x, y, s).sum(-1, keepdim=True), [*PLACES, ("j", 2)]),
     Case("min_j", Genred("SqDist(x, y) / s", XYS, "Min", axis=1),
          lambda x, y, s: (sq(x, y) / s[..., None, :]).amin(-1, keepdim=True), PLACES),
     Case("max_i", Genred("(x - y) * s", XYS, "Max", axis=0),
