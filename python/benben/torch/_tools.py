@@ -218,7 +218,7 @@ def sqrt(x: Any) -> Any:
 
 
 def to_numpy(x: Any) -> Any:
-    return x.numpy(force=True)
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)  # NumPy has no bfloat16
 
 
 def broadcast(x: Any, shape: tuple[int, ...]) -> Any:
