@@ -275,7 +275,8 @@ typedef enum bb_precondition {
     BB_PRECONDITION_AUTO = 0,       /* RPCHOLESKY where some plain iterations have not been enough and the matrix allows it */
     BB_PRECONDITION_NONE = 1,
     BB_PRECONDITION_RPCHOLESKY = 2, /* randomly pivoted Cholesky (Chen, Epperly, Tropp and Webber, arXiv 2304.12465) */
-    BB_PRECONDITION_NYSTROM = 3     /* Nystrom approximation from columns chosen uniformly */
+    BB_PRECONDITION_NYSTROM = 3,    /* Nystrom approximation from columns chosen uniformly */
+    BB_PRECONDITION_BLOCKS = 4      /* block-diagonal, exact within the clusters of the options: for matrices whose entries fall off with the distance */
 } bb_precondition;
 typedef struct bb_solve_options {
     size_t size;
@@ -294,6 +295,7 @@ typedef struct bb_solve_options {
     const bb_array *guess;      /* first iterate, of the shape of the solution; NULL: 0 */
     double *history;            /* residuals of iterations 0, 1, ...; NULL, or room for history_capacity numbers */
     int64_t history_capacity;
+    const int64_t *clusters;    /* for BLOCKS: a number >= 0 for each unknown of a system; unknowns of one number are a block. NULL: 256 in a row (sort the points) */
 } bb_solve_options;
 typedef struct bb_solve_result {
     size_t size;
@@ -315,6 +317,26 @@ typedef struct bb_solve_result {
  * recurrence was too hopeful: BB_NO_CONVERGENCE says so when rounding keeps it above twice the tolerance (raise alpha, use float64). */
 BB_API bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
                           const bb_solve_options *options, bb_solve_result *result);
+
+/* What the functions below work on: a kernel with its arrays, or a matrix known by what it does (a sum, product or block matrix of kernels, say).
+ * It is square and symmetric; its vectors are float64, (rows, columns), row-major. Callbacks run in the caller's thread; non-zero stops with BB_CANCELLED. */
+typedef struct bb_matrix {
+    size_t size;
+    bb_kernel *kernel;                 /* as for bb_solve; NULL: the callbacks */
+    const bb_array *inputs;
+    int input_count, unknown;          /* the unknown's array gives its shape and type; its values matter to no function but bb_solve */
+    const bb_run_options *run;
+    int64_t rows;                      /* ---- without a kernel */
+    int single;                        /* products are good to float32 only */
+    int (*multiply)(void *data, int64_t columns, const double *x, double *y);               /* y = A x */
+    int (*entries)(void *data, int64_t count, const int64_t *list, double *result);         /* result[k rows + i] = A[i, list[k]]; NULL: no preconditioner */
+    int (*diagonal)(void *data, double *result);                                            /* NULL as well as entries, or neither */
+    void *data;
+    double entry_cost;                 /* operations that an entry costs within a product; 0: 10 */
+} bb_matrix;
+/* As bb_solve, for either kind; right_hand_side and solution have the shape (rows, columns), or with a kernel that of its unknown. */
+BB_API bb_status bb_solve_matrix(const bb_matrix *matrix, const bb_array *right_hand_side, const bb_array *solution,
+                                 const bb_solve_options *options, bb_solve_result *result);
 
 /* ---- tables, for bindings and documentation ---------------------------------------------------------------------------------------------------- */
 typedef struct bb_op_info {

@@ -383,3 +383,43 @@ def test_a_solution_beyond_its_type_is_refused():
     k = bb.parse("sum_j(exp(-sqdist(x, y) / s) * 0.01 * b)", "x:i2", "y:j2", "s:p1", "b:j1").compile(target="interp")
     with pytest.raises(bb.Error, match="beyond the largest number"):
         k.solve((x, x, np.array([1e-9], np.float32), np.full_like(b, 3e4)), 3, alpha=0.0, relative=True)
+
+
+# ---- blocks -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("e", [1, 5])
+@pytest.mark.parametrize("clusters", [None, "grid", "one", "each"])
+def test_the_block_diagonal_preconditioner(e, clusters):
+    values, matrix, b = system(300, 1e-3, e, scale=1e-3)
+    x = values[0]
+    labels = {"grid": (np.floor(4 * x[:, 0]) * 7 + np.floor(4 * x[:, 1])).astype(np.int64),
+              "one": np.zeros(300, np.int64), "each": np.arange(300, dtype=np.int64)}.get(clusters)
+    k = gauss(e).compile(target="interp")
+    found, result = k.solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True, precondition="blocks", clusters=labels)
+    assert relative(matrix, found, b).max() <= 2.1e-8 and result.used == "blocks"
+    plain = k.solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True, precondition="none")[1]
+    if clusters == "one":
+        assert result.iterations <= 2
+    if clusters == "grid" and e == 1:
+        assert result.iterations < 0.7 * plain.iterations
+    for bad in (np.full(300, -1), np.full(300, 300)):
+        with pytest.raises(bb.Error, match="expected a number from 0 to 299"):
+            k.solve(values, 3, precondition="blocks", clusters=bad.astype(np.int64))
+    with pytest.raises(bb.Error, match="make the clusters smaller"):
+        k.solve(values, 3, precondition="blocks", clusters=np.zeros(300, np.int64), memory=300_000)
+
+
+def test_blocks_of_batches_and_of_matrices_as_values():
+    n, rng = 70, np.random.default_rng(5)
+    x, b, s = rng.uniform(0, 1, (3, n, 2)), rng.standard_normal((3, n, 2)), rng.uniform(.05, .3, (3, 1))
+    k = np.exp(-((x[..., :, None, :] - x[..., None, :, :]) ** 2).sum(-1) / s[..., None]) + 1e-2 * np.eye(n)
+    found, result = gauss(2).compile(target="interp").solve((x, x, s, b), 3, alpha=1e-2, tolerance=1e-9, relative=True,
+                                                            precondition="blocks", clusters=np.arange(n) // 9)
+    np.testing.assert_allclose(found, np.linalg.solve(k, b), rtol=0, atol=1e-5)
+    program = bb.parse("sum_j(2 * exp(-sqdist(x, y)) * (b - 2 * (x - y | b) * (x - y)))", "x:i2", "y:j2", "b:j2")
+    args = (x[0], x[0], b[0])
+    plain, _ = program.compile(target="interp").solve(args, 2, alpha=0.1, tolerance=1e-9, relative=True,
+                                                      precondition="none")
+    found, result = program.compile(target="interp").solve(args, 2, alpha=0.1, tolerance=1e-9, relative=True,
+                                                           precondition="blocks", clusters=np.arange(2 * n) // 10)
+    np.testing.assert_allclose(found, plain, atol=1e-6)
+    assert result.used == "blocks"

@@ -98,12 +98,16 @@ static void formulas_tell_their_structure(void **state) {
 /* A square case: both sides hold the same points. */
 static void open_square(run_case *c, bbi_matrix *m, const char *formula, bb_dtype dtype, int64_t n, int unknown) {
     static const bb_compile_options interpreted = {.size = sizeof interpreted, .target = BB_TARGET_INTERP};
-    bbi_extent extent;
     case_open(c, formula, dtype, &interpreted);
     case_size(c, n, n);
     memcpy(c->input[1].data, c->input[0].data, case_bytes(&c->input[0]));
-    EXPECT_OK(bbi_check_system("test", c->kernel, c->input, c->inputs, unknown, NULL, &extent));
-    EXPECT_OK(bbi_matrix_open(m, c->kernel, c->input, c->inputs, unknown, NULL, &extent));
+    static bb_matrix given;
+    given = (bb_matrix){.size = sizeof given,
+                        .kernel = c->kernel,
+                        .inputs = c->input,
+                        .input_count = c->inputs,
+                        .unknown = unknown};
+    EXPECT_OK(bbi_matrix_open(m, "test", &given, 1));
 }
 
 static void entries_are_those_of_products(void **state) {
@@ -119,22 +123,27 @@ static void entries_are_those_of_products(void **state) {
                 open_square(&c, &m, formula[f], type ? BB_FLOAT64 : BB_FLOAT32, n, 2);
                 size_t size = (size_t)m.n, count = (size_t)m.count;
                 double *dense = calloc(size * size, 8), *diagonal = calloc(size, 8), *p = calloc(count, 8),
-                       *q = calloc(count, 8);
-                int64_t *list = calloc(size, sizeof *list);
+                       *q = calloc(count, 8), *block = calloc(size * size, 8);
+                int64_t half = (m.n + 1) / 2, *list = calloc(size, sizeof *list);
                 for (int64_t k = 0; k < m.n; k++) list[k] = (7 * k + 3) % m.n;
                 EXPECT_OK(bbi_matrix_columns(&m, 0, list, m.n, dense));
                 EXPECT_OK(bbi_matrix_diagonal(&m, 0, diagonal));
+                EXPECT_OK(bbi_matrix_block(&m, 0, list, half, block));
                 for (int64_t k = 0; k < m.n; k++) {
                     memset(p, 0, count * 8);
                     p[list[k] * m.columns] = 1;
                     EXPECT_OK(bbi_matrix_multiply(&m, p, q));
+                    for (int64_t i = 0; i < half && k < half; i++) {
+                        double wanted = q[list[i] * m.columns];
+                        assert_true(fabs(block[k * half + i] - wanted) <= 1e-6 * (1 + fabs(wanted)));
+                    }
                     for (int64_t i = 0; i < m.n; i++) {
                         assert_true(fabs(dense[k * m.n + i] - q[i * m.columns]) <= 1e-6 * (1 + fabs(q[i * m.columns])));
                         if (i == list[k])
                             assert_true(fabs(diagonal[i] - q[i * m.columns]) <= 1e-6 * (1 + fabs(diagonal[i])));
                     }
                 }
-                free(dense), free(diagonal), free(p), free(q), free(list);
+                free(dense), free(diagonal), free(p), free(q), free(list), free(block);
                 bbi_matrix_close(&m);
                 case_close(&c);
             }
@@ -152,7 +161,8 @@ static void factors_are_what_they_say(void **state) {
                 const char *reason;
                 bbi_random random = {9};
                 bbi_factor_options o = {
-                    .uniform = nystrom, .alpha = 1e-3, .work = 1e18, .digits = 14, .rank = rank, .memory = 1 << 30};
+                    .kind = nystrom ? BB_PRECONDITION_NYSTROM : BB_PRECONDITION_RPCHOLESKY,
+                    .alpha = 1e-3, .work = 1e18, .digits = 14, .rank = rank, .memory = 1 << 30};
                 open_square(&c, &m, "sum_j(exp(-sqdist(x:i3, y:j3) / 2) * b:j1)", BB_FLOAT64, n, 2);
                 EXPECT_OK(bbi_factor_make(&f, &m, 0, &o, &reason));
                 assert_null(reason);

@@ -1,54 +1,128 @@
-/* matrix.c: the matrix of a kernel system, through its program alone. Products are runs; so are entries: with the
+/* matrix.c: the matrix of a system, through a program alone. Products are runs; so are entries: with the
  * points of one axis gathered as a batch of single points and b a unit vector, the program yields columns of the matrix,
- * and with both axes taken apart in that way its diagonal. No other program is made for that, except one for a single
- * column where b has many. */
+ * and with both axes taken apart in that way its diagonal. No other program is made for that, except those for other
+ * numbers of columns. A matrix without a program answers by its callbacks. */
 #include "solve.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- life and products ----------------------------------------------------------------------- */
-static bb_status measure(bbi_matrix *m, const bb_array *inputs) {
+static bb_status check_kernel(const bbi_matrix *m, const char *what) {
+    const bb_matrix *a = m->given;
+    if (!a->inputs) return bbi_fail(BB_BAD_ARGUMENT, "%s: inputs must not be NULL", what);
+    const bb_program *p = a->kernel->program;
+    if (a->input_count != p->signature.count || a->unknown < 0 || a->unknown >= a->input_count)
+        return bbi_fail(BB_BAD_ARGUMENT, "%s: %d inputs for a program of %lld variables, unknown %d", what,
+                        a->input_count, (long long)p->signature.count, a->unknown);
+    const bbi_variable *v = &p->signature.variables[a->unknown];
+    if (p->noutput != 1 || p->info[0].is_index || v->place == BBI_P || p->info[0].dim != v->dim ||
+        (int)p->info[0].place != (BBI_IJ ^ (int)v->place))
+        return bbi_fail(
+            BB_BAD_SHAPE,
+            "%s: the program must have one output a_i = sum_j K(..) b_j of the dimension of variable %d ('%s')", what,
+            a->unknown, v->name);
+    if (bbi_array_dtype(&a->inputs[a->unknown]) == BBI_I64)
+        return bbi_fail(BB_BAD_DTYPE, "%s: the right-hand side (input %d) has the type int64, expected a floating one",
+                        what, a->unknown);
+    return BB_OK;
+}
+
+static bb_status measure_kernel(bbi_matrix *m, const char *what, int64_t columns) {
+    const bb_matrix *a = m->given;
     bbi_variant *variant;
-    const bb_program *p = m->kernel->program;
-    BBI_FORWARD(bbi_arrays_real_type(m->kernel->plan, inputs, m->ninput, p->signature.variables, &m->is_double));
+    BBI_FORWARD(check_kernel(m, what));
+    const bbi_signature *signature = &a->kernel->program->signature;
+    m->ninput = a->input_count;
+    m->unknown = a->unknown;
+    m->kernel = a->kernel;
+    BBI_FORWARD(bbi_arrays_real_type(m->kernel->plan, a->inputs, m->ninput, signature->variables, &m->is_double));
+    BBI_FORWARD(bbi_arrays_extent(a->inputs, m->ninput, signature->variables, m->ninput, a->run, &m->extent));
+    BBI_FORWARD(bbi_structure_of(m->kernel->program, m->unknown, &m->structure));
+    if (columns && m->structure.scalar && columns != signature->variables[m->unknown].dim) {
+        BBI_FORWARD(bbi_with_columns(m->kernel, m->unknown, columns, &m->owned));
+        m->kernel = m->owned;
+    } else if (columns && !m->structure.scalar) {
+        m->structure.separate = false;
+    }
     BBI_FORWARD(bbi_kernel_variant(m->kernel, m->is_double, &variant));
-    BBI_FORWARD(bbi_structure_of(p, m->unknown, &m->structure));
     m->level = variant->executable->level;
     for (int32_t s = 0; s < variant->executable->plan->nstage; s++)
         m->pair_cost += variant->executable->plan->stage[s].cost;
-    const bbi_variable *b = &p->signature.variables[m->unknown];
+    const bbi_variable *b = &m->kernel->program->signature.variables[m->unknown];
     m->batches = m->extent.batches;
     m->points = b->place == BBI_I ? m->extent.m : m->extent.n;
     m->dim = b->dim;
     m->columns = m->structure.separate ? m->dim : 1;
-    m->n = m->points * (m->dim / m->columns);
-    m->count = m->batches * m->n * m->columns;
     if (m->run.ranges) m->structure.no_entries = "the matrix has block-sparse ranges";
     if (m->extent.m != m->extent.n) m->structure.no_entries = "the matrix is not square";
     return BB_OK;
 }
 
-bb_status bbi_matrix_open(bbi_matrix *m, bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
-                          const bb_run_options *run, const bbi_extent *extent) {
-    *m = (bbi_matrix){.kernel = kernel, .ninput = ninput, .unknown = unknown, .extent = *extent};
-    BBI_FORWARD(bbi_run_options_of(run, &m->run));
-    BBI_FORWARD(measure(m, inputs));
-    m->threads = bbi_threads_allowed(m->run.threads);
-    m->inputs = bbi_alloc((size_t)ninput * sizeof *m->inputs);
+static bb_status measure_callbacks(bbi_matrix *m, const char *what, int64_t columns) {
+    const bb_matrix *a = m->given;
+    if (!a->multiply || a->rows < 0 || !a->entries != !a->diagonal)
+        return bbi_fail(BB_BAD_ARGUMENT,
+                        "%s: a matrix without a kernel needs the callback multiply, rows (now %lld) of at least 0, and "
+                        "entries and diagonal both or neither",
+                        what, (long long)a->rows);
+    m->structure = (bbi_structure){.separate = true, .scalar = true};
+    if (!a->entries) m->structure.no_entries = "the matrix is known by its products alone";
+    m->is_double = !a->single;
+    m->level = bbi_cpu_level();
+    m->pair_cost = a->entry_cost > 0 ? a->entry_cost : 10;
+    m->batches = 1;
+    m->points = a->rows;
+    m->dim = m->columns = columns;
+    return BB_OK;
+}
+
+static bb_status allocate_inputs(bbi_matrix *m) {
     void *direction = bbi_calloc((size_t)m->count + 1, sizeof(double));
-    if (!m->inputs || !direction) {
+    m->inputs = direction ? bbi_alloc((size_t)m->ninput * sizeof *m->inputs) : NULL;
+    if (!m->inputs) {
         bbi_free(direction);
-        bbi_free(m->inputs);
-        m->inputs = NULL;
         return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for %lld unknowns", (long long)m->count);
     }
-    memcpy(m->inputs, inputs, (size_t)ninput * sizeof *inputs);
-    int ndim = extent->nbatch + 2;
-    memcpy(m->shape, extent->batch, (size_t)extent->nbatch * sizeof *m->shape);
+    memcpy(m->inputs, m->given->inputs, (size_t)m->ninput * sizeof *m->inputs);
+    int ndim = m->extent.nbatch + 2;
+    memcpy(m->shape, m->extent.batch, (size_t)m->extent.nbatch * sizeof *m->shape);
     m->shape[ndim - 2] = m->points;
     m->shape[ndim - 1] = m->dim;
-    m->inputs[unknown] = bb_array_of(direction, m->is_double ? BB_FLOAT64 : BB_FLOAT32, ndim, m->shape);
+    m->inputs[m->unknown] = bb_array_of(direction, m->is_double ? BB_FLOAT64 : BB_FLOAT32, ndim, m->shape);
+    return BB_OK;
+}
+
+bb_status bbi_matrix_given(const bb_matrix *matrix, bb_matrix *given) {
+    *given = (bb_matrix){0};
+    if (!bbi_options_fit(matrix->size, sizeof *given, "bb_matrix")) return BB_BAD_ARGUMENT;
+    memcpy(given, matrix, matrix->size < sizeof *given ? matrix->size : sizeof *given);
+    return BB_OK;
+}
+
+static bb_status open(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns, bool block) {
+    *m = (bbi_matrix){.given = given};
+    if (!given) return bbi_fail(BB_BAD_ARGUMENT, "%s: the matrix must not be NULL", what);
+    BBI_FORWARD(bbi_run_options_of(given->run, &m->run));
+    m->threads = bbi_threads_allowed(m->run.threads);
+    if (given->kernel)
+        BBI_FORWARD(measure_kernel(m, what, block ? columns : 0));
+    else
+        BBI_FORWARD(measure_callbacks(m, what, columns));
+    m->n = m->columns ? m->points * (m->dim / m->columns) : m->points;
+    m->count = m->batches * m->n * m->columns;
+    return m->kernel ? allocate_inputs(m) : BB_OK;
+}
+
+bb_status bbi_matrix_open(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns) {
+    return open(m, what, given, columns, false);
+}
+
+bb_status bbi_matrix_open_block(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns) {
+    BBI_FORWARD(open(m, what, given, columns, true));
+    if (m->kernel && m->extent.m != m->extent.n)
+        return bbi_fail(BB_BAD_SHAPE, "%s: the matrix has %lld rows and %lld columns: expected a square one", what,
+                        (long long)m->extent.m, (long long)m->extent.n);
     return BB_OK;
 }
 
@@ -56,18 +130,25 @@ void bbi_matrix_close(bbi_matrix *m) {
     if (m->inputs) bbi_free(m->inputs[m->unknown].data);
     bbi_free(m->inputs);
     bb_kernel_release(m->single);
+    bb_kernel_release(m->owned);
     m->inputs = NULL;
-    m->single = NULL;
+    m->single = m->owned = NULL;
+}
+
+static bb_status answered(int stop) {
+    return stop ? bbi_fail(BB_CANCELLED, "a callback of the matrix stopped the computation") : BB_OK;
 }
 
 bb_status bbi_matrix_multiply(bbi_matrix *m, const double *p, double *q) {
+    m->products++;
+    if (m->count == 0) return BB_OK;
+    if (!m->kernel) return answered(m->given->multiply(m->given->data, m->columns, p, q));
     bb_array *direction = &m->inputs[m->unknown];
     if (m->is_double)
         memcpy(direction->data, p, (size_t)m->count * sizeof *p);
     else
         for (int64_t k = 0; k < m->count; k++) ((float *)direction->data)[k] = (float)p[k];
     bb_array product = bb_array_of(q, BB_FLOAT64, direction->ndim, m->shape);
-    m->products++;
     return bb_run(m->kernel, m->inputs, m->ninput, &product, 1, &m->run);
 }
 
@@ -174,9 +255,9 @@ static bb_status run_selection(bbi_matrix *m, bb_kernel *kernel, const selection
     return bb_run(kernel, s->array, s->count, &out, 1, &run);
 }
 
-/* list NULL: the diagonal, every input that has rows taken apart */
+/* list NULL: the diagonal, every input that has rows taken apart. rows: of the other axis, NULL: all of them. */
 static bb_status select_points(const bbi_matrix *m, selection *s, int64_t batch, const int64_t *list, int64_t count,
-                               int64_t dim) {
+                               int64_t dim, const int64_t *rows, int64_t row_count) {
     const bbi_variable *v = m->kernel->program->signature.variables;
     for (int k = 0; k < m->ninput; k++) {
         bbi_view view;
@@ -190,6 +271,13 @@ static bb_status select_points(const bbi_matrix *m, selection *s, int64_t batch,
         bbi_array at = bbi_view_at(&view, &m->extent, batch);
         if (list && v[k].place == v[m->unknown].place) {
             BBI_FORWARD(gather(&s->array[k], &s->input[k], &at, v[k].dim, list, count, dim));
+            continue;
+        }
+        if (rows && trailing == 2) {
+            BBI_FORWARD(gather(&s->array[k], &s->input[k], &at, v[k].dim, rows, row_count, 1));
+            s->array[k].ndim = 2; /* the same rows for the whole batch */
+            s->input[k].shape[0] = row_count;
+            s->input[k].shape[1] = v[k].dim;
             continue;
         }
         int ndim = trailing == 2 && !list ? 3 : trailing;
@@ -206,9 +294,10 @@ bb_status bbi_matrix_columns(bbi_matrix *m, int64_t batch, const int64_t *list, 
     int64_t dim;
     selection s;
     if (count == 0) return BB_OK;
+    if (!m->kernel) return answered(m->given->entries(m->given->data, count, list, result));
     BBI_FORWARD(entry_kernel(m, &kernel, &dim));
     bb_status status = open_selection(m, &s);
-    if (status == BB_OK) status = select_points(m, &s, batch, list, count, dim);
+    if (status == BB_OK) status = select_points(m, &s, batch, list, count, dim, NULL, 0);
     if (status == BB_OK) status = run_selection(m, kernel, &s, m->points, count, dim, result);
     close_selection(&s);
     return status;
@@ -217,6 +306,8 @@ bb_status bbi_matrix_columns(bbi_matrix *m, int64_t batch, const int64_t *list, 
 bb_status bbi_matrix_diagonal(bbi_matrix *m, int64_t batch, double *diagonal) {
     bb_kernel *kernel;
     int64_t dim;
+    if (m->n == 0) return BB_OK;
+    if (!m->kernel) return answered(m->given->diagonal(m->given->data, diagonal));
     BBI_FORWARD(entry_kernel(m, &kernel, &dim));
     double *all = bbi_alloc((size_t)(m->points * dim) * sizeof *all + 8);
     bb_status status = all ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the diagonal of the matrix");
@@ -224,11 +315,40 @@ bb_status bbi_matrix_diagonal(bbi_matrix *m, int64_t batch, double *diagonal) {
         selection s;
         status = open_selection(m, &s);
         s.unit = e;
-        if (status == BB_OK) status = select_points(m, &s, batch, NULL, m->points, dim);
+        if (status == BB_OK) status = select_points(m, &s, batch, NULL, m->points, dim, NULL, 0);
         if (status == BB_OK) status = run_selection(m, kernel, &s, 1, m->points, dim, all);
         for (int64_t k = 0; status == BB_OK && k < m->points; k++) diagonal[k * dim + e] = all[k * dim + e];
         close_selection(&s);
     }
     bbi_free(all);
+    return status;
+}
+
+/* Without a kernel, or where the points of the unknowns have several components: some columns at a time. */
+static bb_status block_of_columns(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result) {
+    enum { TOGETHER = 64 };
+    double *columns = bbi_alloc((size_t)(m->n * TOGETHER) * sizeof *columns + 8);
+    bb_status status = columns ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory for entries of the matrix");
+    for (int64_t first = 0; first < count && status == BB_OK; first += TOGETHER) {
+        int64_t some = count - first < TOGETHER ? count - first : TOGETHER;
+        status = bbi_matrix_columns(m, batch, list + first, some, columns);
+        for (int64_t k = 0; k < some && status == BB_OK; k++)
+            for (int64_t i = 0; i < count; i++) result[(first + k) * count + i] = columns[k * m->n + list[i]];
+    }
+    bbi_free(columns);
+    return status;
+}
+
+bb_status bbi_matrix_block(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result) {
+    bb_kernel *kernel;
+    int64_t dim;
+    selection s;
+    if (count == 0) return BB_OK;
+    if (!m->kernel || m->n != m->points) return block_of_columns(m, batch, list, count, result);
+    BBI_FORWARD(entry_kernel(m, &kernel, &dim));
+    bb_status status = open_selection(m, &s);
+    if (status == BB_OK) status = select_points(m, &s, batch, list, count, dim, list, count);
+    if (status == BB_OK) status = run_selection(m, kernel, &s, count, count, dim, result);
+    close_selection(&s);
     return status;
 }

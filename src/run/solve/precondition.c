@@ -33,6 +33,7 @@ static int64_t padded(int64_t rank) { return (rank + BBI_PANEL - 1) / BBI_PANEL 
 
 void bbi_factor_free(bbi_factor *f) {
     for (int64_t k = 0; k < f->chunks; k++) bbi_free_aligned(f->chunk[k]);
+    bbi_blocks_free(f->blocks);
     bbi_free(f->chunk);
     bbi_free(f->width);
     bbi_free(f->gram);
@@ -250,10 +251,11 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
     bbi_random random = {o->seed + (uint64_t)batch * 0x9E3779B9u};
     double noise = m->is_double ? 1e-15 : 1e-7, largest = 0, captured = f->trace;
     capture old = {0}, later = {0};
+    bool uniform = o->kind == BB_PRECONDITION_NYSTROM;
     for (int64_t i = 0; i < f->n; i++)
         if (b->diagonal[i] > largest) largest = b->diagonal[i];
     for (int idle = 0; idle < 4 && !enough(f, m, o, captured, &old);) {
-        draw(b, o->uniform, candidates_wanted(f, o), &random);
+        draw(b, uniform, candidates_wanted(f, o), &random);
         if (!b->candidates) return BB_OK;
         double *rows = bbi_realloc(b->rows, (size_t)(BBI_CHUNK * (f->rank + 1)) * sizeof *rows);
         if (!rows) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the preconditioner");
@@ -264,8 +266,8 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
             return BB_OK;
         }
         residual_at_candidates(b);
-        choose(b, o->uniform, noise * largest, &random);
-        for (int64_t c = 0; c < b->candidates && o->uniform; c++) b->chosen[b->candidate[c]] = true;
+        choose(b, uniform, noise * largest, &random);
+        for (int64_t c = 0; c < b->candidates && uniform; c++) b->chosen[b->candidate[c]] = true;
         idle = b->pivots ? 0 : idle + 1;
         if (!b->pivots) continue;
         double before = f->trace_left;
@@ -342,12 +344,20 @@ static bb_status make(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
     return make_gram(f, reason);
 }
 
+static bb_status make_blocks(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi_factor_options *o,
+                             const char **reason) {
+    bb_status status = bbi_blocks_make(&f->blocks, m, batch, o->clusters, o->alpha, o->memory, reason);
+    if (status != BB_OK || *reason) bbi_factor_free(f);
+    return status;
+}
+
 bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi_factor_options *options,
                           const char **reason) {
     *f = (bbi_factor){.n = m->n, .panels = (m->n + BBI_PANEL - 1) / BBI_PANEL, .threads = m->threads};
     f->dense = bbi_dense_of(m->level);
     *reason = m->structure.no_entries;
     if (*reason || m->n == 0) return BB_OK;
+    if (options->kind == BB_PRECONDITION_BLOCKS) return make_blocks(f, m, batch, options, reason);
     block *b = bbi_calloc(1, sizeof *b);
     bb_status status = BB_OUT_OF_MEMORY;
     if (b) {
@@ -422,6 +432,7 @@ static void expand_group(void *argument, int64_t group) {
 static int64_t groups_of(const bbi_factor *f) { return f->panels < PANEL_GROUPS ? f->panels : PANEL_GROUPS; }
 
 int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns) {
+    if (f->blocks) return f->n;
     return groups_of(f) * columns * (8 * f->rank + BBI_PANEL) + columns * f->rank + 1;
 }
 
@@ -440,6 +451,10 @@ static int threads_for(const bbi_factor *f, int64_t columns) {
 }
 
 void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch) {
+    if (f->blocks) {
+        bbi_blocks_solve(f->blocks, columns, r, z, scratch);
+        return;
+    }
     apply a = application(f, columns, r, z, scratch);
     bbi_parallel(threads_for(f, columns), a.groups, project_group, &a);
     for (int64_t k = 0; k < columns * f->rank; k++) {

@@ -41,39 +41,28 @@ static bb_status copy_array(const bb_array *to, const bb_array *from, int64_t ro
     return BB_OK;
 }
 
-bb_status bbi_check_system(const char *what, bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
-                           const bb_run_options *run, bbi_extent *extent) {
-    bool is_double;
-    if (!kernel || !inputs) return bbi_fail(BB_BAD_ARGUMENT, "%s: kernel and inputs must not be NULL", what);
-    const bb_program *p = kernel->program;
-    if (ninput != p->signature.count || unknown < 0 || unknown >= ninput)
-        return bbi_fail(BB_BAD_ARGUMENT, "%s: %d inputs for a program of %lld variables, unknown %d", what, ninput,
-                        (long long)p->signature.count, unknown);
-    const bbi_variable *v = &p->signature.variables[unknown];
-    if (p->noutput != 1 || p->info[0].is_index || v->place == BBI_P || p->info[0].dim != v->dim ||
-        (int)p->info[0].place != (BBI_IJ ^ (int)v->place))
+/* what: the right-hand side, the solution or the guess */
+static bb_status check_array(const bbi_matrix *m, const char *what, const bb_array *a) {
+    const bb_array *like = m->kernel ? &m->given->inputs[m->unknown] : NULL;
+    if (!a || !a->shape) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: %s must not be NULL", what);
+    if (like) {
+        bbi_extent extent = m->extent;
+        if (a == like) return like->ndim >= 2 ? BB_OK : bbi_fail(BB_BAD_SHAPE, "bb_solve: %s needs two axes", what);
+        BBI_FORWARD(bbi_arrays_check_outputs(a, 1, m->kernel->program->info, &extent));
+        if (like->ndim >= 2 && a->ndim == like->ndim && like->ndim <= BBI_MAX_BATCH_DIMS + 2 &&
+            !memcmp(a->shape, like->shape, (size_t)like->ndim * sizeof *like->shape))
+            return BB_OK;
         return bbi_fail(
             BB_BAD_SHAPE,
-            "%s: the program must have one output a_i = sum_j K(..) b_j of the dimension of variable %d ('%s')", what,
-            unknown, v->name);
-    BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, ninput, p->signature.variables, &is_double));
-    BBI_FORWARD(bbi_arrays_extent(inputs, ninput, p->signature.variables, ninput, run, extent));
-    if (bbi_array_dtype(&inputs[unknown]) == BBI_I64)
-        return bbi_fail(BB_BAD_DTYPE, "%s: the right-hand side (input %d) has the type int64, expected a floating one",
-                        what, unknown);
-    return BB_OK;
-}
-
-/* output: the solution, or the guess */
-static bb_status check_solution(const bb_kernel *kernel, const bb_array *b, int unknown, const bb_array *output,
-                                const bbi_extent *extent) {
-    BBI_FORWARD(bbi_arrays_check_outputs(output, 1, kernel->program->info, extent));
-    if (b->ndim < 2 || b->ndim > BBI_MAX_BATCH_DIMS + 2 || b->ndim != output->ndim ||
-        memcmp(b->shape, output->shape, (size_t)b->ndim * sizeof *b->shape))
-        return bbi_fail(
-            BB_BAD_SHAPE,
-            "bb_solve: the solution must have the shape of the right-hand side (input %d), (..., rows, dim)", unknown);
-    return BB_OK;
+            "bb_solve: the solution must have the shape of the right-hand side (input %d), (..., rows, dim)",
+            m->unknown);
+    }
+    bbi_extent extent = {.m = m->points, .batches = 1};
+    bb_output_info info = {.place = BB_I, .dim = m->dim};
+    if (a->ndim != 2 || a->shape[0] != m->points || a->shape[1] != m->dim)
+        return bbi_fail(BB_BAD_SHAPE, "bb_solve: %s must have the shape (%lld, %lld), rows and columns", what,
+                        (long long)m->points, (long long)m->dim);
+    return bbi_arrays_check_outputs(a, 1, &info, &extent);
 }
 
 static bb_status check_options(const bb_solve_options *o) {
@@ -81,7 +70,7 @@ static bb_status check_options(const bb_solve_options *o) {
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: alpha is %g; it must be at least 0", o->alpha);
     if ((int)o->method < 0 || o->method > BB_SOLVE_MINRES)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: unknown method %d", (int)o->method);
-    if ((int)o->precondition < 0 || o->precondition > BB_PRECONDITION_NYSTROM)
+    if ((int)o->precondition < 0 || o->precondition > BB_PRECONDITION_BLOCKS)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: unknown preconditioner %d", (int)o->precondition);
     if (o->method == BB_SOLVE_MINRES && o->precondition > BB_PRECONDITION_NONE)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: MINRES runs without a preconditioner: leave it AUTO or NONE");
@@ -126,7 +115,8 @@ static bb_status make_factors(solver *s) {
     const bb_solve_options *o = &s->options;
     double points = (double)s->m.points, start = bbi_seconds();
     int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : default_memory;
-    bbi_factor_options how = {.uniform = o->precondition == BB_PRECONDITION_NYSTROM,
+    bbi_factor_options how = {.kind = o->precondition ? o->precondition : BB_PRECONDITION_RPCHOLESKY,
+                              .clusters = o->clusters,
                               .alpha = o->alpha,
                               .work = points * points * s->m.pair_cost,
                               .digits = -log(s->it.tolerance < 0.5 ? s->it.tolerance : 0.5),
@@ -147,7 +137,7 @@ static bb_status make_factors(solver *s) {
     s->found.precondition_seconds = bbi_seconds() - start;
     if (status != BB_OK) return status;
     if (!reason) {
-        s->found.precondition = how.uniform ? BB_PRECONDITION_NYSTROM : BB_PRECONDITION_RPCHOLESKY;
+        s->found.precondition = how.kind;
         s->found.trace_left = trace > 0 ? left / trace : 0;
         return BB_OK;
     }
@@ -286,8 +276,10 @@ static bb_status solve(solver *s, const bb_array *given, const bb_array *output)
     bbi_iteration *it = &s->it;
     const bbi_matrix *m = &s->m;
     BBI_FORWARD(open_solver(s));
-    bb_array b = bb_array_of(s->b, BB_FLOAT64, given->ndim, m->shape),
-             x = bb_array_of(it->x, BB_FLOAT64, given->ndim, m->shape);
+    const int64_t shape[2] = {m->points, m->dim};
+    bb_array b = bb_array_of(s->b, BB_FLOAT64, given->ndim, m->kernel ? m->shape : shape);
+    bb_array x = b;
+    x.data = it->x;
     BBI_FORWARD(copy_array(&b, given, m->points, m->dim, m->batches));
     bbi_column_products(m, s->b, s->b, it->bb);
     memcpy(it->rr, it->bb, (size_t)(m->batches * m->columns) * sizeof *it->rr);
@@ -304,21 +296,29 @@ static bb_status solve(solver *s, const bb_array *given, const bb_array *output)
     return status == BB_OK ? copied : status;
 }
 
-bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
-                   const bb_solve_options *options, bb_solve_result *result) {
+static bb_status open_and_solve(solver *s, const bb_matrix *matrix, const bb_array *b, const bb_array *x) {
+    const bb_solve_options *o = &s->options;
+    if (!b || (matrix && !matrix->kernel && (!b->shape || b->ndim != 2 || b->shape[1] < 0)))
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: the right-hand side must have the shape (rows, columns)");
+    BBI_FORWARD(check_options(o));
+    BBI_FORWARD(bbi_matrix_open(&s->m, "bb_solve", matrix, b->ndim > 1 ? b->shape[1] : 1));
+    BBI_FORWARD(check_array(&s->m, "the right-hand side", b));
+    BBI_FORWARD(check_array(&s->m, "the solution", x));
+    if (o->guess) BBI_FORWARD(check_array(&s->m, "the guess", o->guess));
+    return solve(s, b, x);
+}
+
+bb_status bb_solve_matrix(const bb_matrix *matrix, const bb_array *right_hand_side, const bb_array *solution,
+                          const bb_solve_options *options, bb_solve_result *result) {
     solver s = {.found = {.size = sizeof s.found, .precondition = BB_PRECONDITION_NONE, .remark = ""}};
-    bbi_extent extent;
+    bb_matrix given = {.size = sizeof given};
     double start = bbi_seconds();
     if (options && !bbi_options_fit(options->size, sizeof s.options, "bb_solve options")) return BB_BAD_ARGUMENT;
     if (options) memcpy(&s.options, options, options->size < sizeof s.options ? options->size : sizeof s.options);
-    if (!output) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: output must not be NULL");
-    const bb_solve_options *o = &s.options;
-    BBI_FORWARD(bbi_check_system("bb_solve", kernel, inputs, input_count, unknown, o->run, &extent));
-    BBI_FORWARD(check_solution(kernel, &inputs[unknown], unknown, output, &extent));
-    if (o->guess) BBI_FORWARD(check_solution(kernel, &inputs[unknown], unknown, o->guess, &extent));
-    BBI_FORWARD(check_options(o));
-    bb_status status = bbi_matrix_open(&s.m, kernel, inputs, input_count, unknown, o->run, &extent);
-    if (status == BB_OK) status = solve(&s, &inputs[unknown], output);
+    if (!matrix) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: the matrix must not be NULL");
+    BBI_FORWARD(bbi_matrix_given(matrix, &given));
+    if (s.options.run) given.run = s.options.run;
+    bb_status status = open_and_solve(&s, &given, right_hand_side, solution);
     free_factors(&s);
     bbi_free(s.b);
     bbi_matrix_close(&s.m);
@@ -330,4 +330,15 @@ bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, i
         memcpy(result, &s.found, size);
     }
     return status;
+}
+
+bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, int unknown, const bb_array *output,
+                   const bb_solve_options *options, bb_solve_result *result) {
+    bb_matrix matrix = {
+        .size = sizeof matrix, .kernel = kernel, .inputs = inputs, .input_count = input_count, .unknown = unknown};
+    if (!kernel || !inputs) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: kernel and inputs must not be NULL");
+    if (!output) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: output must not be NULL");
+    if (unknown < 0 || unknown >= input_count)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: the unknown is input %d of %d", unknown, input_count);
+    return bb_solve_matrix(&matrix, &inputs[unknown], output, options, result);
 }

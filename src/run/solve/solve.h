@@ -51,7 +51,8 @@ double bbi_random_uniform(bbi_random *random); /* in [0, 1) */
 
 /* ---- matrix.c -------------------------------------------------------------------------------- */
 typedef struct bbi_matrix {
-    bb_kernel *kernel, *single; /* single: of one column, for entries; borrowed and owned */
+    const bb_matrix *given;             /* borrowed */
+    bb_kernel *kernel, *single, *owned; /* NULL without a kernel; single: of one column, for entries */
     bb_array *inputs;           /* inputs[unknown] is the direction */
     int ninput, unknown, level, threads;
     bb_run_options run;
@@ -64,18 +65,33 @@ typedef struct bbi_matrix {
     int64_t shape[BBI_MAX_BATCH_DIMS + 2];
     int64_t products;
 } bbi_matrix;
-/* The arrays have been checked. Closed also after a failure. */
-bb_status bbi_matrix_open(bbi_matrix *m, bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
-                          const bb_run_options *run, const bbi_extent *extent);
+/* A copy of the caller's structure, whatever its size. */
+bb_status bbi_matrix_given(const bb_matrix *matrix, bb_matrix *given);
+/* The matrix, checked; what: who asks, for messages. columns: of the vectors of a matrix without a kernel. Closed also
+ * after a failure. */
+bb_status bbi_matrix_open(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns);
+/* For vectors of any number of columns where the structure allows, else of one: what a function of the matrix needs. */
+bb_status bbi_matrix_open_block(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns);
 void bbi_matrix_close(bbi_matrix *m);
 bb_status bbi_matrix_multiply(bbi_matrix *m, const double *p, double *q); /* q = K p */
 /* Columns list[0 .. count - 1] of the matrix of a batch element: result[k * n + i] = K[i, list[k]]. */
 bb_status bbi_matrix_columns(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result);
 bb_status bbi_matrix_diagonal(bbi_matrix *m, int64_t batch, double *diagonal);
+/* The block of some unknowns: result[k * count + i] = K[list[i], list[k]]. */
+bb_status bbi_matrix_block(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result);
+
+/* ---- blocks.c -------------------------------------------------------------------------------- */
+typedef struct bbi_blocks bbi_blocks;
+/* clusters: the number of each unknown's block, NULL: some in a row. *result is there also after a failure. */
+bb_status bbi_blocks_make(bbi_blocks **result, bbi_matrix *m, int64_t batch, const int64_t *clusters, double alpha,
+                          int64_t memory, const char **reason);
+void bbi_blocks_free(bbi_blocks *blocks);
+/* z = P^-1 r, both (n, columns); scratch: n doubles */
+void bbi_blocks_solve(const bbi_blocks *blocks, int64_t columns, const double *r, double *z, double *scratch);
 
 /* ---- precondition.c -------------------------------------------------------------------------- */
 enum { BBI_CHUNK = 64 }; /* columns that are factored together */
-/* P = L L^T + mu I; L in chunks of columns, each (panels, width, BBI_PANEL) */
+/* P = L L^T + mu I; L in chunks of columns, each (panels, width, BBI_PANEL). Or P is the blocks, and nothing else set. */
 typedef struct bbi_factor {
     int64_t n, panels, rank, chunks, capacity;
     double **chunk;
@@ -84,9 +100,11 @@ typedef struct bbi_factor {
     double mu, trace, trace_left;
     const bbi_dense *dense;
     int threads;
+    bbi_blocks *blocks;
 } bbi_factor;
 typedef struct bbi_factor_options {
-    bool uniform;       /* pivots drawn uniformly (Nystrom), not with the residual's diagonal */
+    bb_precondition kind; /* NYSTROM: pivots drawn uniformly; RPCHOLESKY: with the residual's diagonal; BLOCKS */
+    const int64_t *clusters;
     double alpha, work; /* the ridge; pair operations that one iteration costs */
     double digits;      /* -log of the tolerance */
     int64_t rank, memory;
@@ -124,9 +142,5 @@ bool bbi_column_done(const bbi_iteration *it, int64_t column);
 bb_status bbi_iteration_look(bbi_iteration *it, bool *stop);
 bb_status bbi_cg(bbi_iteration *it);
 bb_status bbi_minres(bbi_iteration *it);
-
-/* ---- solve.c --------------------------------------------------------------------------------- */
-bb_status bbi_check_system(const char *what, bb_kernel *kernel, const bb_array *inputs, int ninput, int unknown,
-                           const bb_run_options *run, bbi_extent *extent);
 
 #endif
