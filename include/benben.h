@@ -338,6 +338,75 @@ typedef struct bb_matrix {
 BB_API bb_status bb_solve_matrix(const bb_matrix *matrix, const bb_array *right_hand_side, const bb_array *solution,
                                  const bb_solve_options *options, bb_solve_result *result);
 
+/* Log-determinants and traces of functions by stochastic Lanczos quadrature (Ubaru, Chen and Saad, SIAM J. Matrix Anal. 38, 2017), of the matrix A = K + alpha I.
+ * log det A = log det P + tr log(P^-1/2 A P^-1/2) with the preconditioner P of bb_solve (Gardner et al., arXiv 1809.11165; Wenger et al., arXiv 2107.00243): what is
+ * left to estimate, and its error, is small. Probes run together, as columns of one product, where the components of b are columns with a common matrix; else
+ * one after the other, and the matrix has M D rows. */
+typedef struct bb_trace_options {
+    size_t size;
+    double alpha;                  /* ridge; a log-determinant needs K + alpha I positive definite */
+    double tolerance;              /* > 0: probes are added until the stated error is at most that; 0: `probes` of them */
+    int64_t probes, max_probes;    /* at a time, 0: 16; altogether with a tolerance, 0: 1024 */
+    int64_t steps;                 /* of Lanczos, at most; 0: 300 */
+    int64_t dense_rows;            /* up to so many rows the dense matrix is factored, where its entries can be had: no probes, no error but rounding; 0: 800, -1: never */
+    double (*function)(void *data, double eigenvalue); /* of bb_trace; NULL: the identity, whose trace is exact where entries can be had */
+    void *function_data;
+    bb_precondition precondition;  /* of bb_logdet: AUTO, NONE, RPCHOLESKY or NYSTROM */
+    int64_t rank, memory;          /* as in bb_solve_options; memory 0: 256 MiB */
+    uint64_t seed;
+    double *left, *right;          /* NULL, or room for (batches, rows, probes) numbers each: A^-1 z and P^-1 z of the first probes, scaled so that
+                                      1/probes sum_k left_k^T dA right_k estimates d log det A: the gradient is that of a product, with right as b and left as its cotangent.
+                                      With at least as many probes as rows they are scaled unit vectors, and the gradient is exact */
+    int (*report)(void *data, int64_t steps, double estimate); /* non-zero return cancels */
+    void *report_data;
+} bb_trace_options;
+typedef struct bb_trace_result {
+    size_t size;
+    int64_t probes, steps, products; /* used; the most steps of a block of probes; products with K, of a block each */
+    double statistical, quadrature, rounding; /* parts of the error: of the sample (95 %), of stopping Lanczos, of numbers; the largest of the batch */
+    int exact;                       /* 1: from the dense matrix or its diagonal */
+    bb_precondition precondition;
+    int64_t rank;
+    double trace_left, precondition_seconds, seconds;
+    const char *remark;
+} bb_trace_result;
+/* values and errors (may be NULL): one number for each batch element. The true value is within value +- error with a probability of 95 %. BB_INDEFINITE where an
+ * eigenvalue is found not to be positive, BB_NO_CONVERGENCE where max_probes or steps do not reach the tolerance (values and errors are set all the same). */
+BB_API bb_status bb_logdet(const bb_matrix *matrix, const bb_trace_options *options, double *values, double *errors,
+                           bb_trace_result *result);
+/* tr f(K + alpha I) */
+BB_API bb_status bb_trace(const bb_matrix *matrix, const bb_trace_options *options, double *values, double *errors,
+                          bb_trace_result *result);
+
+/* Extreme eigenpairs by block Lanczos with thick restarts and full orthogonalisation. */
+typedef enum bb_eigen_which {
+    BB_EIGEN_LARGEST = 0,
+    BB_EIGEN_SMALLEST = 1,  /* of a kernel matrix they lie close together: this may take long */
+    BB_EIGEN_MAGNITUDE = 2  /* largest absolute value */
+} bb_eigen_which;
+typedef struct bb_eigen_options {
+    size_t size;
+    int64_t count;          /* of eigenpairs */
+    bb_eigen_which which;
+    double tolerance;       /* of |K v - lambda v| relative to the largest |lambda| found; 0: 1e-10, float32 1e-6 */
+    int64_t block, basis;   /* vectors that are multiplied together, 0: up to 8; vectors kept, 0: chosen from count, block and memory */
+    int64_t max_products;   /* 0: 1000 */
+    int64_t memory;         /* bytes for the basis; 0: 256 MiB */
+    uint64_t seed;
+    int (*report)(void *data, int64_t products, double residual); /* non-zero return cancels */
+    void *report_data;
+} bb_eigen_options;
+typedef struct bb_eigen_result {
+    size_t size;
+    int64_t products;       /* of a block each */
+    double residual;        /* the largest |K v - lambda v| / max |lambda|, computed from the vectors at the end */
+    double seconds;
+    const char *remark;
+} bb_eigen_result;
+/* values: count, ascending; vectors: NULL or (rows, count), orthonormal columns. One matrix, not a batch. After BB_NO_CONVERGENCE the best approximations are there. */
+BB_API bb_status bb_eigen(const bb_matrix *matrix, const bb_eigen_options *options, double *values, double *vectors,
+                          bb_eigen_result *result);
+
 /* ---- tables, for bindings and documentation ---------------------------------------------------------------------------------------------------- */
 typedef struct bb_op_info {
     const char *name, *alias, *kind, *doc;

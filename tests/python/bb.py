@@ -83,6 +83,45 @@ class SolveResult(c.Structure):
                 ("remark", c.c_char_p)]
 
 
+MULTIPLY = c.CFUNCTYPE(c.c_int, P, I64, c.POINTER(c.c_double), c.POINTER(c.c_double))
+ENTRIES = c.CFUNCTYPE(c.c_int, P, I64, c.POINTER(I64), c.POINTER(c.c_double))
+DIAGONAL = c.CFUNCTYPE(c.c_int, P, c.POINTER(c.c_double))
+FUNCTION = c.CFUNCTYPE(c.c_double, P, c.c_double)
+
+
+class Matrix(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("kernel", P), ("inputs", c.POINTER(Array)), ("input_count", c.c_int),
+                ("unknown", c.c_int), ("run", c.POINTER(RunOptions)), ("rows", I64), ("single", c.c_int),
+                ("multiply", MULTIPLY), ("entries", ENTRIES), ("diagonal", DIAGONAL), ("data", P),
+                ("entry_cost", c.c_double)]
+
+
+class TraceOptions(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("alpha", c.c_double), ("tolerance", c.c_double), ("probes", I64),
+                ("max_probes", I64), ("steps", I64), ("dense_rows", I64), ("function", FUNCTION), ("function_data", P),
+                ("precondition", c.c_int), ("rank", I64), ("memory", I64), ("seed", c.c_uint64),
+                ("left", c.POINTER(c.c_double)), ("right", c.POINTER(c.c_double)), ("report", REPORT),
+                ("report_data", P)]
+
+
+class TraceResult(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("probes", I64), ("steps", I64), ("products", I64), ("statistical", c.c_double),
+                ("quadrature", c.c_double), ("rounding", c.c_double), ("exact", c.c_int), ("precondition", c.c_int), ("rank", I64),
+                ("trace_left", c.c_double), ("precondition_seconds", c.c_double), ("seconds", c.c_double),
+                ("remark", c.c_char_p)]
+
+
+class EigenOptions(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("count", I64), ("which", c.c_int), ("tolerance", c.c_double), ("block", I64),
+                ("basis", I64), ("max_products", I64), ("memory", I64), ("seed", c.c_uint64), ("report", REPORT),
+                ("report_data", P)]
+
+
+class EigenResult(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("products", I64), ("residual", c.c_double), ("seconds", c.c_double),
+                ("remark", c.c_char_p)]
+
+
 class OpInfo(c.Structure):
     _fields_ = [("name", c.c_char_p), ("alias", c.c_char_p), ("kind", c.c_char_p), ("doc", c.c_char_p),
                 ("arity", c.c_int), ("integers", c.c_int), ("cost", c.c_double), ("differentiable", c.c_int)]
@@ -123,6 +162,15 @@ lib.bb_kernel_tier.argtypes = [P, c.c_int, c.POINTER(c.c_char_p)]
 lib.bb_kernel_wait.argtypes = [P]
 lib.bb_solve.argtypes = [P, c.POINTER(Array), c.c_int, c.c_int, c.POINTER(Array), c.POINTER(SolveOptions),
                          c.POINTER(SolveResult)]
+
+
+lib.bb_solve_matrix.argtypes = [c.POINTER(Matrix), c.POINTER(Array), c.POINTER(Array), c.POINTER(SolveOptions),
+                                c.POINTER(SolveResult)]
+for _function in (lib.bb_logdet, lib.bb_trace):
+    _function.argtypes = [c.POINTER(Matrix), c.POINTER(TraceOptions), c.POINTER(c.c_double), c.POINTER(c.c_double),
+                          c.POINTER(TraceResult)]
+lib.bb_eigen.argtypes = [c.POINTER(Matrix), c.POINTER(EigenOptions), c.POINTER(c.c_double), c.POINTER(c.c_double),
+                         c.POINTER(EigenResult)]
 
 
 def check(status):
@@ -376,3 +424,80 @@ def ops():
 
 def reductions():
     return _rows(lib.bb_reduction_count, lib.bb_reduction, ReductionInfo)
+
+
+# ---- matrices, for solvers and spectra -------------------------------------------------------------------------------
+def doubles(a):
+    return a.ctypes.data_as(c.POINTER(c.c_double)) if a is not None else None
+
+
+def kernel_matrix(kernel, values, unknown, **options):
+    inputs, run = arrays(values), run_options(**options)
+    out = Matrix(c.sizeof(Matrix), kernel.handle, inputs, len(values), unknown, c.pointer(run))
+    out.keep = (kernel, inputs, run)
+    out.shape = values[unknown].shape
+    return out
+
+
+def callback_matrix(dense=None, entries=True, single=False, multiply=None):
+    """From a dense matrix, by callbacks."""
+    n = len(dense)
+
+    def product(_, columns, x, y):
+        x, y = (np.ctypeslib.as_array(a, (n, columns)) for a in (x, y))
+        y[:] = dense @ x
+        return 0
+
+    def columns_of(_, count, wanted, result):
+        wanted = np.ctypeslib.as_array(wanted, (count,))
+        np.ctypeslib.as_array(result, (count, n))[:] = dense[:, wanted].T
+        return 0
+
+    def diagonal(_, result):
+        np.ctypeslib.as_array(result, (n,))[:] = np.diag(dense)
+        return 0
+
+    out = Matrix(c.sizeof(Matrix), rows=n, single=int(single), multiply=MULTIPLY(multiply or product),
+                 entries=ENTRIES(columns_of) if entries else ENTRIES(), diagonal=DIAGONAL(diagonal) if entries else DIAGONAL())
+    out.shape = (n, 1)
+    return out
+
+
+def solve_matrix(matrix, b, alpha=0.0, tolerance=0.0, relative=True, method="auto", precondition="auto"):
+    solution, result = np.zeros_like(b), SolveResult(size=c.sizeof(SolveResult))
+    settings = SolveOptions(c.sizeof(SolveOptions), alpha, tolerance, int(relative), 0, REPORT(), None, None,
+                            METHODS[method], PRECONDITIONERS[precondition])
+    check(lib.bb_solve_matrix(c.byref(matrix), c.byref(describe(b)), c.byref(describe(solution)), c.byref(settings),
+                              c.byref(result)))
+    return solution, result
+
+
+def trace(matrix, function=None, logdet=False, alpha=0.0, tolerance=0.0, probes=0, max_probes=0, steps=0, dense_rows=0,
+          precondition="auto", rank=0, memory=0, seed=0, vectors=False, report=None):
+    """(values, errors, TraceResult with .left and .right); raises Error with .values."""
+    batch = matrix.shape[:-2]
+    values, errors = np.full(batch, np.nan), np.full(batch, np.nan)
+    result = TraceResult(size=c.sizeof(TraceResult))
+    left, right = (np.full((*matrix.shape[:-1], probes or 16), np.nan) if vectors else None for _ in range(2))
+    settings = TraceOptions(c.sizeof(TraceOptions), alpha, tolerance, probes, max_probes, steps, dense_rows,
+                            FUNCTION(lambda _, x: function(x)) if function else FUNCTION(), None,
+                            PRECONDITIONERS[precondition], rank, memory, seed, doubles(left), doubles(right),
+                            REPORT(lambda _, k, r: int(bool(report(k, r)))) if report else REPORT(), None)
+    status = (lib.bb_logdet if logdet else lib.bb_trace)(c.byref(matrix), c.byref(settings), doubles(values),
+                                                         doubles(errors), c.byref(result))
+    result.left, result.right = left, right
+    if status:
+        error = Error(status, lib.bb_last_error().decode())
+        error.values, error.errors, error.result = values, errors, result
+        raise error
+    return values, errors, result
+
+
+def eigen(matrix, count, which=0, tolerance=0.0, block=0, basis=0, max_products=0, memory=0, seed=0, report=None):
+    """(values, vectors, EigenResult)"""
+    values, vectors = np.full(count, np.nan), np.full((matrix.shape[-2], count), np.nan)
+    result = EigenResult(size=c.sizeof(EigenResult))
+    settings = EigenOptions(c.sizeof(EigenOptions), count, which, tolerance, block, basis, max_products, memory, seed,
+                            REPORT(lambda _, k, r: int(bool(report(k, r)))) if report else REPORT(), None)
+    check(lib.bb_eigen(c.byref(matrix), c.byref(settings), doubles(values), doubles(vectors), c.byref(result)))
+    return values, vectors, result

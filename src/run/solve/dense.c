@@ -69,3 +69,8 @@ static uint64_t next(bbi_random *random) {
 }
 
 double bbi_random_uniform(bbi_random *random) { return (double)(next(random) >> 11) * 0x1p-53; }
+
+double bbi_random_normal(bbi_random *random) { /* Box and Muller, 1958 */
+    double u = 1 - bbi_random_uniform(random), v = bbi_random_uniform(random);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}

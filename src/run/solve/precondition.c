@@ -314,6 +314,9 @@ static bb_status make_gram(bbi_factor *f, const char **reason) {
     if (ok) bbi_parallel(f->threads, strips, gram_strip, &g);
     bbi_free(g.transposed);
     if (!ok) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a preconditioner of rank %lld", (long long)f->rank);
+    for (int64_t k = 0; k < f->rank; k++)
+        for (int64_t l = 0; l <= k; l++) f->size += (k == l ? 1 : 2) * f->gram[k * ld + l] * f->gram[k * ld + l];
+    f->size = sqrt(f->size);
     for (int64_t k = 0; k < f->rank; k++) f->gram[k * ld + k] += f->mu;
     if (!bbi_cholesky(f->dense, f->gram, f->rank, ld)) *reason = "its small system is singular to rounding";
     return BB_OK;
@@ -338,7 +341,7 @@ static bb_status make(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
     BBI_FORWARD(grow(b, m, batch, options, reason));
     if (!*reason && !f->rank) *reason = "no column of the matrix is worth it";
     if (*reason) return BB_OK;
-    f->mu = options->alpha;
+    f->mu = options->alpha + (options->fit ? f->trace_left / (double)f->n : 0);
     if (f->mu < 0.01 * f->trace_left / (double)f->n) f->mu = 0.01 * f->trace_left / (double)f->n;
     if (f->mu < 1e-14 * f->trace) f->mu = 1e-14 * f->trace;
     return make_gram(f, reason);
@@ -467,4 +470,31 @@ void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, dou
         bbi_cholesky_solve(f->dense, f->gram, f->rank, padded(f->rank), a.t + e * f->rank);
     bbi_parallel(threads_for(f, columns), a.groups, expand_group, &a);
     for (int64_t k = 0; k < f->n * columns; k++) z[k] /= f->mu;
+}
+
+/* ---- P as a covariance ------------------------------------------------------------------------ */
+static void sample_panel(const apply *a, int64_t panel, double *v) {
+    const bbi_factor *f = a->f;
+    int64_t at = 0, rows = rows_of(f, panel);
+    memset(v, 0, (size_t)(BBI_PANEL * a->columns) * sizeof *v);
+    for (int64_t k = 0; k < f->chunks; at += f->width[k++])
+        f->dense->gemm(a->columns, BBI_PANEL, f->width[k], a->t + at, f->rank, 1, panel_of(f, k, panel), BBI_PANEL, v,
+                       BBI_PANEL, 1);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t e = 0; e < a->columns; e++)
+            a->z[(panel * BBI_PANEL + r) * a->columns + e] += v[e * BBI_PANEL + r];
+}
+
+void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random, double *z, double *scratch) {
+    apply a = application(f, columns, z, z, scratch);
+    double scale = sqrt(f->mu);
+    for (int64_t k = 0; k < f->n * columns; k++) z[k] = scale * bbi_random_normal(random);
+    for (int64_t k = 0; k < columns * f->rank; k++) a.t[k] = bbi_random_normal(random);
+    for (int64_t panel = 0; panel < f->panels; panel++) sample_panel(&a, panel, a.sums);
+}
+
+double bbi_factor_logdet(const bbi_factor *f) {
+    double sum = (double)(f->n - f->rank) * log(f->mu);
+    for (int64_t k = 0; k < f->rank; k++) sum += 2 * log(f->gram[k * padded(f->rank) + k]);
+    return sum;
 }

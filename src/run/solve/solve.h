@@ -48,6 +48,15 @@ typedef struct bbi_random {
     uint64_t state;
 } bbi_random;
 double bbi_random_uniform(bbi_random *random); /* in [0, 1) */
+double bbi_random_normal(bbi_random *random);
+
+/* ---- symmetric_eigen.c ----------------------------------------------------------------------- */
+/* Of the tridiagonal matrix with the diagonal d (then: eigenvalues, in no order) and e beside it (n entries, the last is
+ * not read, all are lost). The rows of z, n of length `width`, take part in the rotations: from the identity they become
+ * the eigenvectors, from its first column their first components. False: something is not finite. */
+bool bbi_tridiagonal_eigen(int64_t n, double *d, double *e, double *z, int64_t width);
+/* Of A (lost), ascending; z: eigenvectors as rows, (n, n). */
+bb_status bbi_symmetric_eigen(const bbi_dense *dense, double *a, int64_t n, int64_t ld, double *values, double *z);
 
 /* ---- matrix.c -------------------------------------------------------------------------------- */
 typedef struct bbi_matrix {
@@ -97,7 +106,7 @@ typedef struct bbi_factor {
     double **chunk;
     int64_t *width;
     double *gram; /* Cholesky factor of L^T L + mu I, (rank, padded rank) */
-    double mu, trace, trace_left;
+    double mu, trace, trace_left, size; /* size: at least the largest eigenvalue of L L^T */
     const bbi_dense *dense;
     int threads;
     bbi_blocks *blocks;
@@ -107,6 +116,7 @@ typedef struct bbi_factor_options {
     const int64_t *clusters;
     double alpha, work; /* the ridge; pair operations that one iteration costs */
     double digits;      /* -log of the tolerance */
+    bool fit;           /* mu takes up the trace that L leaves: P is to be like the matrix, not only to be inverted */
     int64_t rank, memory;
     uint64_t seed;
 } bbi_factor_options;
@@ -116,6 +126,9 @@ bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi
 void bbi_factor_free(bbi_factor *f);
 /* z = P^-1 r, both (n, columns); scratch from bbi_factor_scratch doubles. */
 int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns);
+/* z, (n, columns), of independent normal vectors of the covariance P; not of blocks. scratch as for bbi_factor_solve. */
+void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random, double *z, double *scratch);
+double bbi_factor_logdet(const bbi_factor *f); /* not of blocks */
 void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch);
 
 /* ---- cg.c, minres.c: iterations on r = b - A x ----------------------------------------------- */
