@@ -1,5 +1,6 @@
 """Benben for PyTorch tensors: the names of benben.numpy, differentiable in every way that PyTorch knows."""
 
+from . import cluster
 from ._genred import Genred, KernelSolve, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
 from ._lazytensor import ComplexLazyTensor, LazyTensor, Pm, Var, Vi, Vj
 
@@ -12,6 +13,7 @@ __all__ = [
     "Var",
     "Vi",
     "Vj",
+    "cluster",
     "generic_argkmin",
     "generic_argmin",
     "generic_logsumexp",

@@ -1,0 +1,5 @@
+"""pykeops.torch.operations."""
+
+from ...torch import KernelSolve
+
+__all__ = ["KernelSolve"]
