@@ -12,14 +12,17 @@ An operation of the dispatcher has no objects as arguments: a program is a text 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .. import _core
+from .._errors import DtypeError, NotDifferentiableError
 from .._options import Accuracy
 from . import _private
 from ._private import plain_types
@@ -165,7 +168,7 @@ def call(op: Op, args: tuple[Any, ...], setting: Setting = PLAIN) -> Any:
         if type(a) in plain_types:
             if a.requires_grad:
                 needs = True
-            if a.is_neg():
+            if a.is_neg() or not a.is_cpu:
                 return dispatch(op, args, setting)
         elif type(a) is not float and type(a) is not tuple:
             return dispatch(op, args, setting)
@@ -173,7 +176,7 @@ def call(op: Op, args: tuple[Any, ...], setting: Setting = PLAIN) -> Any:
         _private.transforms_active()
         or _private.dual_level() >= 0
         or _private.dispatch_modes()
-        or _private.autocast_on("cpu")
+        or _private.autocast_on()
         or _private.jit_tracing() is not None
     ):
         return dispatch(op, args, setting)
@@ -228,6 +231,11 @@ def promote(args: tuple[Any, ...]) -> tuple[Any, ...]:
     else:
         return args
     dtype = common_dtype([a for a in args if isinstance(a, Tensor)])
+    if dtype.is_complex:
+        raise DtypeError(
+            "an argument is complex: pass real and imaginary parts interleaved, torch.view_as_real(x).flatten(-2), or "
+            "use a LazyTensor"
+        )
     if not dtype.is_floating_point:
         dtype = torch.get_default_dtype()
     return tuple([a.to(dtype) if isinstance(a, Tensor) else a for a in args])
@@ -239,14 +247,15 @@ def as_tensors(args: tuple[Any, ...]) -> tuple[Any, ...]:
         return args
     tensors = [a for a in args if isinstance(a, Tensor)]
     dtype, device = (common_dtype(tensors), tensors[0].device) if tensors else (torch.float64, None)
-    return tuple(
-        [
-            a
-            if isinstance(a, Tensor)
-            else torch.tensor(a if isinstance(a, tuple) else (a,), dtype=dtype, device=device)
-            for a in args
-        ]
-    )
+    out = []
+    for k, a in enumerate(args):
+        if not isinstance(a, Tensor):
+            if not isinstance(a, (int, float, tuple)):
+                kind = f"{type(a).__module__}.{type(a).__qualname__}"
+                raise TypeError(f"argument {k}: expected a tensor, found {kind}; use torch.as_tensor")
+            a = torch.tensor(a if isinstance(a, tuple) else (a,), dtype=dtype, device=device)
+        out.append(a)
+    return tuple(out)
 
 
 def _setting(ranges: Any, rows_i: int, rows_j: int) -> Setting:
@@ -265,7 +274,8 @@ def _save(ctx: Any, op: Op, setting: Setting, args: tuple[Any, ...], result: Any
     variables = tuple([k for k, needs in enumerate(ctx.needs_input_grad[2:]) if needs])
     kept: tuple[Any, ...] = ()
     if variables and op.float_outputs:
-        kept = tuple([results[k] for k in op.gradient(variables)[1]])
+        with contextlib.suppress(NotDifferentiableError):  # says so when its gradient is asked for
+            kept = tuple([results[k] for k in op.gradient(variables)[1]])
     ctx.inputs = len(args)
     ctx.save_for_backward(*args, *kept)
     ctx.save_for_forward(*args)
@@ -311,18 +321,19 @@ def _again(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
     for a in args:
         if isinstance(a, Tensor):
             if _private.is_legacy_batched(a):
-                return _in_legacy_batch(op, args, setting)
+                return in_legacy_batch(op, args, lambda moved: call(op, moved, setting))
             if _private.is_wrapped(a):
                 return dispatch(op, args, setting)
     return call(op, args, setting)
 
 
-def _in_legacy_batch(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
+def in_legacy_batch(op: Op, args: tuple[Any, ...], run: Callable[[tuple[Any, ...]], Any]) -> Any:
+    """run on the tensors with their hidden batch axis in front, hidden again in what it gives."""
     level = _private.legacy_level()
     args = as_tensors(args)
     dims = [0 if _private.is_legacy_batched(a) else None for a in args]
     args = tuple([a if d is None else _private.legacy_unwrap(a, level) for a, d in zip(args, dims, strict=True)])
-    result = call(op, _batch_in_front(op, args, dims), setting)
+    result = run(_batch_in_front(op, args, dims))
     wrap = _private.legacy_wrap
     return tuple([wrap(r, level) for r in result]) if isinstance(result, tuple) else wrap(result, level)
 
@@ -426,4 +437,6 @@ library.impl("run", _run_plain, "CUDA")
 library.impl("run", _run_autograd, "Autograd")
 torch.library.register_fake("benben::run", _run_fake, lib=library)
 torch.library.register_vmap("benben::run", _run_batched, lib=library)
+for _device in ("cpu", "cuda"):  # as PyTorch does with exponentials, distances and sums
+    torch.library.register_autocast("benben::run", _device, torch.float32, lib=library)
 _private.constant_type(Op, Op.__slots__, lambda op: f"benben.torch._ops.Op.of({op.key!r})")

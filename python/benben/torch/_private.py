@@ -26,7 +26,7 @@ single_level_allowed = torch._C._functorch.get_single_level_autograd_function_al
 is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 forward_grad_enabled: Any = forward_ad._set_fwd_grad_enabled  # a context
 jit_tracing = torch._C._get_tracing_state
-autocast_on = torch.is_autocast_enabled
+autocast_on = torch._C._is_any_autocast_enabled
 plain_types = frozenset([torch.Tensor, torch.nn.Parameter])
 
 

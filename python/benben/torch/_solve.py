@@ -16,7 +16,18 @@ from torch import Tensor
 from .._errors import ShapeError
 from .._generic import solution
 from . import _private
-from ._ops import Op, Setting, _again, _batch_in_front, _setting, _threads, as_tensors, library, promote
+from ._ops import (
+    Op,
+    Setting,
+    _again,
+    _batch_in_front,
+    _setting,
+    _threads,
+    as_tensors,
+    in_legacy_batch,
+    library,
+    promote,
+)
 
 
 def solve(op: Op, args: tuple[Any, ...], unknown: int, alpha: Any, eps: float, ranges: Any, report: Any = None) -> Any:
@@ -53,7 +64,12 @@ class _Level(_private.SingleLevelFunction):  # type: ignore[misc]
         alpha, *args, a = ctx.saved_tensors
         op, unknown = ctx.op, ctx.unknown
         args[unknown] = g
-        adjoint = _call(op, args, unknown, alpha, ctx.eps, ctx.setting)
+        if any(_private.is_legacy_batched(t) for t in args):
+            adjoint = in_legacy_batch(
+                op, tuple(args), lambda moved: _call(op, moved, unknown, alpha, ctx.eps, ctx.setting)
+            )
+        else:
+            adjoint = _call(op, args, unknown, alpha, ctx.eps, ctx.setting)
         args[unknown] = a
         needs = ctx.needs_input_grad[5:]
         gradients: list[Any] = [None] * len(args)
@@ -144,3 +160,5 @@ library.impl("solve", _plain, "CUDA")
 library.impl("solve", _autograd, "Autograd")
 torch.library.register_fake("benben::solve", _fake, lib=library)
 torch.library.register_vmap("benben::solve", _batched, lib=library)
+for _device in ("cpu", "cuda"):
+    torch.library.register_autocast("benben::solve", _device, torch.float32, lib=library)

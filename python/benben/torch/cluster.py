@@ -91,8 +91,8 @@ def from_matrix(ranges_i: Any, ranges_j: Any, keep: Any) -> Any:
     keep = keep.bool()
     if tuple(keep.shape) != (len(ranges_i), len(ranges_j)):
         raise ShapeError(
-            f"from_matrix: keep has the shape {tuple(keep.shape)}; expected {(len(ranges_i), len(ranges_j))}, one entry "
-            "for each pair of clusters"
+            f"from_matrix: keep has the shape {tuple(keep.shape)}; expected {(len(ranges_i), len(ranges_j))}, one "
+            "entry for each pair of clusters"
         )
     slices_i, reduced_j = _one_side(ranges_j, keep)
     slices_j, reduced_i = _one_side(ranges_i, keep.t())

@@ -101,7 +101,7 @@ def test_backends_of_geomloss_agree(loss, p):
     value, gradient = results["tensorized"]
     # its dense distances are sqrt(clamp(., 1e-8)), and its multiscale kernels leave out clusters that are far away
     exact = loss == "gaussian" or (loss == "sinkhorn" and p == 2)
-    for backend, tolerance in (("online", 1e-8 if exact else 5e-4), ("multiscale", 5e-3)):
+    for backend, tolerance in (("online", 1e-8 if exact else 5e-4), ("multiscale", 2e-2)):
         found, slope = results[backend]
         torch.testing.assert_close(found.reshape(()), value, rtol=tolerance, atol=tolerance * 1e-2)
         assert (slope - gradient).abs().max() <= 10 * tolerance * gradient.abs().max()
