@@ -10,26 +10,27 @@ enum { MAX_DECLARATIONS = 64 };
 static const char help[] =
     "usage: benben show FORMULA [NAME:i3 NAME:j3 NAME:p1 ...] [OPTIONS]\n\n"
     "Prints what a formula becomes. Variables are declared by name, place and dimension, or written so in place.\n\n"
-    "  -s, --stage STAGE   parsed, simplified, gradient, plan or source; several times, or with commas.\n"
-    "                      Without it: all but the source\n"
+    "  -s, --stage STAGE   parsed, simplified, gradient, plan, source, cuda or opencl;\n"
+    "                      several times, or with commas.\n"
+    "                      Without it: all but the sources\n"
     "      --of VARIABLES  show the stages of the gradient with respect to these, x,y: the formula's own otherwise\n"
     "      --dtype TYPE    of the source: float32 (default) or float64\n";
 
 typedef struct showing {
-    bool parsed, simplified, gradient, plan, source;
+    bool parsed, simplified, gradient, plan, source, cuda, opencl;
     const char *of;
     bb_dtype dtype;
 } showing;
 
 static bool add_stages(showing *s, const char *text) {
-    const char *const names[] = {"parsed", "simplified", "gradient", "plan", "source"};
-    bool *const flags[] = {&s->parsed, &s->simplified, &s->gradient, &s->plan, &s->source};
+    const char *const names[] = {"parsed", "simplified", "gradient", "plan", "source", "cuda", "opencl"};
+    bool *const flags[] = {&s->parsed, &s->simplified, &s->gradient, &s->plan, &s->source, &s->cuda, &s->opencl};
     while (*text) {
         size_t length = strcspn(text, ",");
         int k = 0;
-        while (k < 5 && (strlen(names[k]) != length || strncmp(names[k], text, length) != 0)) k++;
-        if (k == 5) {
-            complain(EXIT_USAGE, "--stage %.*s: expected parsed, simplified, gradient, plan or source", (int)length,
+        while (k < 7 && (strlen(names[k]) != length || strncmp(names[k], text, length) != 0)) k++;
+        if (k == 7) {
+            complain(EXIT_USAGE, "--stage %.*s: expected parsed, simplified, gradient, plan, source, cuda or opencl", (int)length,
                      text);
             return false;
         }
@@ -83,6 +84,8 @@ static int show_program(const showing *s, const bb_program *program) {
     }
     if (!code && s->plan) code = show_text(program, "plan", "plan", s->dtype);
     if (!code && s->source) code = show_text(program, "source", "source", s->dtype);
+    if (!code && s->cuda) code = show_text(program, "cuda", "cuda", s->dtype);
+    if (!code && s->opencl) code = show_text(program, "opencl", "opencl", s->dtype);
     return code;
 }
 
@@ -129,7 +132,8 @@ int command_show(int argc, char **argv) {
     }
     if (optind == argc) return complain(EXIT_USAGE, "show needs a formula: benben show --help tells more");
     if (argc - optind - 1 > MAX_DECLARATIONS) return complain(EXIT_USAGE, "more than %d variables", MAX_DECLARATIONS);
-    if (!s.parsed && !s.simplified && !s.gradient && !s.plan && !s.source) {
+    if (!s.parsed && !s.simplified && !s.gradient && !s.plan && !s.source && !s.cuda &&
+        !s.opencl) {
         s.parsed = s.simplified = s.gradient = s.plan = true;
     }
     return show(&s, argv[optind], (const char *const *)argv + optind + 1, argc - optind - 1);

@@ -190,7 +190,7 @@ BB_API bb_status bb_grad(const bb_program *program, const int *variables, int co
 /* The tangent program. Inputs: the program's own, one tangent per variable in `variables`, then forward outputs. Outputs: one tangent per floating-point output. */
 BB_API bb_status bb_diff(const bb_program *program, const int *variables, int count, const int *forward,
                          int forward_count, bb_program **tangent);
-/* Text, to be released with bb_free: what = "parsed", "dag", "plan" or "source" (of the CPU kernels, float32 unless dtype says else). */
+/* Text, to be released with bb_free: what = "parsed", "dag", "plan", "source" (of the CPU kernels, float32 unless dtype says else), "cuda" or "opencl". */
 BB_API bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **text);
 BB_API void bb_free(void *pointer);
 

@@ -108,11 +108,13 @@ static void choose_block(bbi_gpu *g) {
         if (stage->fold[k].family == BBI_FAMILY_KMIN && stage->fold[k].k > list) list = stage->fold[k].k;
     l->rows = work > 200 || list > 8 ? 1 : work > 60 || list > 1 ? 2 : 4;
     l->casts = work > 200 ? 1 : 4;
-    if (sinks && crossing <= 2) l->rows = l->rows > 2 ? 2 : l->rows, l->casts = 16;
+    if (sinks && crossing <= 2) l->rows = l->rows > 2 ? 2 : l->rows, l->casts = 8;
     while (l->rows > 1 && crossing * l->rows * l->casts > 64) l->rows /= 2;
     while (l->casts > 1 && crossing * l->rows * l->casts > 64) l->casts /= 2;
     while (l->rows > 1 && stage->sum_count * l->rows > 32) l->rows /= 2;
-    if (g->options->is_double && l->rows > 2) l->rows = 2;
+    if (g->options->is_double) {
+        l->rows = l->rows > 2 && stage->nfold == 1 && stage->sum_count <= 2 && stage->out_count <= 1 ? 2 : 1;
+    }
     if (g->options->few_rows) l->rows = 1;
     l->shared =
         stage->column_count <= (g->options->is_double ? MAX_TILE_COMPONENTS_DOUBLE : MAX_TILE_COMPONENTS);
@@ -128,8 +130,8 @@ static void emit_sequence(bbi_gpu *g, int32_t first, int32_t last) {
             continue;
         }
         const bbi_instruction *loop = &g->e.code->instruction[n];
-        bbi_text_add(g->e.text, "%*sfor (int c%d = 0; c%d < ", 4 * g->e.indent, "", (int)loop->counter,
-                     (int)loop->counter);
+        bbi_text_add(g->e.text, "%*s%s for (int c%d = 0; c%d < ", 4 * g->e.indent, "",
+                     g->e.sinks[n] ? "BB_ROLLED" : "BB_UNROLL_TWICE", (int)loop->counter, (int)loop->counter);
         bbi_emit_index(&g->e, loop->index, 0);
         bbi_text_add(g->e.text, "; c%d++) {\n", (int)loop->counter);
         g->e.indent++;

@@ -4,6 +4,7 @@
 #include "api_text.h"
 #include "cache.h"
 #include "compiler.h"
+#include "gpu.h"
 #include "jit.h"
 #include "program.h"
 #include "syntax.h"
@@ -276,6 +277,20 @@ static bb_status show_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dty
     return BB_OK;
 }
 
+static bb_status show_gpu_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dtype, bool cuda) {
+    bbi_gpu_options options = {.is_double = dtype == BB_FLOAT64, .cuda = cuda};
+    for (int32_t s = 0; s < plan->nstage; s++) {
+        const char *why = bbi_gpu_refusal(&plan->stage[s]);
+        bbi_gpu_layout layout;
+        if (why)
+            bbi_text_add(text, "/* ==== stage %d: on the processor: %s ==== */\n", s, why);
+        else
+            bbi_text_add(text, "/* ==== stage %d ==== */\n", s);
+        if (!why) BBI_FORWARD(bbi_emit_gpu(text, &plan->stage[s], &options, &layout));
+    }
+    return BB_OK;
+}
+
 static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_dtype dtype) {
     if (strcmp(what, "parsed") == 0 || strcmp(what, "dag") == 0) {
         bbi_context_lock(p->context);
@@ -287,13 +302,17 @@ static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_
         bbi_context_unlock(p->context);
         return BB_OK;
     }
-    if (strcmp(what, "plan") != 0 && strcmp(what, "source") != 0)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: cannot show '%s'; parsed, dag, plan or source", what);
+    bool gpu = strcmp(what, "cuda") == 0 || strcmp(what, "opencl") == 0;
+    if (strcmp(what, "plan") != 0 && strcmp(what, "source") != 0 && !gpu)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: cannot show '%s'; parsed, dag, plan, source, cuda or opencl",
+                        what);
     bbi_plan *plan;
     BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, NULL, &plan));
     bb_status status = BB_OK;
     if (what[0] == 'p')
         bbi_plan_print(text, plan);
+    else if (gpu)
+        status = show_gpu_sources(text, plan, dtype, what[0] == 'c');
     else
         status = show_sources(text, plan, dtype);
     bbi_plan_free(plan);

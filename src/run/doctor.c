@@ -5,7 +5,7 @@
 #include "compiler.h"
 #include "jit.h"
 
-#include "../backend/device.h"
+#include "device/device.h"
 
 static void describe_machine(bbi_text *text) {
     static const char *const level[] = {"baseline", "AVX2 with FMA", "AVX-512 (F, DQ, BW, VL)"};
@@ -78,6 +78,8 @@ void bbi_doctor_text(bbi_text *text) {
     describe_compiler(text);
     describe_ahead(text);
     describe_cache(text);
+    bbi_text_add(text, "cuda          ");
+    bbi_driver_cuda.describe(text);
     bbi_text_add(text, "opencl        ");
     bbi_driver_opencl.describe(text);
 }

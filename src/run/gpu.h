@@ -2,7 +2,7 @@
 #ifndef BBI_GPU_H
 #define BBI_GPU_H
 
-#include "../backend/device.h"
+#include "device/device.h"
 #include "../plan/emit_gpu.h"
 #include "execute.h"
 

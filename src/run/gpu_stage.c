@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCKS_WANTED = 512, FEW_ROWS = 64, MIN_TX = 4, MIN_CHUNK = 4 * BBI_GPU_TILE, ARGUMENTS = 10 };
+enum { BLOCKS_WANTED = 512, FEW_ROWS = 64, MIN_TX = 4, MIN_CHUNK = BBI_GPU_TILE, ARGUMENTS = 10 };
 static const int64_t longest_chunk = 1 << 30;   /* places in a chunk are 32-bit numbers */
 static const int64_t partial_limit = 256 << 20; /* bytes of partial results of a launch */
 

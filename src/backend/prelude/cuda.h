@@ -1,7 +1,7 @@
 /* What CUDA C++ (NVRTC) calls things: see gpu.h. */
 typedef long long I64;
 #define BB_INLINE static __device__ __forceinline__
-#define BB_KERNEL(threads) extern "C" __global__ __launch_bounds__(threads)
+#define BB_KERNEL(threads) extern "C" __global__ __launch_bounds__(threads, 4)
 #define BB_GLOBAL
 #define BB_LOCAL __shared__
 #define BB_RESTRICT __restrict__
@@ -12,6 +12,8 @@ typedef long long I64;
 #define BB_BLOCK ((I64)blockIdx.x)
 #define BB_BARRIER() __syncthreads()
 #define BB_UNROLL _Pragma("unroll")
+#define BB_UNROLL_TWICE _Pragma("unroll 2")
+#define BB_ROLLED _Pragma("unroll 1")
 #if BB_DOUBLE
 #define BB_INF __longlong_as_double(0x7ff0000000000000ll)
 #define BB_NAN __longlong_as_double(0x7ff8000000000000ll)

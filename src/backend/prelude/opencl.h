@@ -16,6 +16,8 @@ typedef long I64;
 #define BB_BLOCK ((I64)get_group_id(0))
 #define BB_BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define BB_UNROLL _Pragma("unroll")
+#define BB_UNROLL_TWICE _Pragma("unroll 2")
+#define BB_ROLLED _Pragma("unroll 1")
 #define BB_INF ((R)INFINITY)
 #define BB_NAN ((R)NAN)
 /* four neighbours of local memory */

@@ -1,0 +1,298 @@
+/* cuda.c: NVIDIA's processors through the driver, libcuda, which is opened at run time; its few names that are used are
+ * declared here as cuda.h has them. The primary context is used, which torch and others share, and is current only during
+ * a call. Nothing is done before the first device is asked for. */
+#include "device.h"
+#include "nvrtc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct cu_opaque *cu_handle; /* context, module, function, stream */
+typedef unsigned long long cu_pointer;
+enum {
+    CU_CAPABILITY_MAJOR = 75, /* attributes of a device */
+    CU_CAPABILITY_MINOR = 76,
+    CU_STREAM_NON_BLOCKING = 1,
+    CU_OUT_OF_MEMORY = 2,
+    CU_NO_DEVICE = 100
+};
+
+#define CU_FUNCTIONS(F)                                                                                                \
+    F(cuInit, cuInit, (unsigned))                                                                                      \
+    F(cuDriverGetVersion, cuDriverGetVersion, (int *))                                                                 \
+    F(cuGetErrorString, cuGetErrorString, (int, const char **))                                                        \
+    F(cuDeviceGetCount, cuDeviceGetCount, (int *))                                                                     \
+    F(cuDeviceGet, cuDeviceGet, (int *, int))                                                                          \
+    F(cuDeviceGetName, cuDeviceGetName, (char *, int, int))                                                            \
+    F(cuDeviceGetAttribute, cuDeviceGetAttribute, (int *, int, int))                                                   \
+    F(cuDeviceTotalMem, cuDeviceTotalMem_v2, (size_t *, int))                                                          \
+    F(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, (cu_handle *, int))                                          \
+    F(cuCtxPushCurrent, cuCtxPushCurrent_v2, (cu_handle))                                                              \
+    F(cuCtxPopCurrent, cuCtxPopCurrent_v2, (cu_handle *))                                                              \
+    F(cuStreamCreate, cuStreamCreate, (cu_handle *, unsigned))                                                         \
+    F(cuStreamSynchronize, cuStreamSynchronize, (cu_handle))                                                           \
+    F(cuModuleLoadData, cuModuleLoadData, (cu_handle *, const void *))                                                 \
+    F(cuModuleUnload, cuModuleUnload, (cu_handle))                                                                     \
+    F(cuModuleGetFunction, cuModuleGetFunction, (cu_handle *, cu_handle, const char *))                                \
+    F(cuMemAlloc, cuMemAlloc_v2, (cu_pointer *, size_t))                                                               \
+    F(cuMemFree, cuMemFree_v2, (cu_pointer))                                                                           \
+    F(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2, (cu_pointer, const void *, size_t, cu_handle))                          \
+    F(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, (void *, cu_pointer, size_t, cu_handle))                                \
+    F(cuLaunchKernel, cuLaunchKernel,                                                                                  \
+      (cu_handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, cu_handle, void **, void **))
+
+typedef struct functions {
+#define DECLARE(name, symbol, parameters) int(*name) parameters;
+    CU_FUNCTIONS(DECLARE)
+#undef DECLARE
+} functions;
+
+typedef struct cuda {
+    bbi_device device;
+    functions cu;
+    const bbi_nvrtc *nvrtc;
+    int id, arch, driver_version;
+    cu_handle context, stream;
+} cuda;
+typedef struct cu_kernel {
+    cu_handle module, function;
+} cu_kernel;
+
+/* ---- messages ---- */
+static bb_status failure(const functions *cu, const char *name, int code, const char *what) {
+    const char *text = NULL;
+    if (cu->cuGetErrorString(code, &text) != 0 || !text) text = "unknown error";
+    return bbi_fail(code == CU_OUT_OF_MEMORY ? BB_OUT_OF_MEMORY : BB_DEVICE, "CUDA (%s): %s: %s (%d)", name, what, text,
+                    code);
+}
+
+static bb_status failed(const cuda *d, int code, const char *what) {
+    return failure(&d->cu, d->device.name, code, what);
+}
+
+/* ---- the driver and its devices ---- */
+static bb_status load(functions *cu) {
+#ifdef _WIN32
+    const char *name = "nvcuda.dll";
+#else
+    const char *name = "libcuda.so.1";
+#endif
+    const char *named = bbi_environment("BENBEN_LIBCUDA"), *why = "";
+    void *library = bbi_library_open(named ? named : name, &why);
+    if (!library)
+        return bbi_fail(BB_DEVICE,
+                        "CUDA has no driver here: %s. Install NVIDIA's driver (it brings %s; in a container, start it with "
+                        "--gpus all), or choose another target: cpu, opencl",
+                        why, name);
+#define RESOLVE(name, exported, parameters)                                                                            \
+    {                                                                                                                  \
+        void *symbol = bbi_library_symbol(library, #exported);                                                         \
+        if (!symbol) return bbi_fail(BB_DEVICE, "the CUDA driver lacks %s: install a newer one", #exported);           \
+        memcpy(&cu->name, &symbol, sizeof symbol);                                                                     \
+    }
+    CU_FUNCTIONS(RESOLVE)
+#undef RESOLVE
+    int code = cu->cuInit(0);
+    if (code == CU_NO_DEVICE)
+        return bbi_fail(BB_DEVICE, "CUDA has a driver here but sees no device: look at `nvidia-smi` and CUDA_VISIBLE_DEVICES");
+    return code == 0 ? BB_OK : failure(cu, "driver", code, "it does not start");
+}
+
+static bb_status ask(cuda *d, int number) {
+    const functions *cu = &d->cu;
+    int count = 0, major = 0, minor = 0;
+    size_t memory = 0;
+    int code = cu->cuDeviceGetCount(&count);
+    if (code != 0) return failed(d, code, "counting devices");
+    if (number < 0 || number >= count)
+        return bbi_fail(BB_BAD_ARGUMENT, "CUDA device %d: there are %d, from 0 on", number, count);
+    if ((code = cu->cuDeviceGet(&d->id, number)) != 0) return failed(d, code, "opening the device");
+    cu->cuDeviceGetName(d->device.name, (int)sizeof d->device.name - 1, d->id);
+    if ((code = cu->cuDeviceGetAttribute(&major, CU_CAPABILITY_MAJOR, d->id)) != 0 ||
+        (code = cu->cuDeviceGetAttribute(&minor, CU_CAPABILITY_MINOR, d->id)) != 0 ||
+        (code = cu->cuDeviceTotalMem(&memory, d->id)) != 0 || (code = cu->cuDriverGetVersion(&d->driver_version)) != 0)
+        return failed(d, code, "asking the device");
+    d->arch = 10 * major + minor;
+    d->device.memory = d->device.largest = (int64_t)memory;
+    d->device.is_cuda = d->device.has_double = true;
+    return BB_OK;
+}
+
+static int enter(const cuda *d) { return d->cu.cuCtxPushCurrent(d->context); }
+
+static void leave(const cuda *d) {
+    cu_handle popped;
+    d->cu.cuCtxPopCurrent(&popped);
+}
+
+static bb_status start(cuda *d, int number) {
+    snprintf(d->device.name, sizeof d->device.name, "device %d", number);
+    BBI_FORWARD(load(&d->cu));
+    BBI_FORWARD(ask(d, number));
+    BBI_FORWARD(bbi_nvrtc_find(&d->nvrtc));
+    int code = d->cu.cuDevicePrimaryCtxRetain(&d->context, d->id);
+    if (code == 0) code = enter(d);
+    if (code != 0) return failed(d, code, "no context");
+    code = d->cu.cuStreamCreate(&d->stream, CU_STREAM_NON_BLOCKING);
+    leave(d);
+    return code == 0 ? BB_OK : failed(d, code, "no stream");
+}
+
+static bb_status cu_open(int number, bbi_device **device) {
+    cuda *d = bbi_calloc(1, sizeof *d);
+    if (!d) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while opening a device");
+    bb_status status = start(d, number);
+    if (status == BB_OK)
+        *device = &d->device;
+    else
+        bbi_free(d);
+    return status;
+}
+
+/* ---- kernels ---- */
+static bb_status cu_build(bbi_device *device, const char *source, const char *symbol, void **kernel) {
+    cuda *d = (cuda *)device;
+    char *image;
+    size_t length;
+    cu_kernel *k = bbi_calloc(1, sizeof *k);
+    if (!k) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while loading a kernel");
+    bb_status status = bbi_nvrtc_compile(d->nvrtc, source, d->arch, d->driver_version, &image, &length);
+    if (status == BB_OK) {
+        int code = enter(d);
+        if (code == 0) {
+            code = d->cu.cuModuleLoadData(&k->module, image);
+            if (code == 0) code = d->cu.cuModuleGetFunction(&k->function, k->module, symbol);
+            leave(d);
+        }
+        bbi_free(image);
+        if (code != 0) status = failed(d, code, "loading a kernel");
+    }
+    if (status == BB_OK)
+        *kernel = k;
+    else
+        bbi_free(k);
+    return status;
+}
+
+static void cu_drop(bbi_device *device, void *kernel) {
+    cuda *d = (cuda *)device;
+    cu_kernel *k = kernel;
+    if (k && bbi_device_check(device) == BB_OK && enter(d) == 0) {
+        d->cu.cuModuleUnload(k->module);
+        leave(d);
+    }
+    bbi_free(k);
+}
+
+static bb_status cu_launch(bbi_device *device, void *kernel, int64_t blocks, int threads, size_t local_bytes,
+                           const bbi_memory *arguments, int count) {
+    cuda *d = (cuda *)device;
+    const cu_kernel *k = kernel;
+    cu_pointer pointer[16];
+    void *place[16];
+    if (blocks > INT32_MAX)
+        return bbi_fail(BB_DEVICE, "CUDA (%s): %lld blocks in a launch: divide the rows among several calls", d->device.name,
+                        (long long)blocks);
+    for (int n = 0; n < count; n++) {
+        pointer[n] = arguments[n];
+        place[n] = &pointer[n];
+    }
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuLaunchKernel(k->function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1, (unsigned)local_bytes,
+                                    d->stream, place, NULL);
+        leave(d);
+    }
+    return code == 0 ? BB_OK : failed(d, code, "starting a kernel");
+}
+
+/* ---- memory ---- */
+static bb_status cu_allocate(bbi_device *device, size_t bytes, bbi_memory *memory) {
+    cuda *d = (cuda *)device;
+    cu_pointer pointer = 0;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuMemAlloc(&pointer, bytes ? bytes : 1);
+        leave(d);
+    }
+    *memory = code == 0 ? pointer : 0;
+    if (code == CU_OUT_OF_MEMORY)
+        return bbi_fail(BB_OUT_OF_MEMORY, "CUDA (%s): %lld bytes do not fit into the memory of the device: divide the rows or "
+                        "the batch among several calls", d->device.name, (long long)bytes);
+    return code == 0 ? BB_OK : failed(d, code, "allocating memory");
+}
+
+static void cu_release(bbi_device *device, bbi_memory memory) {
+    cuda *d = (cuda *)device;
+    if (!memory || enter(d) != 0) return;
+    d->cu.cuMemFree(memory);
+    leave(d);
+}
+
+static bb_status cu_write(bbi_device *device, bbi_memory to, const void *from, size_t bytes) {
+    cuda *d = (cuda *)device;
+    if (bytes == 0) return BB_OK;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuMemcpyHtoDAsync(to, from, bytes, d->stream); /* from pageable memory: copied when it returns */
+        if (code == 0) code = d->cu.cuStreamSynchronize(d->stream);
+        leave(d);
+    }
+    return code == 0 ? BB_OK : failed(d, code, "copying to the device");
+}
+
+static bb_status cu_read(bbi_device *device, void *to, bbi_memory from, size_t bytes) {
+    cuda *d = (cuda *)device;
+    if (bytes == 0) return BB_OK;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuMemcpyDtoHAsync(to, from, bytes, d->stream);
+        if (code == 0) code = d->cu.cuStreamSynchronize(d->stream);
+        leave(d);
+    }
+    return code == 0 ? BB_OK : failed(d, code, "copying from the device, or a kernel before that");
+}
+
+/* ---- benben doctor ---- */
+static void describe_compiler(bbi_text *text) {
+    const bbi_nvrtc *nvrtc;
+    if (bbi_nvrtc_find(&nvrtc) == BB_OK) {
+        bbi_text_add(text, "NVRTC %d.%d (%s)\n", bbi_nvrtc_version(nvrtc) / 1000, bbi_nvrtc_version(nvrtc) % 1000,
+                     bbi_nvrtc_path(nvrtc));
+        return;
+    }
+    bbi_text_add(text, "%s\n", bb_last_error());
+    bb_clear_error();
+}
+
+static void cu_describe(bbi_text *text) {
+    functions cu;
+    int count = 0, version = 0;
+    describe_compiler(text);
+    bbi_text_add(text, "              ");
+    if (load(&cu) != BB_OK) {
+        bbi_text_add(text, "%s\n", bb_last_error());
+        bb_clear_error();
+        return;
+    }
+    cu.cuDriverGetVersion(&version);
+    cu.cuDeviceGetCount(&count);
+    bbi_text_add(text, "driver for CUDA %d.%d, %d devices\n", version / 1000, version % 1000 / 10, count);
+    for (int k = 0; k < count; k++) {
+        cuda d = {.cu = cu};
+        if (ask(&d, k) == BB_OK)
+            bbi_text_add(text, "              device %d: %s, compute capability %d.%d, %.1f GiB\n", k, d.device.name,
+                         d.arch / 10, d.arch % 10, (double)d.device.memory / 1073741824);
+    }
+}
+
+const bbi_driver bbi_driver_cuda = {.name = "cuda",
+                                    .open = cu_open,
+                                    .build = cu_build,
+                                    .drop = cu_drop,
+                                    .allocate = cu_allocate,
+                                    .release = cu_release,
+                                    .write = cu_write,
+                                    .read = cu_read,
+                                    .launch = cu_launch,
+                                    .describe = cu_describe};

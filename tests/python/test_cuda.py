@@ -1,0 +1,280 @@
+"""CUDA without a graphics processor. The texts are compiled by NVRTC for three architectures, and what the compiler says of
+registers, stack and spills, and the disassembly, are read. Launches, copies and errors are those of the library with a
+stand-in for libcuda (tests/standin/cuda.c), which checks what it is given and computes nothing."""
+import ctypes as c
+import glob
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bb
+import test_gpu
+import test_operations
+import test_reductions
+
+SITE = next(iter(glob.glob(os.path.join(sys.prefix, "lib", "python3*", "site-packages", "nvidia", "cu*"))), None)
+NVRTC = next(iter(glob.glob(f"{SITE}/lib/libnvrtc.so.*")), None)
+NVDISASM = pathlib.Path(SITE or "", "bin", "nvdisasm")
+STANDIN = bb.BUILD / "tests" / "libstandin_cuda.so"
+ARCHITECTURES = (80, 90, 100)
+
+pytestmark = [pytest.mark.full, pytest.mark.skipif(not NVRTC or not NVDISASM.exists(), reason=(
+    "NVRTC and nvdisasm are not installed: tools/require.sh python tests/requirements-cuda.txt"))]
+
+
+# ---- texts ----
+class Compiled:
+    def __init__(self, source, arch):
+        self.arch = arch
+        lib, program = c.CDLL(NVRTC), c.c_void_p()
+        assert lib.nvrtcCreateProgram(c.byref(program), source.encode(), b"kernel.cu", 0, None, None) == 0
+        options = [f"--gpu-architecture=sm_{arch}", "--fmad=false", "--std=c++17", "--ptxas-options=-v"]
+        code = lib.nvrtcCompileProgram(program, len(options), (c.c_char_p * len(options))(*(o.encode() for o in options)))
+        self.log = self.text(lib, program, "ProgramLog").decode()
+        assert code == 0, self.log
+        self.cubin = self.text(lib, program, "CUBIN")
+        lib.nvrtcDestroyProgram(c.byref(program))
+
+    @staticmethod
+    def text(lib, program, what):
+        size = c.c_size_t()
+        assert getattr(lib, f"nvrtcGet{what}Size")(program, c.byref(size)) == 0
+        buffer = c.create_string_buffer(size.value)
+        assert getattr(lib, f"nvrtcGet{what}")(program, buffer) == 0
+        return buffer.raw if what == "CUBIN" else buffer.value
+
+    def number(self, pattern):
+        return max(int(n) for n in re.findall(pattern, self.log))
+
+    @property
+    def registers(self):
+        return self.number(r"Used (\d+) registers")
+
+    @property
+    def spills(self):
+        return self.number(r"(\d+) bytes spill")
+
+    @property
+    def stack(self):
+        return self.number(r"(\d+) bytes stack frame")
+
+    def instructions(self, folder):
+        """[(opcode, operands)] and labels, in order"""
+        path = pathlib.Path(folder, "kernel.cubin")
+        path.write_bytes(self.cubin)
+        listing = subprocess.run([NVDISASM, "-c", path], capture_output=True, text=True, check=True).stdout
+        out = []
+        for line in listing.splitlines():
+            label, step = re.match(r"^(\.L\w+):", line), re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?(\S+)(.*);", line)
+            if label:
+                out.append((label[1], None))
+            if step:
+                out.append((step[1], step[2]))
+        return out
+
+
+def loops(steps):
+    """The innermost loops: what stands between a label and a jump back to it, without another label's jump inside."""
+    place = {op: k for k, (op, operands) in enumerate(steps) if operands is None}
+    out = []
+    for k, (op, operands) in enumerate(steps):
+        target = re.search(r"\((\.L\w+)\)", operands or "")
+        if op.startswith("BRA") and target and place.get(target[1], k) < k:
+            out.append((place[target[1]], k + 1))
+    return [steps[a:b] for a, b in out if not any(a <= x and y <= b and (x, y) != (a, b) for x, y in out)]
+
+
+def slots_per_pair(steps, mark, per_pair=1):
+    """Issue slots per pair of the loop that has most of `mark`, an instruction of which a pair needs `per_pair`."""
+    best = max(loops(steps), key=lambda body: sum(op.startswith(mark) for op, _ in body))
+    pairs = sum(op.startswith(mark) for op, _ in best) / per_pair
+    return sum(operands is not None for _, operands in best) / pairs, pairs
+
+
+def kernels(formula, *declarations, dtype="float32", target="cuda"):
+    text = bb.parse(formula, *declarations).show(target, dtype)
+    return [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if part.strip()]
+
+
+GAUSS = ("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i3", "y:j3", "b:j1", "s:p1")
+MAIN = {
+    "gauss": GAUSS,
+    "gauss of 10 columns": ("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i3", "y:j3", "b:j10", "s:p1"),
+    "gauss, high dimension": ("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i50", "y:j50", "b:j1", "s:p1"),
+    "laplacian": ("sum_j(exp(-sqrt(sqdist(x, y))) * b)", "x:i3", "y:j3", "b:j1"),
+    "energy": ("sum_j(-sqrt(sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j1"),
+    "inverse": ("sum_j(inv(1 + sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j1"),
+    "argmin": ("argmin_j(sqdist(x, y))", "x:i3", "y:j3"),
+    "nearest": ("argkmin_j(sqdist(x, y), 10)", "x:i3", "y:j3"),
+    "log-sum-exp": ("logsumexp_j(-sqdist(x, y))", "x:i3", "y:j3"),
+    "softmax": ("sumsoftmaxweight_j(x | y, b)", "x:i3", "y:j3", "b:j3"),
+}
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_main_kernels_stay_in_registers(name, tmp_path):
+    for dtype in ("float32", "float64"):
+        for source in kernels(*MAIN[name], dtype=dtype):
+            for arch in ARCHITECTURES if dtype == "float32" else (90,):
+                made = Compiled(source, arch)
+                assert made.spills == 0 and made.stack == 0, (name, dtype, arch, made.log)
+                assert made.registers <= 128, (name, dtype, arch)
+                if dtype == "float32":
+                    wide = [op for op, _ in made.instructions(tmp_path) if re.match(r"D(ADD|MUL|FMA|SETP|MNMX)|MUFU\.\w*64", op)]
+                    assert not wide, (name, arch, wide)
+
+
+def test_gradients_of_the_gaussian_stay_in_registers():
+    program = bb.parse(*GAUSS)
+    text = program.grad(["x", "y", "b"]).show("cuda")
+    for source in [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if part.strip()]:
+        assert Compiled(source, 90).spills == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("first", range(0, len(test_gpu.CASES), test_gpu.GROUP))
+def test_every_operation_compiles(first, dtype, tmp_path):
+    texts, declarations = [], []
+    for k, case in enumerate(test_gpu.CASES[first:first + test_gpu.GROUP]):
+        text, declared = test_gpu.per_pair(case, k)
+        texts.append(text)
+        declarations += declared
+    for source in kernels("; ".join(texts), *declarations, "w:j1", "z:j1", "u:i1", dtype=dtype):
+        made = Compiled(source, ARCHITECTURES[first // test_gpu.GROUP % 3])
+        trigonometric = re.search(r"return [^}]*v_(sin|cos|tan)\(", source)  # CUDA reduces huge arguments in float64
+        if dtype == "float32" and not trigonometric:
+            wide = [op for op, _ in made.instructions(tmp_path) if re.match(r"D(ADD|MUL|FMA|SETP|MNMX)", op)]
+            assert not wide, wide
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axis", ["j", "i", "ij"])
+def test_every_reduction_compiles(axis, dtype):
+    for name in test_gpu.reductions(axis):
+        for source in kernels(test_reductions.formula(name, axis), "x:i2", "y:j2", "b:j3", dtype=dtype):
+            made = Compiled(source, 90)
+            assert made.spills == 0 and made.registers <= 128, name
+
+
+def test_the_texts_of_both_targets_differ_in_their_preludes_only():
+    for formula in MAIN.values():
+        cuda, opencl = (kernels(*formula, target=t)[0] for t in ("cuda", "opencl"))
+        mark = "/* The vocabulary of graphics processors"
+        assert cuda[cuda.index(mark):] == opencl[opencl.index(mark):]
+
+
+# ---- launches ----
+def standin(code, tmp_path, **environment):
+    log = tmp_path / "log"
+    log.write_text("")
+    environment = {"BENBEN_LIBCUDA": str(STANDIN), "BENBEN_NVRTC": NVRTC, "STANDIN_LOG": str(log), "BENBEN_TEST_TARGET": "cuda",
+                   **environment}
+    done = subprocess.run([sys.executable, "-c", "import numpy as np, bb\n" + code], capture_output=True, text=True,
+                          env={**os.environ, **environment}, cwd=os.path.dirname(__file__), timeout=120)
+    lines = log.read_text().splitlines()
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in lines if line.startswith("WRONG")]
+    held = [line for line in lines if line.startswith("held")]
+    assert not held or held[-1] == "held 0"
+    assert sum(line == "cuCtxPushCurrent" for line in lines) == sum(line == "cuCtxPopCurrent" for line in lines)
+    return done.stdout.split(), lines
+
+
+PROGRAM = """
+k = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j1").compile(target="cuda")
+def run(m, n, *batch):
+    one = lambda rows, dim: np.ones((*batch, rows, dim), np.float32)
+    return k(one(m, 3), one(n, 3), one(n, 1))
+"""
+
+
+@pytest.mark.parametrize("m, n, batch", [(1, 1, ()), (5, 100000, ()), (100000, 300, ()), (70, 70, (40,)), (1000, 1000, ())])
+def test_launches_cover_all_pairs(m, n, batch, tmp_path):
+    """The stand-in gives 1 as every part of every sum: the result is the number of parts."""
+    printed, lines = standin(PROGRAM + f"""
+out = run({m}, {n}, *{batch})
+assert out.shape == {(*batch, m, 1)} and (out == out.flat[0]).all()
+print(int(out.flat[0]))
+""", tmp_path)
+    launch = next(line for line in lines if line.startswith("cuLaunchKernel"))
+    g = {key: int(value) for key, value in re.findall(r"(\w+) (\d+)", next(v for v in lines if v.startswith("geometry")))}
+    assert int(printed[0]) == g["parts"]
+    assert "block 128 1 1" in launch and "stream own" in launch
+    assert int(re.search(r"grid (\d+) 1 1", launch)[1]) == g["groups"] * g["chunks"] * g["slots"]
+    assert g["rows"] == m and g["columns"] == n and g["slots"] == max(1, int(np.prod(batch)))
+    assert not [v for v in lines if v.endswith("other")], "a stream that is not ours"
+
+
+FUNCTIONS = ["cuMemAlloc_v2:1", "cuMemAlloc_v2:4", "cuMemAlloc_v2:8", "cuMemcpyHtoDAsync_v2:1", "cuMemcpyHtoDAsync_v2:3",
+             "cuMemcpyDtoHAsync_v2:1", "cuLaunchKernel:1", "cuStreamSynchronize:2", "cuModuleLoadData:1",
+             "cuModuleGetFunction:1", "cuCtxPushCurrent_v2:2", "cuDevicePrimaryCtxRetain:1", "cuStreamCreate:1", "cuInit:1"]
+
+
+@pytest.mark.parametrize("failing", FUNCTIONS)
+def test_a_failure_is_an_error_and_leaves_everything_usable(failing, tmp_path):
+    code = 2 if "MemAlloc" in failing else 700
+    printed, lines = standin(PROGRAM + """
+try:
+    run(100, 200)
+except bb.Error as error:
+    print(error.status)
+    assert "CUDA" in str(error), error
+print(int(run(100, 200).flat[0]))
+""", tmp_path, STANDIN_FAIL=f"{failing}:{code}")
+    assert printed[0] == ("OUT_OF_MEMORY" if code == 2 else "DEVICE") and len(printed) == 2
+
+
+def test_memory_that_runs_out_is_an_error_that_says_what_to_do(tmp_path):
+    printed, _ = standin(PROGRAM + """
+try:
+    run(100000, 100000)
+except bb.Error as error:
+    assert "divide the rows" in str(error), error
+    print(error.status)
+print(int(run(10, 10).flat[0]))
+""", tmp_path, STANDIN_MEMORY="1000000")
+    assert printed[0] == "OUT_OF_MEMORY" and int(printed[1]) >= 1
+
+
+def test_cubins_are_cached_by_content_and_version(tmp_path):
+    cache = {"BENBEN_CACHE_DIR": str(tmp_path / "cache"), "BENBEN_DEBUG": "c"}
+    compiles = []
+    for arch in (90, 90, 80):
+        log = tmp_path / "stderr"
+        _, lines = standin(f"import os; os.dup2(os.open({str(log)!r}, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)\n"
+                           + PROGRAM + "run(10, 10)", tmp_path, STANDIN_ARCH=str(arch), **cache)
+        compiles.append(log.read_text().count("nvrtc --gpu"))
+        assert "cuModuleLoadData cubin" in lines
+    assert compiles == [1, 0, 1]
+
+
+def test_a_device_newer_than_the_compiler_gets_ptx(tmp_path):
+    _, lines = standin(PROGRAM + "run(10, 10)", tmp_path, STANDIN_ARCH="125")
+    assert "cuModuleLoadData ptx" in lines
+
+
+def command(*arguments, **environment):
+    return subprocess.run([bb.COMMAND, *arguments], capture_output=True, text=True,
+                          env={**os.environ, "BENBEN_LIBCUDA": "/nonexistent/libcuda.so.1", **environment})
+
+
+def test_without_a_driver_the_command_says_what_is_missing_and_what_to_do(tmp_path):
+    for name in "xy":
+        np.save(tmp_path / f"{name}.npy", np.ones((3, 1), np.float32))
+    files = [f"x={tmp_path}/x.npy:i", f"y={tmp_path}/y.npy:j"]
+    done = command("run", "sum_j(x * y)", *files, "--target", "cuda")
+    assert done.returncode and "driver" in done.stderr and "Install" in done.stderr and "opencl" in done.stderr
+    without = command("run", "sum_j(x * y)", *files, "--target", "cuda", BENBEN_LIBCUDA=str(STANDIN), BENBEN_NVRTC="/nonexistent")
+    assert without.returncode and "NVRTC" in without.stderr
+
+
+def test_doctor_says_what_was_found():
+    found = command("doctor", BENBEN_LIBCUDA=str(STANDIN), BENBEN_NVRTC=NVRTC).stdout
+    assert "stand-in 0, compute capability 9.0" in found and NVRTC in found
+    missing = command("doctor", BENBEN_NVRTC="/nonexistent").stdout
+    assert "no driver" in missing and "BENBEN_NVRTC" in missing

@@ -1,0 +1,233 @@
+/* cuda.c: a stand-in for libcuda.so.1, for machines without a graphics processor. Device memory is host memory; a launch
+ * checks what it is given, fills the partial results of every row with 1 and computes nothing. Every call is a line of
+ * the file that STANDIN_LOG names. STANDIN_FAIL=name:n:code lets call number n of a function fail with that code;
+ * STANDIN_MEMORY bounds the bytes of all allocations; STANDIN_ARCH is the compute capability (90). What a caller does
+ * wrong (a pointer that is none, no context, a launch out of bounds, memory that is too small) is a line `WRONG ...`. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define API __attribute__((visibility("default")))
+enum { MOST = 4096 };
+enum { TX, GROUPS, FIRST_GROUP, CHUNKS, CHUNK, ROWS, COLUMNS, ROW_STRIDE, ROW_SLOT, COLUMN_STRIDE, COLUMN_SLOT,
+       UNIFORM_SLOT, TOTAL }; /* see bbi_gpu_geometry */
+
+static struct {
+    char *bytes;
+    size_t size;
+} blocks[MOST];
+static int count, contexts;
+static size_t used;
+static char symbol[64];
+
+static void line(const char *format, ...) {
+    const char *path = getenv("STANDIN_LOG");
+    FILE *file = path ? fopen(path, "a") : NULL;
+    va_list arguments;
+    if (!file) return;
+    va_start(arguments, format);
+    vfprintf(file, format, arguments);
+    va_end(arguments);
+    fputc('\n', file);
+    fclose(file);
+}
+
+/* What STANDIN_FAIL says of this call: a code, or 0. */
+static int fails(const char *name) {
+    static struct {
+        char name[64];
+        int calls;
+    } seen[64];
+    const char *wanted = getenv("STANDIN_FAIL"), *colon = wanted ? strchr(wanted, ':') : NULL;
+    int k = 0, number, code;
+    while (k < 63 && seen[k].name[0] && strcmp(seen[k].name, name) != 0) k++;
+    snprintf(seen[k].name, sizeof seen[k].name, "%s", name);
+    seen[k].calls++;
+    if (!colon || strncmp(wanted, name, (size_t)(colon - wanted)) != 0 || strlen(name) != (size_t)(colon - wanted)) return 0;
+    if (sscanf(colon, ":%d:%d", &number, &code) != 2 || number != seen[k].calls) return 0;
+    line("%s fails with %d", name, code);
+    return code;
+}
+
+#define ENTER(...)                                                                                                     \
+    do {                                                                                                               \
+        int code_ = fails(__func__);                                                                                   \
+        if (code_) return code_;                                                                                       \
+        line(__VA_ARGS__);                                                                                             \
+    } while (0)
+#define IN_CONTEXT()                                                                                                   \
+    do {                                                                                                               \
+        if (contexts < 1) line("WRONG %s without a context", __func__);                                                \
+    } while (0)
+
+static int find(unsigned long long pointer) {
+    for (int k = 0; k < count; k++)
+        if (blocks[k].bytes && (unsigned long long)(size_t)blocks[k].bytes == pointer) return k;
+    return -1;
+}
+
+API int cuInit(unsigned flags) {
+    ENTER("cuInit %u", flags);
+    return 0;
+}
+API int cuDriverGetVersion(int *version) {
+    ENTER("cuDriverGetVersion");
+    *version = 13000;
+    return 0;
+}
+API int cuGetErrorString(int code, const char **text) {
+    *text = code == 2 ? "out of memory" : code == 700 ? "an illegal memory access was encountered" : "some error";
+    return 0;
+}
+API int cuDeviceGetCount(int *devices) {
+    ENTER("cuDeviceGetCount");
+    *devices = 2;
+    return 0;
+}
+API int cuDeviceGet(int *device, int ordinal) {
+    ENTER("cuDeviceGet %d", ordinal);
+    *device = ordinal;
+    return 0;
+}
+API int cuDeviceGetName(char *name, int length, int device) {
+    ENTER("cuDeviceGetName %d", device);
+    snprintf(name, (size_t)length, "stand-in %d", device);
+    return 0;
+}
+API int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    const char *arch = getenv("STANDIN_ARCH");
+    int capability = arch ? atoi(arch) : 90;
+    ENTER("cuDeviceGetAttribute %d %d", attribute, device);
+    *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 16 ? 132 : 0;
+    return 0;
+}
+API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
+    ENTER("cuDeviceTotalMem %d", device);
+    *bytes = (size_t)1 << 34;
+    return 0;
+}
+API int cuDevicePrimaryCtxRetain(void **context, int device) {
+    ENTER("cuDevicePrimaryCtxRetain %d", device);
+    *context = &contexts;
+    return 0;
+}
+API int cuCtxPushCurrent_v2(void *context) {
+    ENTER("cuCtxPushCurrent");
+    if (context != &contexts) line("WRONG a context that is none");
+    contexts++;
+    return 0;
+}
+API int cuCtxPopCurrent_v2(void **context) {
+    ENTER("cuCtxPopCurrent");
+    if (contexts-- < 1) line("WRONG pop without push");
+    *context = &contexts;
+    return 0;
+}
+API int cuStreamCreate(void **stream, unsigned flags) {
+    IN_CONTEXT();
+    ENTER("cuStreamCreate %u", flags);
+    *stream = symbol;
+    return 0;
+}
+API int cuStreamSynchronize(void *stream) {
+    IN_CONTEXT();
+    ENTER("cuStreamSynchronize %s", stream == symbol ? "own" : "other");
+    return 0;
+}
+API int cuModuleLoadData(void **module, const void *image) {
+    const char *bytes = image;
+    IN_CONTEXT();
+    ENTER("cuModuleLoadData %s", memcmp(bytes, "\177ELF", 4) == 0 ? "cubin" : strstr(bytes, ".version") ? "ptx" : "nonsense");
+    *module = symbol;
+    return 0;
+}
+API int cuModuleUnload(void *module) {
+    IN_CONTEXT();
+    ENTER("cuModuleUnload");
+    if (module != symbol) line("WRONG a module that is none");
+    return 0;
+}
+API int cuModuleGetFunction(void **function, void *module, const char *name) {
+    IN_CONTEXT();
+    ENTER("cuModuleGetFunction %s", name);
+    *function = module;
+    return 0;
+}
+API int cuMemAlloc_v2(unsigned long long *pointer, size_t size) {
+    const char *most = getenv("STANDIN_MEMORY");
+    IN_CONTEXT();
+    ENTER("cuMemAlloc %zu", size);
+    if (most && used + size > (size_t)atoll(most)) return 2;
+    if (count == MOST) return 2;
+    blocks[count].bytes = calloc(1, size);
+    blocks[count].size = size;
+    used += size;
+    *pointer = (unsigned long long)(size_t)blocks[count++].bytes;
+    return 0;
+}
+API int cuMemFree_v2(unsigned long long pointer) {
+    int k = find(pointer);
+    IN_CONTEXT();
+    ENTER("cuMemFree");
+    if (k < 0) {
+        line("WRONG a pointer that is none is freed");
+        return 1;
+    }
+    used -= blocks[k].size;
+    free(blocks[k].bytes);
+    blocks[k].bytes = NULL;
+    line("held %zu", used);
+    return 0;
+}
+
+static int copy(const char *name, void *to, const void *from, unsigned long long device, size_t size) {
+    int k = find(device);
+    if (k < 0 || size > blocks[k].size) {
+        line("WRONG %s of %zu bytes beside its block", name, size);
+        return 1;
+    }
+    memcpy(to, from, size);
+    return 0;
+}
+API int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t size, void *stream) {
+    IN_CONTEXT();
+    ENTER("cuMemcpyHtoD %zu %s", size, stream == symbol ? "own" : "other");
+    return copy("cuMemcpyHtoD", (void *)(size_t)to, from, to, size);
+}
+API int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t size, void *stream) {
+    IN_CONTEXT();
+    ENTER("cuMemcpyDtoH %zu %s", size, stream == symbol ? "own" : "other");
+    return copy("cuMemcpyDtoH", to, (const void *)(size_t)from, from, size);
+}
+
+/* geometry size uniform row column group interval value index scratch */
+API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                       unsigned shared, void *stream, void **arguments, void **extra) {
+    unsigned long long pointer[10];
+    int block[10];
+    IN_CONTEXT();
+    ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u stream %s", gx, gy, gz, bx, by, bz, shared,
+          stream == symbol ? "own" : "other");
+    if (function != symbol || extra) line("WRONG function or extra");
+    for (int k = 0; k < 10; k++) {
+        memcpy(&pointer[k], arguments[k], sizeof pointer[k]);
+        block[k] = find(pointer[k]);
+        if (block[k] < 0) {
+            line("WRONG argument %d is no device memory", k);
+            return 1;
+        }
+    }
+    const long long *g = (const long long *)(size_t)pointer[0];
+    long long shares = bx / g[TX], parts = g[CHUNKS] * shares, slots = gx / (g[GROUPS] * g[CHUNKS]);
+    line("geometry tx %lld groups %lld first %lld chunks %lld chunk %lld rows %lld columns %lld slots %lld parts %lld", g[TX],
+         g[GROUPS], g[FIRST_GROUP], g[CHUNKS], g[CHUNK], g[ROWS], g[COLUMNS], slots, parts);
+    if (g[CHUNK] * g[CHUNKS] < g[COLUMNS]) line("WRONG columns that no chunk holds");
+    if (g[TOTAL] % (slots * g[GROUPS] * g[TX]) != 0) line("WRONG total");
+    if (blocks[block[3]].size < (size_t)(4 * g[ROW_SLOT] * slots) || g[ROW_STRIDE] < g[ROWS]) line("WRONG rows too small");
+    if (blocks[block[4]].size < (size_t)(4 * g[COLUMN_SLOT] * slots) || g[COLUMN_STRIDE] < g[COLUMNS])
+        line("WRONG columns too small");
+    if (blocks[block[7]].size < (size_t)(4 * parts * g[TOTAL])) line("WRONG values too small");
+    for (size_t k = 0; k < blocks[block[7]].size / 4; k++) ((float *)blocks[block[7]].bytes)[k] = 1;
+    return 0;
+}
