@@ -67,6 +67,7 @@ bench: build
 	@BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/run $(if $(FULL),--acceptance)
 	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/run more against-n against-d --systems=-pykeops)
 	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/figures && bench/tables)
+	@$(if $(FULL),$(MAKE) --no-print-directory python && BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/overhead)
 
 golden: build
 	@tools/require.sh cmocka && $(CMAKE) $(BUILD) >/dev/null

@@ -211,3 +211,76 @@ def test_exported_expression():
     exported = torch.export.export(Module(), args, dynamic_shapes=({0: rows}, None, None))
     for x in (X, torch.rand(9, 3, **F64)):
         close(exported.module()(x, Y, B), torch.exp(-((x[:, None] - Y) ** 2).sum(-1)) @ B)
+
+
+def test_compiled_with_ranges():
+    from benben.torch import Genred, cluster
+
+    six = cluster.from_matrix(torch.tensor([[0, 3], [3, 5]]), torch.tensor([[0, 4], [4, 5]]),
+                              torch.tensor([[True, False], [True, True]]))
+    gauss = Genred("Exp(-SqDist(x, y))", ["x = Vi(3)", "y = Vj(3)"], axis=1)
+
+    def by_text(x, y, *six):
+        return gauss(x, y, ranges=six)
+
+    def by_lazy(x, y, *six):
+        K = (-((Vi(x) - Vj(y)) ** 2).sum(-1)).exp()
+        K.ranges = six
+        return K.sum(1)
+
+    mask = torch.ones(5, 5, **F64)
+    mask[:3, 4] = 0
+    expected = (torch.exp(-((X[:, None] - Y) ** 2).sum(-1)) * mask).sum(1)
+    for f in (by_text, by_lazy):
+        torch._dynamo.reset()
+        close(f(X, Y, *six), expected)
+        close(torch.compile(f, fullgraph=True, backend="aot_eager")(X, Y, *six), expected)
+
+
+def test_lazytensors_go_in_and_out_of_compiled_functions():
+    torch._dynamo.reset()
+    made = torch.compile(matrix, fullgraph=True, backend="aot_eager")(X, Y)
+    close(made @ B, matrix().dense() @ B)
+    doubled = torch.compile(lambda k: (2 * k).sum(1), fullgraph=True, backend="aot_eager")
+    close(doubled(matrix()), 2 * matrix().dense().sum(1))
+    close(doubled(vectors()), 2 * vectors().dense().sum(1))  # another formula: compiled anew
+
+
+@pytest.mark.full
+def test_exported_programs_are_loaded_by_another_process(tmp_path):
+    import pathlib
+    import subprocess
+    import sys
+
+    import benben
+
+    class Module(torch.nn.Module):
+        def forward(self, x, y, b):
+            return torch.exp(-((Vi(x) - Vj(y)) ** 2).sum(-1)) @ b
+
+    torch.export.save(torch.export.export(Module(), (X, Y, B)), tmp_path / "f.pt2")
+    torch.save((X, Y, B, torch.exp(-((X[:, None] - Y) ** 2).sum(-1)) @ B), tmp_path / "data.pt")
+    code = f"""
+import sys; sys.path.insert(0, {str(pathlib.Path(benben.__file__).parents[1])!r})
+import torch, benben.torch
+x, y, b, expected = torch.load({str(tmp_path / "data.pt")!r})
+f = torch.export.load({str(tmp_path / "f.pt2")!r}).module()
+torch.testing.assert_close(f(x, y, b), expected)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.full
+def test_an_older_pytorch():
+    """The quick tests of transforms with another version of PyTorch (>= 2.6): its plain path is __dlpack__ below 2.10."""
+    import os
+    import pathlib
+    import subprocess
+
+    python = os.environ.get("BENBEN_OLDER_TORCH")
+    if not python:
+        pytest.skip("set BENBEN_OLDER_TORCH to a Python that has pytest, NumPy and an older PyTorch; the one path of ours "
+                    "that it takes is tested by test_without_the_exchange_api")
+    tests = pathlib.Path(__file__).with_name("test_torch_transforms.py")
+    subprocess.run([python, "-m", "pytest", "-q", "-m", "not full", "-k", "not compiled and not export", str(tests)],
+                   check=True)
