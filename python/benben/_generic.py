@@ -200,12 +200,15 @@ class GenericGenred:
         self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
     ) -> Any:
         if ranges is None and out is None and backend == "auto" and self._plain:
-            result = self._run(args)
+            try:
+                result = self._run(args)
+            except TypeError:  # what is converted, or refused by name, below
+                result = NotImplemented
             if result is not NotImplemented:
                 return result
         _options.check_backend(backend)
         tools = self.tools
-        args = tools.convert(args)
+        args = tools.convert(args, self._program.names)
         if self._accuracy.dtype_acc != "auto":
             _options.check_accumulator(self._accuracy.dtype_acc, tools.common_dtype(args))
 
@@ -222,7 +225,7 @@ class GenericGenred:
             return result
 
         if self._k:
-            folded = "ij"[self.axis]
+            folded = "i" if self.axis == 0 else "j"
             along = [arg.shape[-2] for arg, place in zip(args, self._program.places, strict=False) if place == folded]
             result = k_smallest(run, self._name, self._k, along[0] if along else 1, tools)
         else:
@@ -294,7 +297,7 @@ class GenericKernelSolve:
         ranges: Any = None,
     ) -> Any:
         _options.check_backend(backend)
-        args = self.tools.convert(args)
+        args = self.tools.convert(args, self._program.names)
         return solve(self.tools, self._kernel, args, self._unknown, alpha, eps, self.tools.ranges(ranges))
 
 

@@ -108,6 +108,8 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
             self._from_array(x, axis)
         elif isinstance(x, tuple):
             self._from_symbol(x)
+        elif axis in (0, 1) and (isinstance(x, list) or hasattr(x, "to_numpy")):
+            self._from_array(tools.as_array(x, "LazyTensor"), axis)
         elif axis is not None and axis != 2:
             raise ValueError(f"axis={axis} is for arrays; a number or a list is a parameter")
         elif isinstance(x, int):
@@ -121,10 +123,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
         elif x is None:
             raise ValueError("a LazyTensor is made of an array, a number, a list of numbers or a tuple (ind, dim, cat)")
         else:
-            raise ValueError(
-                f"a LazyTensor of {tools.name} cannot be made of {type(x).__module__}.{type(x).__qualname__}: "
-                f"convert it to an array of {tools.name} first"
-            )
+            self._from_array(tools.as_array(x, f"a LazyTensor of {tools.name} cannot be made of this"), axis)
 
     def _set(self, arg: Arg) -> None:
         self._args = (arg,)
@@ -202,15 +201,15 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
         self._set(Arg(x, place, dim))
 
     @classmethod
-    def _along(cls, x: Any, place: int) -> Any:
-        """The array (..., M, D) or (..., N, D) along an axis."""
+    def _along(cls, x: Any, place: int, what: str = "") -> Any:
+        """The array (..., M, D) or (..., N, D) along an axis. what: the argument's name, for errors."""
         tools = cls.tools
-        if not tools.is_array(x):
-            raise ValueError(f"expected an array of {tools.name}, found {type(x).__module__}.{type(x).__qualname__}")
-        x = tools.as_float(x)
+        axis = "M" if place == PLACE_I else "N"
+        what = what or f"V{'i' if place == PLACE_I else 'j'}(x)"
+        x = tools.as_float(tools.as_array(x, what))
         shape = tuple(x.shape)
         if len(shape) < 2:
-            raise ValueError(f"an array of the shape {shape}: expected (..., M, D)")
+            raise ValueError(f"{what}: an array of the shape {shape}: expected (..., {axis}, D), as x[:, None] is")
         self = cls.__new__(cls.complex_class if tools.is_complex(x) else cls)
         self.ni = self.nj = self.batchdims = self.ranges = self.backend = self._reduced = None
         self._dtype = tools.dtype_name(x)

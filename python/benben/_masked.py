@@ -77,7 +77,7 @@ class Bound:
     def lines(self, place: int, key: Any) -> Bound:
         """Some rows, or columns."""
         extent = self.full.ni if place == PLACE_I else self.full.nj
-        return self if extent is None else Bound(self.full._lines(place, key))
+        return Bound(self.full if extent is None else self.full._lines(place, key))
 
     def batch(self, axis: int, key: Any, batch: tuple[int, ...]) -> Bound:
         """Some elements of a batch axis of the LazyTensor, whose axes are `batch`."""

@@ -24,13 +24,15 @@ class MatrixMethods:
                 "matvecmult and sum"
             )
         if not self.tools.is_array(v):
-            return self._compose(v)
+            if hasattr(v, "_formula") or hasattr(v, "matvec") or not hasattr(v, "__len__"):
+                return self._compose(v)
+            v = self.tools.as_array(v, "K @ v")
         flat = len(v.shape) == 1
         if flat:
             v = v[:, None]
         if self._mask is not None:
             return self._masked_matmul(v, flat, keywords)
-        product = self * self.real_class._along(v, PLACE_J)
+        product = self * self.real_class._along(v, PLACE_J, "K @ v")
         product._reduced = Reduction("Sum", "sum", 1, 0, product._args, None, None, keywords)
         product._reduced.squeeze = flat
         return product if any(arg.value is None for arg in product._args) else product._run({})
@@ -48,7 +50,9 @@ class MatrixMethods:
     def __rmatmul__(self: Any, v: Any) -> Any:
         """v @ K for an array (M,) or (..., E, M)."""
         if not self.tools.is_array(v):
-            return NotImplemented
+            if not isinstance(v, (list, tuple)) and not hasattr(v, "to_numpy"):
+                return NotImplemented
+            v = self.tools.as_array(v, "v @ K")
         if len(v.shape) == 1:
             return self.T @ v
         return self.tools.swap_last(self.T @ self.tools.swap_last(v))
@@ -73,8 +77,8 @@ class MatrixMethods:
         self._refuse_reduced()
         if self._mask is not None:
             return self._solvable().solve(other, var, call, **keywords)
-        if self.tools.is_array(other):
-            other = self.real_class._along(other, PLACE_I)
+        if not hasattr(other, "_formula"):
+            other = self.real_class._along(other, PLACE_I, "solve(other)")
         if other._formula.op or len(other._args) != 1 or other._args[0].place not in (PLACE_I, PLACE_J):
             raise ValueError("solve: the right-hand side is an array, Vi(array) or a symbolic variable")
         b = other._args[0]

@@ -84,6 +84,7 @@ class NumpyMethods:
     """Mixin of GenericLazyTensor."""
 
     __array_priority__ = 1000.0
+    __pandas_priority__ = 5000  # pandas leaves operations to us
 
     def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
         name = ufunc.__name__

@@ -7,7 +7,7 @@
 
 enum { CODE_INT = 0, CODE_FLOAT = 2, CODE_BFLOAT = 4 };
 
-static PyObject *numpy_empty, *dtype_object[5];
+static PyObject *numpy_empty, *numpy_array, *dtype_object[5];
 static const char *const dtype_name[5] = {"float32", "float64", "float16", "float32", "int64"}; /* by bb_dtype */
 
 /* ---- the buffer protocol ------------------------------------------------------------------------------------------- */
@@ -42,6 +42,9 @@ static int take_buffer(PyObject *object, int writable, core_value *value) {
         return -1;
     }
     format_type(value);
+    /* a subclass of NumPy's array may mean more than its buffer says: masked arrays; the caller looks at it */
+    if (numpy_array && (PyObject *)Py_TYPE(object) != numpy_array && PyObject_HasAttrString(object, "mask"))
+        value->needs_conversion = 1;
     bb_array *a = &value->array;
     a->data = b->buf;
     a->device_type = 1;
@@ -172,7 +175,8 @@ int core_kernel_ready(PyObject *module) {
     PyObject *numpy = PyImport_ImportModule("numpy");
     if (!numpy) return -1;
     numpy_empty = PyObject_GetAttrString(numpy, "empty");
-    int ok = numpy_empty != NULL;
+    numpy_array = PyObject_GetAttrString(numpy, "ndarray");
+    int ok = numpy_empty != NULL && numpy_array != NULL;
     for (int k = 0; ok && k < 5; k++) {
         dtype_object[k] = PyObject_CallMethod(numpy, "dtype", "s", dtype_name[k]);
         ok = dtype_object[k] != NULL;

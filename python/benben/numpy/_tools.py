@@ -26,6 +26,37 @@ def is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray)
 
 
+def as_array(x: Any, what: str) -> Any:
+    """An array of what NumPy users pass for one: sequences of numbers or of rows, tables of pandas and what else has
+    to_numpy. what: the argument's name, for errors."""
+    if isinstance(x, np.ndarray):
+        return x
+    module = type(x).__module__.partition(".")[0]
+    if hasattr(x, "to_numpy"):
+        array = x.to_numpy()
+        if array.dtype.kind not in "biufc":
+            names = [str(c) for c in getattr(x, "columns", [])]
+            odd = [c for c in names if np.asarray(x[c].to_numpy()).dtype.kind not in "biufc"]
+            where = f"its column{'s' * (len(odd) > 1)} {', '.join(odd)}" if odd else "it"
+            raise ArgumentError(
+                f"{what}: a {module} {type(x).__name__} of the dtype {array.dtype}: convert {where} to numbers, fill "
+                "or drop what is missing"
+            )
+        return array
+    if isinstance(x, (list, tuple, range)):
+        try:
+            array = np.asarray(x)
+        except (ValueError, TypeError) as error:
+            raise ArgumentError(f"{what}: the {type(x).__name__} is no array: {error}") from None
+        if array.dtype.kind not in "biufc":
+            raise ArgumentError(f"{what}: the {type(x).__name__} holds something that is not a number: {array.dtype}")
+        return array
+    hint = "use benben.torch, or x.numpy()" if module == "torch" else "use numpy.asarray"
+    raise ArgumentError(
+        f"{what}: expected an array of numpy, found {type(x).__module__}.{type(x).__qualname__}; {hint}"
+    )
+
+
 def is_scalar(x: Any) -> bool:
     return isinstance(x, np.generic)
 
@@ -50,6 +81,13 @@ def is_complex(x: Any) -> bool:
 def as_float(x: Any) -> Any:
     """The array in a type that is computed in: integers and booleans become what NumPy makes of them beside a
     float32."""
+    if type(x) is not np.ndarray:
+        if isinstance(x, np.ma.MaskedArray):
+            raise ArgumentError(
+                "a masked array: LazyTensors know no missing values; fill them, drop the rows, or mask pairs by "
+                "K.masked(benben.masks...)"
+            )
+        x = np.asarray(x)  # numpy.matrix and its like have an arithmetic of their own
     dtype = x.dtype
     if dtype in _KNOWN:
         return x if dtype.isnative else x.astype(dtype.newbyteorder("="))
@@ -67,23 +105,22 @@ def dtype_name(x: Any) -> str:
     return _KNOWN[x.dtype]
 
 
-def convert(args: Any) -> tuple[Any, ...]:
-    """Arguments of a Genred: arrays, with integers promoted."""
-    out = []
+def convert(args: Any, names: Any = ()) -> tuple[Any, ...]:
+    """Arguments of a Genred: arrays, with integers promoted; names: of the variables."""
+    out: list[Any] = []
     for k, x in enumerate(args):
-        if isinstance(x, np.ndarray):
-            if x.dtype.kind == "c":
-                raise DtypeError(
-                    f"argument {k} is complex: pass real and imaginary parts interleaved, or use a LazyTensor"
-                )
-            out.append(x if x.dtype in _DTYPE_NAME and x.dtype.isnative else as_float(x))
-        elif isinstance(x, (int, float, np.number)) and not isinstance(x, bool):
+        if isinstance(x, (int, float, np.number)) and not isinstance(x, bool):
             out.append(float(x))
-        else:
-            raise TypeError(
-                f"argument {k}: expected a NumPy array, found {type(x).__module__}.{type(x).__qualname__}"
-                "; use numpy.asarray"
-            )
+            continue
+        what = f"argument {k}" + (f" '{names[k]}'" if k < len(names) and names[k] else "")
+        if not isinstance(x, np.ndarray):
+            try:
+                x = as_array(x, what)
+            except ArgumentError as error:
+                raise TypeError(str(error)) from None
+        if x.dtype.kind == "c":
+            raise DtypeError(f"{what} is complex: pass real and imaginary parts interleaved, or use a LazyTensor")
+        out.append(x if type(x) is np.ndarray and x.dtype in _DTYPE_NAME and x.dtype.isnative else as_float(x))
     return tuple(out)
 
 

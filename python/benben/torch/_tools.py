@@ -45,6 +45,20 @@ def is_array(x: Any) -> bool:
     return isinstance(x, Tensor)
 
 
+def as_array(x: Any, what: str) -> Any:
+    """A tensor, also of a sequence of numbers or of rows. what: the argument's name, for errors."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, (list, tuple)):
+        try:
+            return torch.tensor(x)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ArgumentError(f"{what}: the {type(x).__name__} is no tensor: {error}") from None
+    raise ArgumentError(
+        f"{what}: expected a tensor of torch, found {type(x).__module__}.{type(x).__qualname__}; use torch.as_tensor"
+    )
+
+
 def is_scalar(x: Any) -> bool:
     """NumPy's scalars, for parameters."""
     return type(x).__module__ == "numpy" and hasattr(x, "item") and getattr(x, "shape", None) == ()
@@ -82,25 +96,24 @@ def dtype_name(x: Any) -> str:
     return _KNOWN[x.dtype]
 
 
-def convert(args: Any) -> tuple[Any, ...]:
-    """Arguments of a Genred: tensors, with integers promoted."""
+def convert(args: Any, names: Any = ()) -> tuple[Any, ...]:
+    """Arguments of a Genred: tensors, with integers promoted; names: of the variables."""
     out: list[Any] = []
     for k, x in enumerate(args):
+        what = f"argument {k}" + (f" '{names[k]}'" if k < len(names) and names[k] else "")
         if isinstance(x, Tensor):
             if x.dtype.is_complex:
-                raise DtypeError(
-                    f"argument {k} is complex: pass torch.view_as_real(x).flatten(-2), or use a LazyTensor"
-                )
+                raise DtypeError(f"{what} is complex: pass torch.view_as_real(x).flatten(-2), or use a LazyTensor")
             out.append(as_float(x))
         elif isinstance(x, (int, float)) and not isinstance(x, bool):
             out.append(float(x))
         elif is_scalar(x):
             out.append(float(x.item()))
         else:
-            raise TypeError(
-                f"argument {k}: expected a tensor, found {type(x).__module__}.{type(x).__qualname__}"
-                "; use torch.as_tensor"
-            )
+            try:
+                out.append(as_float(as_array(x, what)))
+            except ArgumentError as error:
+                raise TypeError(str(error)) from None
     return tuple(out)
 
 

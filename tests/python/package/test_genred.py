@@ -224,7 +224,7 @@ def test_out():
     (ValueError, lambda x, y: Genred("x + y", ["x = Vi(3)", "y = Vj(2)"])), (ValueError, lambda x, y: Genred("x", ["x = Vz(3)"])),
     (ValueError, lambda x, y: Genred("x*y", ALIASES[:2])(x)), (ValueError, lambda x, y: Genred("x*y", ALIASES[:2])(x, y, y)),
     (ValueError, lambda x, y: Genred("x*y", ALIASES[:2])(x, y[:, :2])), (ValueError, lambda x, y: Genred("x*y", ALIASES[:2])(x[0], y)),
-    (TypeError, lambda x, y: Genred("x*y", ALIASES[:2])(x.tolist(), y)), (TypeError, lambda x, y: Genred("x*y", ALIASES[:2], foo=1)),
+    (TypeError, lambda x, y: Genred("x*y", ALIASES[:2])([["x"]], y)), (TypeError, lambda x, y: Genred("x*y", ALIASES[:2], foo=1)),
     (TypeError, lambda x, y: Genred("x*y", ALIASES[:2])("x", y)), (TypeError, lambda x, y: Genred("x*y", ALIASES[:2])(x + 1j, y)),
     (ValueError, lambda x, y: generic_sum("x*y", "a = Pm(3)", *ALIASES[:2]))])
 def test_errors(error, call):

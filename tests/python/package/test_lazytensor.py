@@ -266,7 +266,7 @@ def test_what_a_shape_means():
     lambda: LazyTensor(X), lambda: LazyTensor(np.zeros((2, 3, 4))), lambda: LazyTensor(X_I, axis=0), lambda: LazyTensor("x"),
     lambda: LazyTensor(None), lambda: LazyTensor((1, 2)), lambda: LazyTensor((1, 2, 3)), lambda: LazyTensor((0, 0, 1)),
     lambda: LazyTensor(X, axis=4), lambda: LazyTensor([]), lambda: LazyTensor(["a"]), lambda: LazyTensor(X.tolist()),
-    lambda: Vi(P), lambda: Vi(X.tolist()), lambda: LazyTensor(np.array(["a"])), lambda: LazyTensor(np.zeros((3, 1, 0)))])
+    lambda: Vi(P), lambda: Vi(P.tolist()), lambda: LazyTensor(np.array(["a"])), lambda: LazyTensor(np.zeros((3, 1, 0)))])
 def test_bad_construction(make):
     with pytest.raises(ValueError) as info:
         make()
@@ -287,7 +287,7 @@ def test_bad_operations():
                 lambda: x.norm(3), lambda: LazyTensor.cat((x, y), dim=1), lambda: (x | y)[None, 0], lambda: (x | y)[0, 0, 0, 0],
                 lambda: (x | y)[99, :], lambda: (x | y)[np.array([True]), :], lambda: (x | y).diagonal(),
                 lambda: (x | y).reshape(3, 3), lambda: x @ np.ones(1), lambda: (x | y) @ np.ones(M), lambda: x.logsumexp(axis=1, weight=y),
-                lambda: Vi(0, 3).sum(1)(), lambda: Vi(0, 3).dense(), lambda: (x | y) @ B.tolist()]:
+                lambda: Vi(0, 3).sum(1)(), lambda: Vi(0, 3).dense(), lambda: (x | y) @ "B"]:
         with pytest.raises((ValueError, TypeError)) as info:
             bad()
         assert str(info.value)

@@ -1,0 +1,68 @@
+"""What is given in place of an array: converted where it is clear what is meant, else refused by name."""
+import numpy as np
+import pandas as pd
+import pytest
+
+import benben
+from benben.numpy import Genred, KernelSolve, LazyTensor, Pm, Vi, Vj
+
+X = np.arange(6.0).reshape(3, 2)
+TABLES = [X.tolist(), [tuple(row) for row in X], [row for row in X], pd.DataFrame(X, columns=["a", "b"]), np.matrix]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("table", TABLES, ids=lambda t: type(t).__module__ + "." + type(t).__name__)
+def test_tables_are_arrays(table):
+    table = table(X) if table is np.matrix else table
+    expected = ((X[:, None] - X) ** 2).sum(-1)
+    for D in (((Vi(table) - Vj(table)) ** 2).sum(-1), ((LazyTensor(table, axis=0) - LazyTensor(table, axis=1)) ** 2).sum(-1),
+              ((Vi(X) - Vj(table)) ** 2).sum(-1)):
+        np.testing.assert_array_equal(D.sum(axis=1)[:, 0], expected.sum(1))
+        np.testing.assert_array_equal(D.dense(), expected)
+        assert type(D.sum(axis=1)) is np.ndarray
+        np.testing.assert_array_equal(D @ table, expected @ X)
+        np.testing.assert_array_equal(np.asarray(table).T.tolist() @ D, X.T @ expected)
+        np.testing.assert_allclose((-D).exp().solve(table, alpha=1), (-D).exp().solve(X, alpha=1))
+    f = Genred("SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], axis=1)
+    np.testing.assert_array_equal(f(table, table)[:, 0], expected.sum(1))
+    s = KernelSolve("Exp(-SqDist(x, y)) * b", ["x = Vi(2)", "y = Vj(2)", "b = Vj(2)"], "b", axis=1)
+    np.testing.assert_allclose(s(table, X, table, alpha=1), s(X, X, X, alpha=1))
+
+
+def test_vectors():
+    K = Vi(X) | Vj(X)
+    for v in ([1, 2, 3], (1.0, 2.0, 3.0), range(1, 4), pd.Series([1, 2, 3]), np.array([1, 2, 3], np.int8)):
+        np.testing.assert_array_equal(K @ v, X @ X.T @ np.array([1, 2, 3]))
+    np.testing.assert_array_equal((Vi(X) + pd.Series([1.0, 2])).dense()[:, 0], X + [1, 2])
+    np.testing.assert_array_equal((pd.Series([1.0, 2]) - Vi(X)).dense()[:, 0], [1, 2] - X)
+    assert Pm([1, 2]).shape == Pm(pd.Series([1, 2])).shape == (1, 1, 2)
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: Vi(None), r"Vi\(x\): expected an array of numpy, found builtins.NoneType"), (lambda: Vj("text"), r"Vj\(x\)"),
+    (lambda: Vi([[1, 2], [3]]), r"Vi\(x\): the list is no array"), (lambda: Vi([["a"]]), r"Vi\(x\): the list holds something"),
+    (lambda: Vi([1, 2]), r"shape \(2,\): expected \(..., M, D\)"), (lambda: Vj(pd.Series([1, 2])), r"expected \(..., N, D\)"),
+    (lambda: Vi(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})), "column b"),
+    (lambda: Vi(pd.DataFrame({"a": [1, None, "x"]})), "missing"),
+    (lambda: Vi(np.ma.masked_array(X, X > 3)), "masked array"), (lambda: LazyTensor(np.ma.masked_array(X, X > 3), axis=0), "masked array"),
+    (lambda: LazyTensor({1: 2}), "dict"), (lambda: LazyTensor(pd.DataFrame(X)), "needs an axis"), (lambda: LazyTensor([[1, 2]]), "use an array"),
+    (lambda: (Vi(X) | Vj(X)) @ [[1], [2, 3]], "K @ v"), (lambda: (Vi(X) | Vj(X)) @ ["a", "b", "c"], "K @ v"),
+    (lambda: (Vi(X) | Vj(X)).solve("b"), r"solve\(other\)"), (lambda: (Vi(X) | Vj(X)).solve([1.0, 2, 3]), r"solve\(other\).*x\[:, None\]"),
+    (lambda: Vi(X) + {}, "dict"), (lambda: Vi(X) + X, "needs an axis"),
+])
+def test_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_genred_names_the_argument():
+    f = Genred("SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], axis=1)
+    for bad in (None, "text", [[1, 2], [3]], {1: 2}, pd.DataFrame({"a": ["x"], "b": [1]})):
+        with pytest.raises(TypeError, match="argument 1 'y'"):
+            f(X, bad)
+    with pytest.raises(benben.DtypeError, match="argument 0 'x' is complex"):
+        f(X + 1j, X)
+    with pytest.raises(ValueError, match="masked array"):
+        f(X, np.ma.masked_array(X, X > 3))
+    with pytest.raises(ValueError, match="'x' has the shape"):
+        f([1.0, 2.0], X)
