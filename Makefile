@@ -4,9 +4,9 @@
 #   make check-all  everything, as .ci/run does
 #   make python     the Python package, staged in build/site
 #   make wheel      its wheel, in build/wheel
+#   make examples   the examples in Python: pictures and numbers in build/examples; FULL=1: at full size
 #   make demo       the first job on real data: build/demo/terrain.png
 #   make bench      times beside peers (bench/README.md); FULL=1: every case, table of acceptance, figures, docs
-#   make docs       the documentation: build/docs/html/index.html; every example runs, a warning is an error
 #   make golden     renew the stored texts of emitted kernels (review the diff)
 #   make format     lay out the C files (clang-format, fetched into .venv)
 #   make install PREFIX=/usr/local
@@ -22,7 +22,7 @@ GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
 TEST_ENVIRONMENT = BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache BENBEN_BUILD=$(CURDIR)/$(BUILD)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-.PHONY: all build configure check check-unit check-python check-all python wheel demo bench docs golden format install clean
+.PHONY: all build configure check check-unit check-python check-all python wheel examples demo bench golden format install clean
 all: build
 
 configure:
@@ -58,6 +58,12 @@ wheel:
 check-all:
 	@JOBS=$(JOBS) tools/check_all.sh
 
+examples: python
+	@tools/require.sh python examples/requirements.txt
+	@for script in $(filter-out examples/common.py examples/terrain.py,$(wildcard examples/*.py)); do \
+	    PYTHONPATH=$(CURDIR)/$(BUILD)/site $(PYTHON) $$script --output $(BUILD)/examples $(if $(FULL),--full) || exit 1; \
+	done
+
 demo: build
 	@tools/require.sh python examples/requirements.txt
 	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target terrain
@@ -69,10 +75,6 @@ bench: build
 	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/run more against-n against-d --systems=-pykeops)
 	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/figures && bench/tables)
 	@$(if $(FULL),$(MAKE) --no-print-directory python && BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/overhead)
-
-docs: python
-	@tools/require.sh package doxygen doxygen && tools/require.sh torch && tools/require.sh python docs/requirements.txt
-	@BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache $(PYTHON) tools/docs.py --build $(BUILD)
 
 golden: build
 	@tools/require.sh cmocka && $(CMAKE) $(BUILD) >/dev/null
