@@ -533,3 +533,24 @@ def test_complex():
         with pytest.raises(ValueError):
             bad()
     assert math.isclose(float(abs(LazyTensor(3 + 4j)).sum(1)[0, 0]), 5)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_ranges_matter_where_the_formula_does_not_depend_on_an_axis(axis):
+    from benben.numpy import Genred
+    from benben.numpy.cluster import from_matrix
+    r = np.random.default_rng(0)
+    x, y, keep = r.normal(size=(7, 2)), r.normal(size=(4, 2)), np.array([[False, True], [True, True]])
+    six = from_matrix(np.array([[0, 5], [5, 7]]), np.array([[0, 1], [1, 4]]), keep)
+    mask = keep[np.repeat([0, 1], [5, 2])][:, np.repeat([0, 1], [1, 3])][..., None]
+    x_i, y_j = Vi(x), Vj(y)
+    for text, K, dense in [("x", (x_i - y_j).grad(x_i, x_i), x[:, None]), ("y", (x_i - y_j).grad(y_j, -y_j), y[None]),
+                           ("1+0*x", (x_i - y_j).grad(x_i, [1.0, 1.0]), np.ones(2))]:
+        K.ranges = six
+        np.testing.assert_allclose(K.sum(axis=axis), (dense * mask).sum(axis), rtol=1e-12)
+        best = np.where(mask, dense, np.inf)
+        value, index = K.min_argmin(axis=axis)
+        np.testing.assert_array_equal(value, best.min(axis))
+        np.testing.assert_array_equal(index, best.argmin(axis))
+        f = Genred(text, ["x = Vi(2)", "y = Vj(2)"], axis=axis)
+        np.testing.assert_allclose(f(x, y, ranges=six), (dense * mask).sum(axis), rtol=1e-12)
