@@ -31,7 +31,8 @@ build_and_test() {
 
 section "build"
 make --no-print-directory JOBS="$JOBS" CMAKE_FLAGS=-DBENBEN_WERROR=ON build &&
-    tools/require.sh cmocka && tools/require.sh python tests/requirements.txt && tools/require.sh torch
+    tools/require.sh cmocka && tools/require.sh python tests/requirements.txt && tools/require.sh torch &&
+    tools/require.sh python tests/requirements-full.txt && tools/require.sh package g++ g++ # pykeops compiles with it
 status=$?
 verdict "build without warnings" $status
 [ $status = 0 ] || { echo "nothing else can run without a build"; exit 1; }

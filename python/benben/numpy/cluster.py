@@ -48,9 +48,9 @@ def _counts(lab: Any, Nlab: Any) -> Any:
 
 
 def cluster_ranges(lab: Any, Nlab: Any = None) -> Any:
-    """[begin, end) of each cluster once the points are sorted by label: (C, 2), int32. Nlab: the numbers of points."""
+    """[begin, end) of each cluster once the points are sorted by label: (C, 2), int64. Nlab: the numbers of points."""
     ends = np.cumsum(_counts(lab, Nlab))
-    return np.stack([ends - _counts(lab, Nlab), ends], axis=1).astype(np.int32)
+    return np.stack([ends - _counts(lab, Nlab), ends], axis=1).astype(np.int64)
 
 
 def cluster_centroids(x: Any, lab: Any, Nlab: Any = None, weights: Any = None, weights_c: Any = None) -> Any:
@@ -82,7 +82,7 @@ def swap_axes(ranges: Any) -> Any:
 
 def _one_side(intervals: Any, keep: Any) -> tuple[Any, Any]:
     ends = np.cumsum(keep.sum(1))
-    return ends.astype(np.int32), np.asarray(intervals)[np.nonzero(keep)[1]].astype(np.int32)
+    return ends.astype(np.int64), np.asarray(intervals)[np.nonzero(keep)[1]].astype(np.int64)
 
 
 def from_matrix(ranges_i: Any, ranges_j: Any, keep: Any) -> Any:
@@ -96,4 +96,4 @@ def from_matrix(ranges_i: Any, ranges_j: Any, keep: Any) -> Any:
         )
     slices_i, reduced_j = _one_side(ranges_j, keep)
     slices_j, reduced_i = _one_side(ranges_i, keep.T)
-    return (ranges_i.astype(np.int32), slices_i, reduced_j, ranges_j.astype(np.int32), slices_j, reduced_i)
+    return (ranges_i.astype(np.int64), slices_i, reduced_j, ranges_j.astype(np.int64), slices_j, reduced_i)

@@ -88,7 +88,7 @@ def test_clusters(dim):
     assert labels.shape == (200,) and labels.min() == 0 and labels.max() == len(np.unique(cubes, axis=0)) - 1
     assert ((labels[:, None] == labels) == (cubes[:, None] == cubes).all(-1)).all()
     ranges, centroids, weights = cluster.cluster_ranges_centroids(x, labels)
-    assert ranges.dtype == np.int32 and (weights == np.bincount(labels)).all()
+    assert ranges.dtype == np.int64 and (weights == np.bincount(labels)).all()
     (xs, ws), sorted_labels = cluster.sort_clusters((x, w), labels)
     assert (np.diff(sorted_labels) >= 0).all()
     for c, (begin, end) in enumerate(ranges):
