@@ -24,6 +24,8 @@ from ._errors import (
     ShapeError,
     UnknownNameError,
 )
+from ._progress import progress
+from ._show import doctor, show
 
 __version__: str = _core.version
 __all__ = [
@@ -43,17 +45,9 @@ __all__ = [
     "__version__",
     "doctor",
     "install_as_pykeops",
+    "progress",
+    "show",
 ]
-
-
-def doctor() -> str:
-    """What was found on this machine (compilers, processor, cache), what is missing, and the remedy.
-
-    >>> import benben
-    >>> "compiler" in benben.doctor()
-    True
-    """
-    return str(_core.doctor())
 
 
 def install_as_pykeops() -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import _core, _options
+from . import _core, _options, _progress
 from ._errors import ArgumentError, ConvergenceWarning
 from ._formula import BY_ALIAS, REDUCTIONS
 
@@ -197,9 +197,15 @@ class GenericGenred:
         self._prepare()
 
     def __call__(
-        self, *args: Any, backend: str = "auto", device_id: int = -1, ranges: Any = None, out: Any = None
+        self,
+        *args: Any,
+        backend: str = "auto",
+        device_id: int = -1,
+        ranges: Any = None,
+        out: Any = None,
+        progress: Any = None,
     ) -> Any:
-        if ranges is None and out is None and backend == "auto" and self._plain:
+        if ranges is None and out is None and backend == "auto" and self._plain and not _progress.wanted(progress):
             try:
                 result = self._run(args)
             except TypeError:  # what is converted, or refused by name, below
@@ -219,7 +225,8 @@ class GenericGenred:
             elif (name, k) != (self._name, self._k):
                 program = Program.of(self._text(name, self.formula, k), tuple(self.aliases), self.axis)
             kernel = self._kernel if program is self._program else program.kernel(self._accuracy, tools)
-            result = tools.run(kernel, given, tools.ranges(ranges), program.rows_i, program.rows_j)
+            with _progress.reporting(progress, f"{name} over {(self.axis and 'j') or 'i'}") as report:
+                result = tools.run(kernel, given, tools.ranges(ranges), program.rows_i, program.rows_j, report)
             if program.repeat is not None:
                 result = tools.repeat_rows(result, args[program.repeat].shape[-2])
             return result
@@ -295,10 +302,11 @@ class GenericKernelSolve:
         alpha: Any = 1e-10,
         eps: float = 1e-6,
         ranges: Any = None,
+        progress: Any = None,
     ) -> Any:
         _options.check_backend(backend)
         args = self.tools.convert(args, self._program.names)
-        return solve(self.tools, self._kernel, args, self._unknown, alpha, eps, self.tools.ranges(ranges))
+        return solve(self.tools, self._kernel, args, self._unknown, alpha, eps, self.tools.ranges(ranges), progress)
 
 
 def solve(
@@ -311,7 +319,11 @@ def solve(
     ranges: Any,
     report: Any = None,
 ) -> Any:
-    """Solves; warns where the iteration stopped early."""
+    """Solves; warns where the iteration stopped early. report: as the keyword progress."""
+    if _progress.wanted(report) and not callable(report):
+        with _progress.reporting(report, "solve", solve=True) as bar:
+            return solve(tools, kernel, args, unknown, alpha, eps, ranges, bar)
+    report = report or None
     if hasattr(tools, "solve"):  # a library of its own mind: derivatives
         return tools.solve(kernel, args, unknown, alpha, eps, ranges, report)
     answer = kernel.solve(args, unknown, tools.number(alpha), float(eps), False, 0, ranges, report)

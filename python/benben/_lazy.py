@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from typing import Any, ClassVar
 
-from . import _formula
+from . import _formula, _show
 from ._array import ArrayMethods
 from ._errors import ArgumentError, ShapeError
 from ._formula import CATEGORY, OPERATIONS, PLACE_I, PLACE_J, PLACE_OF_CATEGORY, PLACE_P, Formula
@@ -326,6 +326,9 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return _show.as_html(self)
 
     # ---- joining ----
     def _refuse_reduced(self) -> None:

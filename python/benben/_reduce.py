@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _formula, _options
+from . import _core, _formula, _options, _progress
 from ._errors import ArgumentError, ShapeError
 from ._formula import BY_ALIAS, PLACE_I, PLACE_J, REDUCTIONS, Formula
 from ._generic import k_smallest
@@ -274,14 +274,14 @@ class ReductionMethods:
         values = tuple([arg.value for arg in args])
         if self._blocks is not None:
             values, ranges = self._sorted_values(args), self._blocks.ranges
-        result = self.tools.run(
-            plan,
-            values,
-            None if ranges is None else self.tools.ranges(ranges),
-            plan.rows_i and (self.ni or 1),  # where no argument says it
-            plan.rows_j and (self.nj or 1),
-            progress,
-        )
+        rows_i = plan.rows_i and (self.ni or 1)  # where no argument says it
+        rows_j = plan.rows_j and (self.nj or 1)
+        six = None if ranges is None else self.tools.ranges(ranges)
+        if _progress.wanted(progress):
+            with _progress.reporting(progress, f"{name} over {('i', 'j', 'i and j')[axis - 1]}") as report:
+                result = self.tools.run(plan, values, six, rows_i, rows_j, report)
+        else:
+            result = self.tools.run(plan, values, six, rows_i, rows_j, None)
         if self._blocks is not None:
             result = self._unsorted(result, axis)
         if plan.uniform and axis != AXIS_IJ:

@@ -63,28 +63,32 @@ for _class in (LazyTensor, ComplexLazyTensor):
 add_table_methods(LazyTensor, frozenset(["neg", "inv0"]))
 
 
-def Var(x_or_ind: Any, dim: int | None = None, cat: int | None = None) -> Any:
+def Var(x_or_ind: Any, dim: int | None = None, cat: int | None = None) -> LazyTensor:
     """Var(x, cat=0|1|2): the array along i, along j, or a parameter; Var(ind, dim, cat): a symbolic variable."""
+    placed: LazyTensor
     if dim is not None:
-        return LazyTensor((x_or_ind, dim, cat))
+        placed = LazyTensor((x_or_ind, dim, cat))
+        return placed
     if cat == 2:
-        return LazyTensor(x_or_ind, axis=2)
+        placed = LazyTensor(x_or_ind, axis=2)
+        return placed
     if cat not in (0, 1):
         raise ValueError(f"cat={cat!r}: expected 0 (i), 1 (j) or 2 (parameter)")
-    return LazyTensor._along(x_or_ind, PLACE_I if cat == 0 else PLACE_J)
+    placed = LazyTensor._along(x_or_ind, PLACE_I if cat == 0 else PLACE_J)
+    return placed
 
 
-def Vi(x_or_ind: Any, dim: int | None = None) -> Any:
+def Vi(x_or_ind: Any, dim: int | None = None) -> LazyTensor:
     """An array (..., M, D) indexed by i, or with dim the symbolic variable number x_or_ind."""
     return Var(x_or_ind, dim, 0)
 
 
-def Vj(x_or_ind: Any, dim: int | None = None) -> Any:
+def Vj(x_or_ind: Any, dim: int | None = None) -> LazyTensor:
     """An array (..., N, D) indexed by j, or with dim the symbolic variable number x_or_ind."""
     return Var(x_or_ind, dim, 1)
 
 
-def Pm(x_or_ind: Any, dim: int | None = None) -> Any:
+def Pm(x_or_ind: Any, dim: int | None = None) -> LazyTensor:
     """A parameter: an array (..., D), a number, a list of numbers, or with dim the symbolic variable number
     x_or_ind."""
     return Var(x_or_ind, dim, 2)
