@@ -149,10 +149,31 @@ static void emit_block(bbi_gpu *g, int casts) {
     g->e.indent++;
     for (int32_t v = 0; v < g->e.code->value_count; v++)
         if (g->crosses[v]) LINE("V a%d[BB_ROWS][%d];", (int)v, casts);
-    bbi_gpu_declare_outs(g);
-    emit_sequence(g, 0, g->e.code->count);
+    if (g->fast && !g->distance.scale) {
+        bbi_gpu_select_distance(g);
+    } else {
+        bbi_gpu_declare_outs(g);
+        emit_sequence(g, 0, g->e.code->count);
+    }
     g->e.indent--;
     LINE("}");
+}
+
+/* The loop of expanded distances; where it is not taken the next loop meets the columns. Threads that share rows agree
+ * about an exponent, whose condition is of rows and tile alone: its blocks may be larger. Of a selection, whose condition
+ * is also of the thread's own state, they need not: the blocks of both loops are the same, and q goes on. */
+static void emit_fast(bbi_gpu *g) {
+    int casts = g->distance.scale ? 8 : g->layout->casts;
+    g->fast = true;
+    if (!g->distance.scale) bbi_gpu_begin_selection(g);
+    LINE("int q = share * %d;", casts);
+    LINE("if (fast) {");
+    g->e.indent++;
+    emit_block(g, casts);
+    g->e.indent--;
+    LINE("}");
+    if (g->distance.scale) LINE("q = (fast ? n / %d * %d : 0) + share * %d;", casts, casts, g->layout->casts);
+    g->fast = false;
 }
 
 /* ---- skeleton ---- */
@@ -191,8 +212,9 @@ static const char opening[] =
     "    const int count = (int)(left < 0 ? 0 : left < most ? left : most);\n";
 
 /* Threads of all shares fill the tile. A position beyond the columns is never read. */
-static void emit_fill(const bbi_gpu *g) {
+static void emit_fill(const bbi_gpu *g, bool expanded) {
     LINE("BB_BARRIER();");
+    if (expanded) LINE("if (BB_THREAD == 0) tallest[0] = 0;");
     LINE("for (int k = BB_THREAD; k < n; k += BB_THREADS) {");
     LINE("    const I64 place = begin + t + k, c = intervals ? bb_column(interval, intervals, place) : place;");
     if (g->layout->shared && g->e.stage->column_count <= 8)
@@ -221,11 +243,17 @@ static void emit_kernel(bbi_gpu *g) {
     if (!g->layout->shared) LINE("BB_LOCAL_ARRAY(I64, place_of, BB_TILE);");
     bbi_gpu_hold(g);
     bbi_gpu_begin_states(g);
+    bool expanded = bbi_gpu_is_expanded(g) && g->layout->casts == 4;
+    if (expanded) LINE("BB_LOCAL_ARRAY(unsigned, tallest, 1);");
     LINE("for (int t = 0; t < count; t += BB_TILE) {");
     g->e.indent++;
     LINE("const int n = count - t < BB_TILE ? count - t : BB_TILE;");
-    emit_fill(g);
-    LINE("int q = share * %d;", g->layout->casts);
+    emit_fill(g, expanded);
+    if (expanded) bbi_gpu_prepare_distance(g);
+    if (expanded)
+        emit_fast(g);
+    else
+        LINE("int q = share * %d;", g->layout->casts);
     emit_block(g, g->layout->casts);
     if (g->layout->casts > 1) {
         LINE("q = n / %d * %d + share;", g->layout->casts, g->layout->casts);
@@ -300,9 +328,10 @@ static bool new_emitter(bbi_gpu *g) {
     g->e.home = bbi_calloc(values, sizeof *g->e.home);
     g->crosses = bbi_calloc(values, sizeof *g->crosses);
     g->assigned = bbi_calloc(values, sizeof *g->assigned);
+    g->skip = bbi_calloc(steps, sizeof *g->skip);
     g->held = bbi_calloc(3 * (size_t)g->e.code->index_count + 1, sizeof *g->held);
     return g->e.end && g->e.sinks && g->e.carries && g->nested && g->e.segment && g->e.home && g->crosses &&
-           g->assigned && g->held;
+           g->assigned && g->skip && g->held;
 }
 
 static void free_emitter(bbi_gpu *g) {
@@ -314,6 +343,7 @@ static void free_emitter(bbi_gpu *g) {
     bbi_free(g->e.home);
     bbi_free(g->crosses);
     bbi_free(g->assigned);
+    bbi_free(g->skip);
     bbi_free(g->held);
 }
 
@@ -331,6 +361,7 @@ bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_opt
         find_crossing(&g);
         choose_block(&g);
         bbi_gpu_choose_states(&g);
+        bbi_gpu_find_distance(&g);
         emit_head(&g);
         emit_kernel(&g);
         if (text->failed) status = bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel");

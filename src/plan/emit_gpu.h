@@ -37,12 +37,14 @@ enum { BBI_GPU_GROUP_FIELDS = 5 };
 typedef struct bbi_gpu_options {
     bool is_double, wide; /* wide: blocks of float sums are added up in double */
     bool cuda, few_rows;  /* few_rows: one row for each thread */
+    bool exact;           /* distances by differences always */
     int scheme;           /* 0 block, 1 compensated, 2 to the end */
 } bbi_gpu_options;
 /* how the kernel leaves partial results: components of `value` and of `index` */
 typedef struct bbi_gpu_layout {
     int rows, casts;
-    bool shared; /* the tile of columns stands in local memory: column_count * BBI_GPU_TILE R's */
+    bool shared; /* the tile of columns stands in local memory: (column_count + derived) * BBI_GPU_TILE R's */
+    int derived; /* components that the kernel adds to a tile */
     int64_t values, indices, slots; /* slots: sums of blocks that stand in `scratch` */
     int64_t value_first[BBI_GPU_MAX_FOLDS], index_first[BBI_GPU_MAX_FOLDS];
     bool low[BBI_GPU_MAX_FOLDS]; /* behind the sums stand as many corrections */
@@ -53,7 +55,15 @@ typedef struct bbi_gpu_layout {
 const char *bbi_gpu_refusal(const bbi_stage *stage);
 bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_options *options, bbi_gpu_layout *layout);
 
-/* ---- shared by the three files ---- */
+/* ---- shared by these files ---- */
+enum { BBI_GPU_MAX_DISTANCE = 4 };
+/* a squared distance that may be expanded: see emit_gpu_expand.c */
+typedef struct bbi_gpu_distance {
+    int dim; /* 0: none */
+    const bbi_operand *row[BBI_GPU_MAX_DISTANCE], *column[BBI_GPU_MAX_DISTANCE];
+    const bbi_operand *scale; /* of the exponent; NULL: the distance is selected from */
+    int32_t user;             /* the instruction that uses it */
+} bbi_gpu_distance;
 typedef struct bbi_gpu {
     bbi_emitter e; /* text, stage, code: for index expressions */
     const bbi_gpu_options *options;
@@ -66,7 +76,9 @@ typedef struct bbi_gpu {
     bool register_sums;                    /* sums of the pair code stand in registers */
     bool in_memory[BBI_GPU_MAX_FOLDS];     /* the state of a fold stands in `value` and `index` */
     int64_t slot_first[BBI_GPU_MAX_FOLDS]; /* LSE: slots of its weights' sums, in memory */
-    int open[16], nopen; /* counters of the loops around a segment */
+    bbi_gpu_distance distance;
+    bool *skip; /* of an instruction: part of the distance */
+    bool fast;  /* the body being printed expands it */
 } bbi_gpu;
 
 /* ---- emit_gpu_body.c ---- */
@@ -87,7 +99,20 @@ void bbi_gpu_memory_open(const bbi_gpu *g, const bbi_instruction *s);
 void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s);
 void bbi_gpu_memory_close(const bbi_gpu *g, const bbi_instruction *s);
 bool bbi_gpu_is_memory_sink(const bbi_gpu *g, const bbi_instruction *s);
+/* The fold of the only component that is put out, for row r alone. */
+void bbi_gpu_fold_row(const bbi_gpu *g);
 void bbi_gpu_flush(const bbi_gpu *g);
 void bbi_gpu_end_states(const bbi_gpu *g);
+
+/* ---- emit_gpu_expand.c ---- */
+void bbi_gpu_find_distance(bbi_gpu *g);
+bool bbi_gpu_is_expanded(const bbi_gpu *g); /* once the kernel's own loads are printed */
+/* Behind the barrier of a tile: what the loop needs. */
+void bbi_gpu_prepare_distance(const bbi_gpu *g);
+void bbi_gpu_begin_selection(const bbi_gpu *g);
+/* In front of a block of pairs; the distance of row r and cast u; the block of a selection. */
+void bbi_gpu_load_distance(const bbi_gpu *g);
+void bbi_gpu_print_distance(const bbi_gpu *g, const char *start);
+void bbi_gpu_select_distance(bbi_gpu *g);
 
 #endif

@@ -145,6 +145,7 @@ static void load_operands(bbi_gpu *g, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &g->e.code->instruction[n];
         if (s->kind == BBI_STEP_LOOP || s->kind == BBI_STEP_END || s->kind == BBI_STEP_CHOOSE) continue;
+        if (g->fast && g->skip[n]) continue;
         for (int a = 0; a < s->narg; a++) {
             const bbi_operand *o = &s->arg[a];
             if (!is_memory(o) || *held_at(g, o) || depends_inside(g, o->number, first, last)) continue;
@@ -234,6 +235,17 @@ static void print_step(bbi_gpu *g, const bbi_instruction *s) {
     }
 }
 
+/* The exponential of a distance that is expanded: its scale is in the norms and products. */
+static void print_exponential(bbi_gpu *g, const bbi_instruction *s) {
+    char start[32];
+    begin_line(g);
+    snprintf(start, sizeof start, "wn[r] + z%d[u]", g->distance.dim);
+    bbi_text_add(g->e.text, "V a%d = bb_expk(", (int)s->result);
+    bbi_gpu_print_distance(g, start);
+    bbi_text_add(g->e.text, ");\n");
+    g->assigned[s->result] = true;
+}
+
 /* ---- sums and states in memory: loaded and stored around the casts of a row ---- */
 static bool has_memory_sink(const bbi_gpu *g, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++)
@@ -266,13 +278,20 @@ void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last) {
     LINE("{");
     g->e.indent++;
     load_operands(g, first, last);
+    if (g->fast) bbi_gpu_load_distance(g);
     bool memory = has_memory_sink(g, first, last);
     LINE(memory ? "BB_EACH(r, BB_ROWS) {" : "BB_EACH(u, %d) {", g->casts);
     g->e.indent++;
     if (memory) move_memory(g, first, last, false);
     LINE(memory ? "BB_EACH(u, %d) {" : "BB_EACH(r, BB_ROWS) {", g->casts);
     g->e.indent++;
-    for (int32_t n = first; n < last; n++) print_step(g, &code->instruction[n]);
+    for (int32_t n = first; n < last; n++) {
+        if (g->fast && g->skip[n]) continue;
+        if (g->fast && n == g->distance.user)
+            print_exponential(g, &code->instruction[n]);
+        else
+            print_step(g, &code->instruction[n]);
+    }
     g->e.indent--;
     LINE("}");
     if (memory) move_memory(g, first, last, true);

@@ -185,11 +185,11 @@ void bbi_gpu_declare_outs(const bbi_gpu *g) {
 static void step_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
     const char *most = is_less(f) ? "fmin" : "fmax", *better = is_less(f) ? "<" : ">";
     if (!f->want_index) {
-        LINE("BB_EACH(r, BB_ROWS) BB_EACH(u, %d) b%lld[r] = %s(o%lld[r][u], b%lld[r]);", g->casts, L(c), most, L(c),
-             L(c));
+        LINE("%sBB_EACH(u, %d) b%lld[r] = %s(o%lld[r][u], b%lld[r]);", g->fast ? "" : "BB_EACH(r, BB_ROWS) ", g->casts,
+             L(c), most, L(c), L(c));
         return;
     }
-    LINE("BB_EACH(r, BB_ROWS) {");
+    LINE(g->fast ? "{" : "BB_EACH(r, BB_ROWS) {");
     LINE("    V best = o%lld[r][0];", L(c));
     if (g->casts > 1)
         LINE("    BB_EACH(u, %d) best = %s(o%lld[r][u], best);", g->casts, most, L(c));
@@ -203,7 +203,7 @@ static void step_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
 
 static void step_list(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
     long long k = f->k, n = c;
-    LINE("BB_EACH(r, BB_ROWS) BB_EACH(u, %d) {", g->casts);
+    LINE("%sBB_EACH(u, %d) {", g->fast ? "" : "BB_EACH(r, BB_ROWS) ", g->casts);
     LINE("    const V x = o%lld[r][u];", n);
     LINE("    if (x < b%lld[r][%lld] || (i%lld[r][%lld] < 0 && x == x)) {", n, k - 1, n, k - 1);
     LINE("        BB_UNROLL for (int k = %lld; k > 0; k--) {", k - 1);
@@ -263,6 +263,14 @@ static void step_out(const bbi_gpu *g, const bbi_instruction *s) {
         LINE("BB_EACH(r, BB_ROWS) BB_EACH(u, %d) b%lld[r] %s o%lld[r][u];", g->casts, L(c),
              f->family == BBI_FAMILY_SUM ? "+=" : "*=", L(c));
     }
+}
+
+void bbi_gpu_fold_row(const bbi_gpu *g) {
+    const bbi_fold *f = fold_of(g, 0);
+    if (f->family == BBI_FAMILY_KMIN)
+        step_list(g, f, 0);
+    else
+        step_extreme(g, f, 0);
 }
 
 /* An exponent before its weights, whatever the order of the code. */

@@ -57,6 +57,7 @@ typedef struct bbi_executable {
     bool required; /* compiled code was asked for: no compiler is an error */
     int level;
     bbi_scheme scheme;
+    bool exact; /* distances by differences always */
     bbi_tiering tiering;
     bbi_stage_code *stage;
     bbi_gpu_code *gpu; /* NULL: everything runs on the CPU */

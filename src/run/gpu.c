@@ -44,6 +44,7 @@ static bbi_gpu_options options_of(const bbi_executable *e, bool cuda, bool few) 
                              .wide = wide,
                              .cuda = cuda,
                              .few_rows = few,
+                             .exact = e->exact,
                              .scheme = e->scheme == BBI_SCHEME_KAHAN    ? 1
                                        : e->scheme == BBI_SCHEME_DIRECT ? 2
                                                                         : 0};

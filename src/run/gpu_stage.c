@@ -206,7 +206,7 @@ static bb_status launch_band(bbi_gpu_job *j, int64_t first, int64_t groups) {
     };
     const bbi_driver *driver = j->device->driver;
     const bbi_gpu_layout *layout = &j->kernel->layout;
-    size_t local = layout->shared ? (size_t)(j->stage->column_count * BBI_GPU_TILE * j->real) : 16;
+    size_t local = layout->shared ? (size_t)((j->stage->column_count + layout->derived) * BBI_GPU_TILE * j->real) : 16;
     if (local < 16) local = 16;
     BBI_FORWARD(driver->write(j->device, j->memory[GEOMETRY], geometry, sizeof geometry));
     return driver->launch(j->device, j->kernel->kernel, j->slots * groups * l->chunks, BBI_GPU_THREADS, local, j->memory,

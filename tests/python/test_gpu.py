@@ -273,3 +273,33 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     done = run(code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("d", [1, 3, 4])
+def test_expanded_distances_are_as_good_as_differences(d):
+    """Exponents to the stated bound wherever the data lie; selections to the bit, ties and NaN included."""
+    gaussian = bb.parse("sum_j(exp(-sqdist(x, y) * s) * b)", f"x:i{d}", f"y:j{d}", "s:p1", "b:j1").compile(target=TARGET)
+    select = bb.parse("min_argmin_j(sqdist(x, y))", f"x:i{d}", f"y:j{d}")
+    lists = bb.parse("kmin_argkmin_j(sqdist(x, y), 4)", f"x:i{d}", f"y:j{d}")
+    least = bb.parse("min_j(sqdist(x, y))", f"x:i{d}", f"y:j{d}")
+    kernels = [(p.compile(target=TARGET), p.compile(target="interp")) for p in (select, lists, least)]
+    for m, n, shift, spread in ((300, 1000, 0, 1), (9, 3000, 0, 1), (300, 700, 100, 1), (300, 700, 1e4, 1e-3),
+                                (200, 515, 0, 1e18), (200, 515, 3, 1e-25)):
+        x, y, b = (v.astype(np.float32) for v in arrays(m, n, d, 1, np.float64, seed=d))
+        x, y = (x * spread + shift).astype(np.float32), (y * spread + shift).astype(np.float32)
+        y[::5] = y[2]
+        if shift == 0 and spread == 1:
+            y[7], x[3] = np.nan, np.inf
+            x[5, 0] = np.nan
+        for device, host in kernels:
+            found, expected = device(x, y), host(x, y)
+            for a, e in zip(found if isinstance(found, tuple) else (found,), expected if isinstance(expected, tuple) else (expected,)):
+                np.testing.assert_array_equal(a, e)
+        x, y = np.nan_to_num(x, posinf=1), np.nan_to_num(y)
+        for scale in (1.0, 30.0):
+            s = np.array([scale / max(spread, 1e-12) ** 2], np.float32)
+            d2 = ((x[:, None].astype(np.float64) - y[None]) ** 2).sum(-1)
+            with np.errstate(all="ignore"):
+                expected = np.exp(-d2 * s.astype(np.float64)) @ b.astype(np.float64)
+            allowed = 4e-6 * np.abs(b).sum()
+            np.testing.assert_allclose(gaussian(x, y, s, b), expected, rtol=0, atol=allowed, err_msg=f"{shift} {spread}")

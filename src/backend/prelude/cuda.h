@@ -11,6 +11,9 @@ typedef long long I64;
 #define BB_THREAD ((int)threadIdx.x)
 #define BB_BLOCK ((I64)blockIdx.x)
 #define BB_BARRIER() __syncthreads()
+/* the largest of numbers >= 0, or NaN, in local memory; as float, rounded upwards a little */
+#define BB_RAISE(most, x) atomicMax(most, __float_as_uint((float)(x) * 1.000001f))
+#define BB_TALLEST(most) K(__uint_as_float((most)[0]))
 #define BB_UNROLL _Pragma("unroll")
 #define BB_UNROLL_TWICE _Pragma("unroll 2")
 #define BB_ROLLED _Pragma("unroll 1")

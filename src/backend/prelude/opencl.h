@@ -15,6 +15,9 @@ typedef long I64;
 #define BB_THREAD ((int)get_local_id(0))
 #define BB_BLOCK ((I64)get_group_id(0))
 #define BB_BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+/* the largest of numbers >= 0, or NaN, in local memory; as float, rounded upwards a little */
+#define BB_RAISE(most, x) atomic_max((volatile __local unsigned *)(most), as_uint((float)(x) * 1.000001f))
+#define BB_TALLEST(most) K(as_float((most)[0]))
 #define BB_UNROLL _Pragma("unroll")
 #define BB_UNROLL_TWICE _Pragma("unroll 2")
 #define BB_ROLLED _Pragma("unroll 1")
