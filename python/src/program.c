@@ -270,6 +270,15 @@ static PyObject *derived(core_program *self, PyObject *arguments, derive functio
 static PyObject *program_grad(core_program *self, PyObject *arguments) { return derived(self, arguments, bb_grad); }
 static PyObject *program_diff(core_program *self, PyObject *arguments) { return derived(self, arguments, bb_diff); }
 
+static bb_status select_outputs(const bb_program *program, const int *outputs, int count, const int *none, int zero,
+                                bb_program **selected) {
+    (void)none, (void)zero;
+    return bb_program_select(program, outputs, count, selected);
+}
+static PyObject *program_select(core_program *self, PyObject *arguments) {
+    return derived(self, arguments, select_outputs);
+}
+
 static PyMethodDef program_methods[] = {
     {"show", (PyCFunction)(void (*)(void))program_show, METH_VARARGS,
      "show(what='parsed', dtype='float32'): text; what is parsed, dag, plan or source"},
@@ -277,6 +286,8 @@ static PyMethodDef program_methods[] = {
      "grad(variables, forward=()): the program of the gradient"},
     {"diff", (PyCFunction)(void (*)(void))program_diff, METH_VARARGS,
      "diff(variables, forward=()): the program of the tangent"},
+    {"select", (PyCFunction)(void (*)(void))program_select, METH_VARARGS,
+     "select(outputs): the program of some of the outputs"},
     {"compile", (PyCFunction)(void (*)(void))core_compile, METH_VARARGS | METH_KEYWORDS,
      "compile(target='auto', policy='auto', sum_scheme='auto', accumulate_double=False) -> Kernel"},
     {NULL, NULL, 0, NULL}};

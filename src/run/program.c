@@ -195,6 +195,15 @@ static bb_status add_variable(derivation *d, const char *prefix, int number, con
     return *variable ? BB_OK : BB_OUT_OF_MEMORY;
 }
 
+static bb_status copy_signature(bbi_signature *copy, const bb_program *p) {
+    for (int64_t k = 0; k < p->signature.count; k++) {
+        const bbi_variable *v = &p->signature.variables[k];
+        int64_t position;
+        BBI_FORWARD(bbi_signature_add(copy, v->name, strlen(v->name), v->dim, v->place, &position));
+    }
+    return BB_OK;
+}
+
 static bb_status open_derivation(derivation *d, const bb_program *p, const int *variables, int count,
                                  const char *what) {
     *d = (derivation){.program = p};
@@ -208,11 +217,7 @@ static bb_status open_derivation(derivation *d, const bb_program *p, const int *
         d->variable[k] = bbi_program_variable(p, variables[k]);
         if (!d->variable[k]) return BB_OUT_OF_MEMORY;
     }
-    for (int64_t k = 0; k < p->signature.count; k++) {
-        const bbi_variable *v = &p->signature.variables[k];
-        int64_t position;
-        BBI_FORWARD(bbi_signature_add(&d->signature, v->name, strlen(v->name), v->dim, v->place, &position));
-    }
+    BBI_FORWARD(copy_signature(&d->signature, p));
     for (int k = 0; k < p->noutput; k++) {
         if (p->info[k].is_index) continue;
         d->output[d->noutput] = bbi_place_as(p->context, p->output[k], p->place[k]); /* its direction is shaped as it */
@@ -303,6 +308,30 @@ bb_status bb_diff(const bb_program *program, const int *variables, int count, co
     bbi_context_unlock(program->context);
     bbi_signature_free(&d->signature);
     bbi_free(d);
+    return status;
+}
+
+bb_status bb_program_select(const bb_program *program, const int *outputs, int count, bb_program **selected) {
+    if (!program || !selected || !outputs || count < 1 || count > BBI_MAX_OUTPUTS)
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_select: %d outputs; program, outputs and selected must not be NULL",
+                        count);
+    const bbi_node *chosen[BBI_MAX_OUTPUTS];
+    bbi_place places[BBI_MAX_OUTPUTS];
+    *selected = NULL;
+    for (int k = 0; k < count; k++) {
+        if (outputs[k] < 0 || outputs[k] >= program->noutput)
+            return bbi_fail(BB_BAD_ARGUMENT, "bb_program_select: output %d does not exist; the program has %d",
+                            outputs[k], program->noutput);
+        chosen[k] = program->output[outputs[k]];
+        places[k] = program->place[outputs[k]];
+    }
+    bbi_context_lock(program->context);
+    bbi_signature signature = {0};
+    bb_status status = copy_signature(&signature, program);
+    if (status == BB_OK)
+        status = bbi_program_make(program->context, &signature, chosen, count, places, selected);
+    bbi_context_unlock(program->context);
+    bbi_signature_free(&signature);
     return status;
 }
 

@@ -73,6 +73,12 @@ static void looking_at_things_refuses_null(void **state) {
     REFUSED(bb_program_show(c->program, "dag", BB_FLOAT32, NULL), BB_BAD_ARGUMENT, "text");
     REFUSED(bb_program_show(c->program, "colour", BB_FLOAT32, &text), BB_BAD_ARGUMENT, "colour", "plan");
     assert_null(text);
+    bb_program *selected = NULL;
+    int output_zero = 0, output_one = 1;
+    REFUSED(bb_program_select(NULL, &output_zero, 1, &selected), BB_BAD_ARGUMENT, "NULL");
+    REFUSED(bb_program_select(c->program, NULL, 1, &selected), BB_BAD_ARGUMENT, "NULL");
+    REFUSED(bb_program_select(c->program, &output_zero, 0, &selected), BB_BAD_ARGUMENT, "0 outputs");
+    REFUSED(bb_program_select(c->program, &output_one, 1, &selected), BB_BAD_ARGUMENT, "output 1");
     REFUSED(bb_op(-1, &op), BB_BAD_ARGUMENT, "-1");
     REFUSED(bb_op(bb_op_count(), &op), BB_BAD_ARGUMENT, "operation");
     REFUSED(bb_op(0, NULL), BB_BAD_ARGUMENT, "operation");

@@ -103,7 +103,8 @@ class Op:
         return found
 
     def derive(self, kind: str, variables: tuple[int, ...], forward: tuple[int, ...] = ()) -> Op:
-        """The program of the gradients ("grad") or tangents ("diff") with respect to some variables."""
+        """The program of the gradients ("grad") or tangents ("diff") with respect to some variables, or of some of the
+        outputs ("select")."""
         program = getattr(self.program, kind)(variables, forward)
         return Op.make(program, self.recipe, self.accuracy, (*self.steps, (kind, variables, forward)))
 
@@ -115,6 +116,13 @@ class Op:
             cheaper = grad(variables, self.float_outputs).cost < grad(variables).cost
             forward = self.float_outputs if cheaper else ()
             found = self.derived[variables] = (self.derive("grad", variables, forward), forward)
+        return found  # type: ignore[no-any-return]
+
+    def partial_gradient(self, variables: tuple[int, ...], outputs: tuple[int, ...]) -> Op:
+        """The program of the gradients where only these outputs have cotangents."""
+        found = self.derived.get((variables, outputs))
+        if found is None:
+            found = self.derived[variables, outputs] = self.derive("select", outputs).derive("grad", variables)
         return found  # type: ignore[no-any-return]
 
     def tangent(self, variables: tuple[int, ...]) -> Op:
@@ -282,8 +290,6 @@ def _save(ctx: Any, op: Op, setting: Setting, args: tuple[Any, ...], result: Any
     if op.index_outputs:
         ctx.mark_non_differentiable(*[r for r, (_, _, is_index) in zip(results, op.outputs, strict=True) if is_index])
     ctx.set_materialize_grads(False)
-    if len(op.float_outputs) > 1:
-        ctx.shapes = [results[k].shape for k in op.float_outputs]
     return result
 
 
@@ -304,11 +310,12 @@ def _backward(ctx: Any, *cotangents: Any) -> Any:
     if not variables or all(g is None for g in wanted):
         return tuple(gradients)
     if any(g is None for g in wanted):
-        like = next(g for g in wanted if g is not None)
-        wanted = [like.new_zeros(ctx.shapes[k]) if g is None else g for k, g in enumerate(wanted)]
-    gradient, forward = op.gradient(variables)
-    if len(forward) != len(kept):  # another set of variables than when the forward pass ran
-        gradient, kept = op.derive("grad", variables, ()), ()
+        gradient = op.partial_gradient(variables, tuple([k for k in op.float_outputs if cotangents[k] is not None]))
+        wanted, kept = [g for g in wanted if g is not None], ()
+    else:
+        gradient, forward = op.gradient(variables)
+        if len(forward) != len(kept):  # another set of variables than when the forward pass ran
+            gradient, kept = op.derive("grad", variables), ()
     result = _again(gradient, (*args, *wanted, *kept), ctx.setting)
     for k, g in zip(variables, result if isinstance(result, tuple) else (result,), strict=True):
         gradients[k + 2] = g if g.shape == args[k].shape else g.sum_to_size(args[k].shape)
