@@ -1,0 +1,154 @@
+r"""
+Gaussian-process regression with learned hyperparameters
+========================================================
+
+Heights of the Jacksboro fault, measured at N places, predict those at others. Length-scale, amplitude and noise of the
+Matern kernel are learned by maximising the marginal likelihood
+
+    log p(y) = -1/2 y' A^-1 y - 1/2 log det A - N/2 log 2 pi,   A = K + noise I,
+
+without A: systems by conjugate gradients, the determinant by stochastic Lanczos quadrature, its gradient
+tr(A^-1 dA) by random probes.
+"""
+# %%
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from benben.torch import Vi, Vj
+from matplotlib import cbook
+from matplotlib.colors import LightSource
+from setting import COLOURS, SOFT, full, save, timed
+
+torch.manual_seed(0)
+N, steps, probes = (20_000, 40, 16) if full else (1_000, 20, 8)
+
+elevation = torch.tensor(cbook.get_sample_data("jacksboro_fault_dem.npz")["elevation"].astype(np.float64))
+rows, columns = elevation.shape
+place = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).double() / 100
+height = (elevation.flatten() - elevation.mean()) / elevation.std()
+order = torch.randperm(len(height))
+x, y = place[order[:N]], height[order[:N], None]
+held_out = order[N:N + 20_000]
+
+
+# %%
+# The kernel: Matern 3/2. Parameters are logarithms of length-scale, amplitude and variance of the noise.
+def kernel(x, y, parameters):
+    length, amplitude, _ = parameters.exp()
+    r = math.sqrt(3) * (Vi(x / length) - Vj(y / length)).norm2()
+    return amplitude * (1 + r) * (-r).exp()
+
+
+def quadratic(parameters):
+    """y' A^-1 y, differentiated implicitly."""
+    return (y * kernel(x, x, parameters).solve(y, alpha=parameters[2].exp(), eps=1e-7)).sum()
+
+
+def trace(parameters, z):
+    """A number whose gradient is an estimate of that of log det A: z' A^-1 (dA) z, averaged over the columns of z."""
+    K, noise = kernel(x, x, parameters), parameters[2].exp()
+    solved = K.solve(z, alpha=noise, eps=1e-4).detach()
+    return (solved * (K @ z + noise * z)).sum() / z.shape[1]
+
+
+@torch.no_grad()
+def lanczos_log_determinant(parameters, z, iterations=60):
+    """Stochastic Lanczos quadrature of log det A with the columns of z as starting vectors: the estimates."""
+    K, noise = kernel(x, x, parameters), parameters[2].exp()
+    basis, alphas, betas = [z / z.norm(dim=0)], [], []
+    for k in range(iterations):
+        w = K @ basis[-1] + noise * basis[-1]
+        alphas.append((w * basis[-1]).sum(0))
+        for _ in range(2):  # orthogonal to all vectors so far, twice is enough
+            for v in basis:
+                w = w - v * (v * w).sum(0)
+        betas.append(w.norm(dim=0))
+        basis.append(w / betas[-1])
+    off = torch.stack(betas[:-1], 1)
+    T = torch.diag_embed(torch.stack(alphas, 1)) + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
+    value, vector = torch.linalg.eigh(T)
+    return len(z) * (vector[:, 0] ** 2 * value.log()).sum(1)
+
+
+def rademacher():
+    return torch.randint(2, (N, probes)).double() * 2 - 1
+
+
+# %%
+# Learning: Adam with new probes in each step.
+parameters = torch.tensor([math.log(0.3), 0.0, math.log(0.1)], dtype=torch.float64, requires_grad=True)
+optimizer = torch.optim.Adam([parameters], lr=0.15)
+history, likelihood = [], []
+
+
+def learn():
+    for step in range(steps):
+        history.append(parameters.detach().exp())
+        optimizer.zero_grad()
+        fit = quadratic(parameters)
+        (0.5 * (fit + trace(parameters, rademacher()))).backward()
+        optimizer.step()
+        if step % 5 == 0 or step == steps - 1:
+            determinant = lanczos_log_determinant(torch.log(history[-1]), rademacher()).mean()
+            likelihood.append((step, (-0.5 * (fit.detach() + determinant + N * math.log(2 * math.pi)) / N).item()))
+
+
+_, seconds = timed(learn)
+assert likelihood[-1][1] > likelihood[0][1]
+
+# %%
+# The gradient and the likelihood against dense ones, in their own errors.
+learned = parameters.detach()
+numbers = {}
+if N <= 5000:
+    def dense(parameters):
+        length, amplitude, noise = parameters.exp()
+        r = math.sqrt(3) * torch.cdist(x, x) / length
+        L = torch.linalg.cholesky(amplitude * (1 + r) * torch.exp(-r) + noise * torch.eye(N))
+        return torch.cholesky_solve(y, L).mul(y).sum().item(), 2 * L.diagonal().log().sum().item()
+
+    z = rademacher()
+    leaf = learned.clone().requires_grad_()
+    (by_fit,) = torch.autograd.grad(quadratic(leaf), leaf)
+    by_trace = torch.stack([torch.autograd.grad(trace(leaf, z[:, [k]]), leaf)[0] for k in range(probes)])
+    step = 1e-4 * torch.eye(3, dtype=torch.float64)
+    differences = torch.tensor([[(a - b) / 2e-4 for a, b in zip(dense(learned + h), dense(learned - h))] for h in step])
+    fit_error = ((by_fit - differences[:, 0]).norm() / differences[:, 0].norm()).item()
+    trace_error = (by_trace.mean(0) - differences[:, 1]).abs() / (by_trace.std(0) / math.sqrt(probes))
+    estimates = lanczos_log_determinant(learned, z)
+    determinant_error = (estimates.mean() - dense(learned)[1]).abs() / (estimates.std() / math.sqrt(probes))
+    assert fit_error < 1e-3 and trace_error.max() < 5 and determinant_error < 5
+    numbers = dict(gradient_of_the_fit_against_difference=fit_error, standard_errors_of_the_trace=trace_error.max(),
+                   standard_errors_of_the_determinant=determinant_error, log_determinant=estimates.mean(),
+                   dense_log_determinant=dense(learned)[1])
+
+# %%
+# Prediction everywhere; its error where nothing was measured.
+with torch.no_grad():
+    mean = kernel(place, x, learned) @ kernel(x, x, learned).solve(y, alpha=learned[2].exp())
+scale = elevation.std().item()
+error = scale * (mean[held_out, 0] - height[held_out]).square().mean().sqrt().item()
+nearest = ((Vi(place[held_out]) - Vj(x)) ** 2).sum(-1).argmin(dim=1)[:, 0]
+error_nearest = scale * (y[nearest, 0] - height[held_out]).square().mean().sqrt().item()
+assert error < 0.8 * error_nearest
+
+# %%
+figure, panels = plt.subplots(2, 2, figsize=(11, 9))
+light = LightSource(azdeg=315, altdeg=45)
+low, high = elevation.min().item(), elevation.max().item()
+for panel, values, title in [(panels[0, 0], elevation, "terrain"), (panels[0, 1], scale * mean.reshape(rows, columns) + elevation.mean(),
+                             f"predicted from {N:,} heights: error {error:.0f} m")]:
+    panel.imshow(light.shade(values.numpy(), plt.cm.gist_earth, blend_mode="soft", vert_exag=0.05, vmin=low, vmax=high))
+    panel.set(title=title, xticks=[], yticks=[])
+panels[0, 1].scatter(100 * x[:, 1], 100 * x[:, 0], s=1.5 if N < 5000 else 0.2, c="black", linewidths=0)
+for k, (name, colour) in enumerate(zip(("length-scale", "amplitude", "variance of the noise"), COLOURS)):
+    panels[1, 0].semilogy(torch.stack(history)[:, k], lw=2, c=colour, label=name)
+panels[1, 0].set(title="learning", xlabel="step")
+panels[1, 0].legend()
+panels[1, 1].plot(*zip(*likelihood), "o-", lw=2, c=COLOURS[3])
+panels[1, 1].set(title="log marginal likelihood per height (stochastic Lanczos)", xlabel="step")
+length, amplitude, noise = learned.exp().tolist()
+save("gaussian_process", figure, heights=N, seconds=seconds, length_scale=length, amplitude=amplitude, noise=noise,
+     held_out_error_m=error, nearest_neighbour_error_m=error_nearest, **numbers)
