@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["benben", "benben._progress", "benben._show", "benben.masks", "benben.neighbors", "benben.operators", "benben.numpy._genred",
+    "name", ["benben", "benben._progress", "benben._show", "benben.masks", "benben.neighbors", "benben.operators", "benben.sklearn", "benben.numpy._genred",
              "benben.numpy._lazytensor", "benben.numpy.cluster"]
 )
 def test_examples(name):
