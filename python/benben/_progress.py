@@ -14,6 +14,7 @@ from ._errors import ArgumentError
 
 _DELAY = 0.5  # seconds before a bar appears
 _shown: ContextVar[bool] = ContextVar("benben_progress", default=False)
+_open = 0  # blocks of progress() that are open anywhere: a call looks no further where there is none
 
 
 @contextmanager
@@ -28,23 +29,28 @@ def progress(show: bool = True) -> Iterator[None]:
     ...     (Vi(x) * Vj(x)).sum(axis=1).ravel().tolist()
     [3.0, 3.0, 3.0]
     """
+    global _open
     token = _shown.set(bool(show))
+    _open += 1
     try:
         yield
     finally:
+        _open -= 1
         _shown.reset(token)
 
 
 def wanted(given: Any) -> bool:
     """Whether a call with progress=given tells how far it is."""
-    return _shown.get() if given is None else given is not False
+    if given is None:
+        return _open > 0 and _shown.get()
+    return given is not False
 
 
 @contextmanager
 def reporting(given: Any, what: str, solve: bool = False) -> Iterator[Callable[..., Any] | None]:
     """What to call with the part done (of a solve: with the number of iterations and the residual), or None."""
     if given is None:
-        given = _shown.get()
+        given = _open > 0 and _shown.get()
     if given is False:
         yield None
     elif given is True:
