@@ -66,6 +66,6 @@ def install_as_pykeops() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("masks", "neighbors", "numpy", "operators", "pykeops", "sklearn", "torch"):
+    if name in ("masks", "neighbors", "numpy", "operators", "pykeops", "sklearn", "solvers", "torch"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

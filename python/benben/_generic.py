@@ -303,10 +303,14 @@ class GenericKernelSolve:
         eps: float = 1e-6,
         ranges: Any = None,
         progress: Any = None,
+        **settings: Any,
     ) -> Any:
         _options.check_backend(backend)
+        _options.split(settings, _options.SOLVE)
         args = self.tools.convert(args, self._program.names)
-        return solve(self.tools, self._kernel, args, self._unknown, alpha, eps, self.tools.ranges(ranges), progress)
+        return solve(
+            self.tools, self._kernel, args, self._unknown, alpha, eps, self.tools.ranges(ranges), progress, **settings
+        )
 
 
 def solve(
@@ -318,18 +322,24 @@ def solve(
     eps: float,
     ranges: Any,
     report: Any = None,
+    **settings: Any,
 ) -> Any:
-    """Solves; warns where the iteration stopped early. report: as the keyword progress."""
+    """Solves; warns where the iteration stopped early. report: as the keyword progress; settings: of _options.SOLVE,
+    without alpha and eps."""
     if _progress.wanted(report) and not callable(report):
         with _progress.reporting(report, "solve", solve=True) as bar:
-            return solve(tools, kernel, args, unknown, alpha, eps, ranges, bar)
+            return solve(tools, kernel, args, unknown, alpha, eps, ranges, bar, **settings)
     report = report or None
     if hasattr(tools, "solve"):  # a library of its own mind: derivatives
-        return tools.solve(kernel, args, unknown, alpha, eps, ranges, report)
-    answer = kernel.solve(args, unknown, tools.number(alpha), float(eps), False, 0, ranges, report)
+        return tools.solve(kernel, args, unknown, alpha, eps, ranges, report, **settings)
+    if settings.get("precondition", "") is None:
+        settings["precondition"] = "none"
+    options = {**settings, "alpha": tools.number(alpha), "tolerance": float(eps), "relative": 0}
+    answer = _core.solve((kernel, args, unknown, ranges), None, None, None, options, report)
     if answer is NotImplemented:
-        answer = kernel.solve(tools.promote(args), unknown, tools.number(alpha), float(eps), False, 0, ranges, report)
-    return solution(answer, 4)
+        answer = _core.solve((kernel, tools.promote(args), unknown, ranges), None, None, None, options, report)
+    result, told, why = answer
+    return solution((result, told["iterations"], told["residual"], why), 4)
 
 
 def solution(answer: tuple[Any, int, float, str | None], level: int) -> Any:

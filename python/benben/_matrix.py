@@ -72,7 +72,9 @@ class MatrixMethods:
         """The solution a of sum_j K_ij a_j + alpha a_i = other_i by conjugate gradients; K is symmetric and positive.
 
         other: an array (M, E), or Vi of one. var: where self is a formula linear in the symbolic variable var, that
-        variable; else the formula is self * a. Keywords: alpha=1e-10, eps=1e-6, and those of reductions.
+        variable; else the formula is self * a. Keywords: alpha=1e-10, eps=1e-6 (mean square of the residual), and those
+        of reductions; precondition='auto' ('rpcholesky', 'nystrom', 'blocks', None: pykeops's plain iteration),
+        method='auto' ('cg', 'minres'), max_iterations, rank, memory, seed. benben.numpy.solve tells more of its result.
         """
         self._refuse_reduced()
         if self._mask is not None:
@@ -99,15 +101,16 @@ class MatrixMethods:
         r = Reduction("Solve", "sum", axis, 0, product._args, None, None, keywords)
         r.solve_for = (unknown, b)
         if keywords:
-            _options.split(keywords, _options.COMPILE, _options.CALL, {"alpha": 0, "eps": 0})
+            _options.split(keywords, _options.COMPILE, _options.CALL, _options.SOLVE)
         product._reduced = r
         symbolic = b.value is None or any(arg.value is None for arg in product._args if arg is not unknown)
         return product if not call or symbolic else product._run({})
 
-    def _run_solve(self: Any, keywords: dict[str, Any]) -> Any:
+    def _solve_plan(self: Any, keywords: dict[str, Any]) -> tuple[Any, ...]:
+        """(kernel, arrays, position of the unknown among them, ranges, other keywords of the call, of the solver)"""
         r = self._reduced
         compiled, call, own = _options.split(
-            {**r.keywords, **keywords}, _options.COMPILE, _options.CALL, {"alpha": 0, "eps": 0}
+            {**r.keywords, **keywords}, _options.COMPILE, _options.CALL, _options.SOLVE
         )
         accuracy = _options.accuracy(
             "sum",
@@ -125,16 +128,12 @@ class MatrixMethods:
         values = tuple([b.value if arg is unknown else arg.value for arg in args])
         ranges = call.get("ranges")
         ranges = self.ranges if ranges is None else ranges
-        result = solve(
-            self.tools,
-            plan.kernel,
-            values,
-            at,
-            own.get("alpha", 1e-10),
-            own.get("eps", 1e-6),
-            self.tools.ranges(ranges),
-            call.get("progress"),
-        )
+        return plan.kernel, values, at, self.tools.ranges(ranges), call, own
+
+    def _run_solve(self: Any, keywords: dict[str, Any]) -> Any:
+        kernel, values, at, ranges, call, own = self._solve_plan(keywords)
+        alpha, eps = own.pop("alpha", 1e-10), own.pop("eps", 1e-6)
+        result = solve(self.tools, kernel, values, at, alpha, eps, ranges, call.get("progress"), **own)
         out = call.get("out")
         return result if out is None else self.tools.store(result, out)
 

@@ -34,6 +34,16 @@ COMPILE = {
     "rec_multVar_highdim": False,
     "use_fast_math": True,
 }
+SOLVE = {
+    "alpha": 1e-10,
+    "eps": 1e-6,
+    "precondition": "auto",
+    "method": "auto",
+    "max_iterations": 0,
+    "rank": 0,
+    "memory": 0,
+    "seed": 0,
+}
 CALL = {"backend": None, "device_id": -1, "ranges": None, "out": None, "progress": None}
 
 

@@ -40,11 +40,14 @@ class Operator:
         rmatmul: Callable[[Any], Any],
         dtype: Any = "float64",
         text: str = "Operator",
+        columns: Callable[[Any], Any] | None = None,
+        diagonal: Callable[[], Any] | None = None,
     ) -> None:
         self.shape = (int(shape[0]), int(shape[1]))
         self.ndim = 2
         self.dtype = np.dtype(dtype or "float64")
         self._matmul, self._rmatmul, self._text = matmul, rmatmul, text
+        self._columns, self._diagonal = columns, diagonal
 
     def __repr__(self) -> str:
         return f"<{self._text}: {self.shape[0]} x {self.shape[1]}, {self.dtype}>"
@@ -75,6 +78,27 @@ class Operator:
         return self._rmatmul(v)
 
     matmat, rmatmat = matvec, rmatvec
+
+    # ---- entries: what preconditioners are made of ----
+    @property
+    def has_entries(self) -> bool:
+        """Whether columns() and diagonal() give entries without multiplying by unit vectors."""
+        return self._columns is not None and self._diagonal is not None
+
+    def columns(self, numbers: Any) -> Any:
+        """The columns of these numbers, (M, len(numbers))."""
+        numbers = np.asarray(numbers, dtype=np.int64)
+        if self._columns is not None:
+            return self._columns(numbers)
+        unit = np.zeros((self.shape[1], len(numbers)), dtype=self.dtype)
+        unit[numbers, np.arange(len(numbers))] = 1
+        return self @ unit
+
+    def diagonal(self) -> Any:
+        """The entries (k, k), (min(M, N),)."""
+        if self._diagonal is not None:
+            return self._diagonal()
+        return np.diagonal(self.dense())
 
     @property
     def H(self) -> Operator:
@@ -127,6 +151,7 @@ class Operator:
             lambda v: self._rmatmul(v) * np.conj(number),
             np.result_type(self.dtype, np.complex64) if isinstance(number, complex) else self.dtype,
             f"{number} {self._text}",
+            *_entries([self], lambda parts: parts[0] * number),
         )
 
     __rmul__ = __mul__
@@ -148,7 +173,8 @@ def as_operator(a: Any) -> Operator:
     if getattr(a, "__GenericLazyTensor__", False):
         if a._vector_dim != 1 or a.nbatchdims:
             raise ShapeError(f"an operator is a matrix of numbers; this LazyTensor has the shape {a.shape}")
-        return Operator(a.shape, a.__matmul__, a.T.conj().__matmul__, a.dtype, "LazyTensor")
+        entries = (None, None) if a.ranges is not None or getattr(a, "_mask", None) is not None else _lazy_entries(a)
+        return Operator(a.shape, a.__matmul__, a.T.conj().__matmul__, a.dtype, "LazyTensor", *entries)
     if len(getattr(a, "shape", ())) != 2:
         raise TypeError(f"expected a matrix or an operator, found {type(a).__qualname__}")
     if is_operator(a):
@@ -158,7 +184,23 @@ def as_operator(a: Any) -> Operator:
 
         return Operator(a.shape, both(a.matvec, a.matmat), both(a.rmatvec, a.rmatmat), a.dtype, type(a).__name__)
     adjoint = a.conj().T
-    return Operator(a.shape, lambda v: a @ v, lambda v: adjoint @ v, a.dtype, "matrix")
+
+    def columns(numbers: Any) -> Any:
+        found = (a.tocsc() if hasattr(a, "tocsc") else a)[:, numbers]
+        return found.toarray() if hasattr(found, "toarray") else found
+
+    return Operator(a.shape, lambda v: a @ v, lambda v: adjoint @ v, a.dtype, "matrix", columns, a.diagonal)
+
+
+def _entries(parts: Sequence[Operator], join: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Entries of what is made from those of the parts alone, where all of them give theirs."""
+    if not all(part.has_entries for part in parts):
+        return None, None
+    return lambda numbers: join([p.columns(numbers) for p in parts]), lambda: join([p.diagonal() for p in parts])
+
+
+def _lazy_entries(a: Any) -> tuple[Any, Any]:
+    return lambda numbers: a[:, numbers].dense(), a.diagonal if a.shape[0] == a.shape[1] else None
 
 
 def compose(a: Any, b: Any) -> Operator:
@@ -186,12 +228,21 @@ def add(a: Any, b: Any) -> Operator:
         lambda v: a._rmatmul(v) + b._rmatmul(v),
         np.result_type(a.dtype, b.dtype),
         f"({a._text} + {b._text})",
+        *_entries([a, b], lambda parts: parts[0] + parts[1]),
     )
 
 
 def identity(n: int, dtype: Any = "float64") -> Operator:
     """The identity of n rows."""
-    return Operator((n, n), lambda v: v, lambda v: v, dtype, "identity")
+    return Operator(
+        (n, n),
+        lambda v: v,
+        lambda v: v,
+        dtype,
+        "identity",
+        lambda numbers: (np.arange(n)[:, None] == numbers).astype(dtype),
+        lambda: np.ones(n, dtype),
+    )
 
 
 def diagonal(d: Any) -> Operator:
@@ -200,7 +251,15 @@ def diagonal(d: Any) -> Operator:
     def times(entries: Any) -> Callable[[Any], Any]:
         return lambda v: entries * v if len(v.shape) == 1 else entries[:, None] * v
 
-    return Operator((len(d), len(d)), times(d), times(d.conj()), d.dtype, "diagonal")
+    return Operator(
+        (len(d), len(d)),
+        times(d),
+        times(d.conj()),
+        d.dtype,
+        "diagonal",
+        lambda numbers: np.where(np.arange(len(d))[:, None] == numbers, np.asarray(d)[:, None], 0),
+        lambda: d,
+    )
 
 
 def block(rows: Sequence[Sequence[Any]]) -> Operator:
@@ -209,8 +268,8 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
     if not grid or any(len(row) != len(grid[0]) for row in grid):
         raise ShapeError("block: the rows have different numbers of blocks")
     heights = [_common([a.shape[0] for a in row if a is not None], "rows") for row in grid]
-    columns = [[row[k] for row in grid] for k in range(len(grid[0]))]
-    widths = [_common([a.shape[1] for a in column if a is not None], "columns") for column in columns]
+    down_grid = [[row[k] for row in grid] for k in range(len(grid[0]))]
+    widths = [_common([a.shape[1] for a in column if a is not None], "columns") for column in down_grid]
     dtype = np.result_type(*[a.dtype for row in grid for a in row if a is not None])
 
     def product(adjoint: bool) -> Callable[[Any], Any]:
@@ -234,7 +293,31 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
 
         return apply
 
-    return Operator((sum(heights), sum(widths)), product(False), product(True), dtype, "block")
+    def columns(numbers: Any) -> Any:
+        out = np.zeros((sum(heights), len(numbers)), dtype)
+        for c, left in enumerate(np.cumsum([0, *widths[:-1]])):
+            here = np.flatnonzero((numbers >= left) & (numbers < left + widths[c]))
+            for r, top in enumerate(np.cumsum([0, *heights[:-1]])):
+                a = grid[r][c]
+                if a is not None and len(here):
+                    out[top : top + heights[r], here] = a.columns(numbers[here] - left)
+        return out
+
+    def diagonal() -> Any:
+        parts = [grid[k][k] for k in range(len(grid))]
+        return np.concatenate(
+            [np.zeros(heights[k], dtype) if part is None else part.diagonal() for k, part in enumerate(parts)]
+        )
+
+    known = heights == widths and all(a is None or a.has_entries for row in grid for a in row)
+    return Operator(
+        (sum(heights), sum(widths)),
+        product(False),
+        product(True),
+        dtype,
+        "block",
+        *((columns, diagonal) if known else (None, None)),
+    )
 
 
 def _common(sizes: list[int], what: str) -> int:

@@ -1,5 +1,5 @@
 /* core.c: the module: its context, its exceptions, the tables and what the library says of the machine. */
-#include "core.h"
+#include "frame.h"
 
 #include <string.h>
 
@@ -137,6 +137,9 @@ static PyMethodDef methods[] = {
     {"dim", core_dim, METH_VARARGS, "dim(operation, dims, integers) -> dimension of its result"},
     {"operations", core_operations, METH_NOARGS, "The table of operations, a dictionary for each."},
     {"reductions", core_reductions, METH_NOARGS, "The table of reductions, a dictionary for each."},
+    {"solve", core_solve, METH_VARARGS, "solve(matrix, b, guess, clusters, options, report) -> (a, result, message or None)"},
+    {"trace", core_trace, METH_VARARGS, "trace(matrix, function, vectors, options, report) -> (values, errors, left, right, result, message)"},
+    {"eigen", core_eigen, METH_VARARGS, "eigen(matrix, count, options, report) -> (values, vectors, result, message)"},
     {"statistics", core_statistics, METH_NOARGS, "Counts of compiles and of what the cache had, peak memory."},
     {"doctor", core_doctor, METH_NOARGS, "Text about what was found on this machine and what is missing."},
     {"cache_info", core_cache_info, METH_NOARGS, "(folder or None, entries, bytes) of the cache of kernels."},

@@ -1,19 +1,10 @@
 /* kernel.c: running. A call takes its arrays, allocates what it gives back, lets go of the interpreter's lock, runs, and
  * now and then asks Python whether somebody pressed Ctrl-C. It is the path of the smallest problems: it keeps its frame
  * on the stack and imports, looks up and formats nothing. */
-#include "core.h"
+#include "frame.h"
 
 #include <string.h>
 
-enum { STACK_VALUES = 24, MAX_OUTPUTS = 64, CODE_INT = 0, CODE_BFLOAT = 4, DEVICE_CPU = 1 };
-
-typedef struct core_kernel {
-    PyObject_HEAD bb_kernel *kernel;
-    int inputs, outputs;
-    int rows; /* outputs that depend on no axis have one of length 1 all the same */
-    bb_output_info info[MAX_OUTPUTS];
-    bb_variable_info *variable;
-} core_kernel;
 
 /* ---- making ----------------------------------------------------------------------------------------------------------- */
 static int choose(const char *value, const char *const *names, const char *what) {
@@ -90,12 +81,6 @@ static PyObject *refuse_new(PyTypeObject *type, PyObject *arguments, PyObject *k
 }
 
 /* ---- ranges: a sequence of six arrays, or of such sequences, one for each batch element --------------------------------- */
-typedef struct core_ranges {
-    bb_ranges *structure;
-    core_value *value;
-    Py_ssize_t count, taken;
-} core_ranges;
-
 static void ranges_drop(core_ranges *r) {
     for (Py_ssize_t k = 0; k < r->taken; k++) core_value_drop(&r->value[k]);
     PyMem_Free(r->structure);
@@ -161,11 +146,6 @@ static int ranges_take(PyObject *list, core_ranges *r) {
 }
 
 /* ---- Ctrl-C and progress: the library asks from the calling thread, a few times a second ---------------------------------- */
-typedef struct watch {
-    PyThreadState *state;
-    PyObject *progress; /* or NULL */
-} watch;
-
 static int watch_run(void *data, double done) {
     watch *w = data;
     if (done >= 1 && !w->progress) return 0;
@@ -180,7 +160,7 @@ static int watch_run(void *data, double done) {
     return stop;
 }
 
-static int watch_solve(void *data, int64_t iteration, double residual) {
+int core_watch_solve(void *data, int64_t iteration, double residual) {
     watch *w = data;
     PyEval_RestoreThread(w->state);
     int stop = PyErr_CheckSignals() != 0;
@@ -194,19 +174,7 @@ static int watch_solve(void *data, int64_t iteration, double residual) {
 }
 
 /* ---- a call's frame ---------------------------------------------------------------------------------------------------------- */
-typedef struct frame {
-    core_value *value, on_stack[STACK_VALUES];
-    bb_array *array, array_on_stack[STACK_VALUES];
-    int taken, inputs;
-    int convert;
-    bb_dtype dtype;         /* of floating-point outputs */
-    const core_value *like; /* the first tensor that comes with an allocator, or NULL */
-    core_ranges ranges;
-    bb_run_options options;
-    watch watch;
-} frame;
-
-static void frame_drop(frame *f) {
+void core_frame_drop(frame *f) {
     while (f->taken) core_value_drop(&f->value[--f->taken]);
     if (f->ranges.value) ranges_drop(&f->ranges);
     if (f->value != f->on_stack) PyMem_Free(f->value);
@@ -236,7 +204,7 @@ static void frame_types(frame *f) {
     if (wide && others) f->convert = 1; /* numbers alone: double */
 }
 
-static int frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
+int core_frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
     if (!PyTuple_Check(inputs)) {
         PyErr_SetString(PyExc_TypeError, "inputs: a tuple is expected");
         return -1;
@@ -265,7 +233,7 @@ static int frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
     return 0;
 }
 
-static int frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *rows_j, PyObject *threads,
+int core_frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *rows_j, PyObject *threads,
                          PyObject *progress) {
     f->options = (bb_run_options){.size = sizeof f->options};
     f->watch.progress = progress == Py_None ? NULL : progress;
@@ -302,7 +270,7 @@ static void without_row(core_value *value) {
 }
 
 /* Allocates output k, or takes the caller's; returns a new reference. */
-static PyObject *frame_output(frame *f, core_kernel *self, int k, PyObject *given) {
+PyObject *core_frame_output(frame *f, core_kernel *self, int k, PyObject *given) {
     PyObject *object = NULL;
     int added = self->rows && self->info[k].place == BB_NONE;
     if (given) {
@@ -346,19 +314,19 @@ static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssi
     PyObject *result = NULL, *output[MAX_OUTPUTS] = {NULL};
     PyObject *given = count > 1 && argument[1] != Py_None ? argument[1] : NULL;
 #define AT(k) (count > (k) ? argument[k] : NULL)
-    if (frame_take(&f, self, argument[0])) goto end;
+    if (core_frame_take(&f, self, argument[0])) goto end;
     if (f.convert) {
         result = Py_NotImplemented;
         Py_INCREF(result);
         goto end;
     }
-    if (frame_options(&f, AT(2), AT(3), AT(4), AT(5), count > 6 ? argument[6] : Py_None)) goto end;
+    if (core_frame_options(&f, AT(2), AT(3), AT(4), AT(5), count > 6 ? argument[6] : Py_None)) goto end;
     if (given && (!PyTuple_Check(given) || PyTuple_Size(given) != self->outputs)) {
         PyErr_Format(PyExc_TypeError, "outputs: a tuple of %d arrays is expected", self->outputs);
         goto end;
     }
     for (int k = 0; k < self->outputs; k++)
-        if (!(output[k] = frame_output(&f, self, k, given ? PyTuple_GetItem(given, k) : NULL))) goto end;
+        if (!(output[k] = core_frame_output(&f, self, k, given ? PyTuple_GetItem(given, k) : NULL))) goto end;
     bb_status status;
     f.watch.state = PyEval_SaveThread();
     status = bb_run(self->kernel, f.array, f.inputs, f.array + f.inputs, self->outputs, &f.options);
@@ -376,7 +344,7 @@ static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssi
     }
 #undef AT
 end:
-    frame_drop(&f);
+    core_frame_drop(&f);
     for (int k = 0; k < self->outputs; k++) Py_XDECREF(output[k]);
     return result;
 }
@@ -395,23 +363,23 @@ static PyObject *kernel_solve(core_kernel *self, PyObject *arguments) {
     options.relative = relative;
     options.max_iterations = max_iterations;
     frame f;
-    if (frame_take(&f, self, inputs)) goto end;
+    if (core_frame_take(&f, self, inputs)) goto end;
     if (f.convert) {
         result = Py_NotImplemented;
         Py_INCREF(result);
         goto end;
     }
-    if (frame_options(&f, ranges, NULL, NULL, NULL, report)) goto end;
+    if (core_frame_options(&f, ranges, NULL, NULL, NULL, report)) goto end;
     if (self->outputs != 1) {
         PyErr_SetString(PyExc_ValueError, "solve: the formula must have one output");
         goto end;
     }
-    if (!(output = frame_output(&f, self, 0, NULL))) goto end;
+    if (!(output = core_frame_output(&f, self, 0, NULL))) goto end;
     bb_run_options run = f.options;
     run.progress = NULL;
     run.threads = threads;
     options.run = &run;
-    options.report = watch_solve;
+    options.report = core_watch_solve;
     options.report_data = &f.watch;
     bb_solve_result solved = {.size = sizeof solved};
     f.watch.state = PyEval_SaveThread();
@@ -423,7 +391,7 @@ static PyObject *kernel_solve(core_kernel *self, PyObject *arguments) {
         result = Py_BuildValue("(OLds)", output, (long long)solved.iterations, solved.residual,
                                status == BB_OK ? NULL : bb_last_error());
 end:
-    frame_drop(&f);
+    core_frame_drop(&f);
     Py_XDECREF(output);
     return result;
 }

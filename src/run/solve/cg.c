@@ -45,8 +45,9 @@ bb_status bbi_iteration_look(bbi_iteration *it, bool *stop) {
     bb_solve_result *result = it->result;
     const bb_solve_options *o = it->options;
     double residual = result->residual = residual_of(it);
-    if (o->history && result->history_count < o->history_capacity) o->history[result->history_count] = residual;
-    if (o->history) result->history_count++;
+    /* a phase begins where the one before ended */
+    if (o->history && result->iterations < o->history_capacity) o->history[result->iterations] = residual;
+    if (o->history) result->history_count = result->iterations + 1;
     if (o->report && o->report(o->report_data, result->iterations, residual))
         return bbi_fail(BB_CANCELLED, "bb_solve: cancelled after %lld iterations", (long long)result->iterations);
     if (isnan(residual))

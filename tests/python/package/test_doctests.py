@@ -6,7 +6,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["benben", "benben._progress", "benben._show", "benben.masks", "benben.neighbors", "benben.operators", "benben.sklearn", "benben.numpy._genred",
+    "name", ["benben", "benben._progress", "benben._show", "benben.masks", "benben.neighbors", "benben.operators", "benben.sklearn",
+             "benben.solvers", "benben.numpy._genred",
              "benben.numpy._lazytensor", "benben.numpy.cluster"]
 )
 def test_examples(name):
