@@ -301,7 +301,7 @@ static bb_status open_and_solve(solver *s, const bb_matrix *matrix, const bb_arr
     if (!b || (matrix && !matrix->kernel && (!b->shape || b->ndim != 2 || b->shape[1] < 0)))
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: the right-hand side must have the shape (rows, columns)");
     BBI_FORWARD(check_options(o));
-    BBI_FORWARD(bbi_matrix_open(&s->m, "bb_solve", matrix, b->ndim > 1 ? b->shape[1] : 1));
+    BBI_FORWARD(bbi_matrix_open(&s->m, "bb_solve", matrix, b->shape && b->ndim > 1 ? b->shape[1] : 1));
     BBI_FORWARD(check_array(&s->m, "the right-hand side", b));
     BBI_FORWARD(check_array(&s->m, "the solution", x));
     if (o->guess) BBI_FORWARD(check_array(&s->m, "the guess", o->guess));
@@ -339,6 +339,7 @@ bb_status bb_solve(bb_kernel *kernel, const bb_array *inputs, int input_count, i
     if (!kernel || !inputs) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: kernel and inputs must not be NULL");
     if (!output) return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: output must not be NULL");
     if (unknown < 0 || unknown >= input_count)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: the unknown is input %d of %d", unknown, input_count);
+        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: unknown %d is the number of no input: they are 0 to %d", unknown,
+                        input_count - 1);
     return bb_solve_matrix(&matrix, &inputs[unknown], output, options, result);
 }
