@@ -227,6 +227,7 @@ typedef struct bb_compile_options {
     bb_sum_scheme sum_scheme;
     int accumulate_double; /* second-level accumulators of float32 sums in float64 */
     bb_accuracy accuracy;
+    int device; /* number of the device of targets cuda and opencl */
 } bb_compile_options;
 BB_API bb_status bb_compile(const bb_program *program, const bb_compile_options *options, bb_kernel **kernel);
 BB_API void bb_kernel_retain(bb_kernel *kernel);
@@ -256,7 +257,9 @@ typedef struct bb_run_options {
     const volatile int *cancel; /* non-zero: stop soon with BB_CANCELLED */
     int64_t rows_i, rows_j;     /* M and N where no input says them; 0: from the inputs */
 } bb_run_options;
-/* inputs: in the order of the signature; outputs: preallocated, of the shapes of bb_output_shape; floating-point outputs may have any floating dtype, index outputs int64. */
+/* Arrays of a CUDA device (device_type 2, all on one device) are taken where the target is cuda, or automatic: then the run is done on that
+ * device. They are read once `stream` has come to its end, and results are there when the call returns.
+ * inputs: in the order of the signature; outputs: preallocated, of the shapes of bb_output_shape; floating-point outputs may have any floating dtype, index outputs int64. */
 BB_API bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs,
                         int output_count, const bb_run_options *options);
 /* Shape of an output for these inputs. shape has room for capacity numbers. */

@@ -83,6 +83,7 @@ cmocka)
     ;;
 opencl) # a loader, and a device that is the processor itself
     [ -e /etc/OpenCL/vendors/pocl.icd ] || apt_install ocl-icd-libopencl1 pocl-opencl-icd || exit 1
+    [ -e /usr/lib/oclgrind/liboclgrind-rt.so ] || apt_install oclgrind || true # a check; its test says that it is skipped
     ;;
 package)
     command -v "$3" >/dev/null || apt_install "$2" || exit 1

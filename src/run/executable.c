@@ -76,7 +76,7 @@ static bb_status choose_tiering(bbi_executable *e, const bb_compile_options *opt
         return bbi_fail(BB_BAD_ARGUMENT, "compile options: unknown policy %d", (int)options->policy);
     e->required = target == BB_TARGET_CPU;
     e->exact = options->accuracy == BB_ACCURACY_EXACT;
-    if (target == BB_TARGET_CUDA || target == BB_TARGET_OPENCL) BBI_FORWARD(bbi_gpu_open(e, target, 0));
+    if (target == BB_TARGET_CUDA || target == BB_TARGET_OPENCL) BBI_FORWARD(bbi_gpu_open(e, target, options->device));
     if (target == BB_TARGET_INTERP)
         e->tiering = BBI_TIERING_INTERP;
     else if (options->policy == BB_POLICY_BACKGROUND)

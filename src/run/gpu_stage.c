@@ -66,6 +66,7 @@ struct bbi_gpu_job {
     bbi_gpu_launch launch;
     int64_t real, wide; /* bytes of R and of A */
     bbi_memory memory[ARGUMENTS];
+    size_t bytes[ARGUMENTS];
     int64_t *first_group;    /* with ranges: of a segment, among the groups of a launch */
     double *value;           /* merged: slot, row, value_count */
     int64_t *index;          /* likewise */
@@ -82,7 +83,8 @@ static bb_status need(bbi_gpu_job *j, buffer which, int64_t bytes) {
         return bbi_fail(BB_OUT_OF_MEMORY, "%s: an array of %lld bytes, and the device takes %lld at a time: divide the rows "
                         "or the batch among several calls", j->device->name, (long long)bytes,
                         (long long)j->device->largest);
-    return j->device->driver->allocate(j->device, (size_t)(bytes > 0 ? bytes : 8), &j->memory[which]);
+    j->bytes[which] = (size_t)(bytes > 0 ? bytes : 8);
+    return bbi_device_allocate(j->device, j->bytes[which], &j->memory[which]);
 }
 
 static bb_status send(bbi_gpu_job *j, buffer which, const void *from, int64_t bytes) {
@@ -353,7 +355,7 @@ bb_status bbi_gpu_run_stage(bbi_run *run, int32_t number, int64_t slots, bbi_seg
         status = bbi_run_rows_of(run, number, slots, segments, finish_item);
         run->gpu = NULL;
     }
-    for (int k = 0; k < ARGUMENTS; k++) j.device->driver->release(j.device, j.memory[k]);
+    for (int k = 0; k < ARGUMENTS; k++) bbi_device_release(j.device, j.bytes[k], j.memory[k]);
     bbi_free(j.first_group);
     bbi_free(j.value);
     bbi_free(j.index);

@@ -89,6 +89,7 @@ void bb_kernel_release(bb_kernel *kernel) {
             bbi_variant_free(v);
         }
     }
+    for (int k = 0; k < BBI_MAX_DEVICES; k++) bb_kernel_release(kernel->on_device[k]);
     bbi_plan_free(kernel->plan);
     bb_program_release(kernel->program);
     if (kernel->mutex) bbi_mutex_free(kernel->mutex);
@@ -157,6 +158,9 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
                         (long long)p->signature.count);
     if (output_count != p->noutput)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d outputs, but the program has %d", output_count, p->noutput);
+    bool any = kernel->options.target == BB_TARGET_AUTO || kernel->options.target == BB_TARGET_CUDA;
+    if (any && bbi_arrays_on_device(inputs, input_count, outputs, output_count))
+        return bbi_run_staged(kernel, inputs, input_count, outputs, output_count, options);
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, input_count, p->signature.variables, &is_double));
     BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
     bool done = false;
@@ -171,6 +175,23 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
                        options);
 }
 
+/* Shapes do not depend on where arrays lie. */
+static bb_status extent_anywhere(const bb_program *p, const bb_array *inputs, int count, const bb_run_options *options,
+                                 bbi_extent *extent) {
+    int known = (int)p->signature.count;
+    if (!bbi_arrays_on_device(inputs, count, NULL, 0))
+        return bbi_arrays_extent(inputs, count, p->signature.variables, known, options, extent);
+    bb_array *plain = bbi_calloc((size_t)count, sizeof *plain);
+    if (!plain) return bbi_fail(BB_OUT_OF_MEMORY, "bb_output_shape: out of memory");
+    for (int k = 0; k < count; k++) {
+        plain[k] = inputs[k];
+        plain[k].device_type = 1;
+    }
+    bb_status status = bbi_arrays_extent(plain, count, p->signature.variables, known, options, extent);
+    bbi_free(plain);
+    return status;
+}
+
 bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int input_count,
                           const bb_run_options *options, int position, int64_t *shape, int capacity, int *ndim) {
     int64_t full[BBI_MAX_BATCH_DIMS + 2];
@@ -180,8 +201,7 @@ bb_status bb_output_shape(const bb_kernel *kernel, const bb_array *inputs, int i
     const bb_program *p = kernel->program;
     if (position < 0 || position >= p->noutput)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: there is no output %d", position);
-    BBI_FORWARD(
-        bbi_arrays_extent(inputs, input_count, p->signature.variables, (int)p->signature.count, options, &extent));
+    BBI_FORWARD(extent_anywhere(p, inputs, input_count, options, &extent));
     *ndim = bbi_output_shape(&extent, &p->info[position], full);
     if (*ndim > capacity)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_output_shape: %d dimensions, room for %d", *ndim, capacity);

@@ -5,7 +5,7 @@
 
 #include "execute.h"
 
-enum { BBI_MAX_OUTPUTS = 256 };
+enum { BBI_MAX_OUTPUTS = 256, BBI_MAX_DEVICES = 16 };
 
 struct bb_program {
     _Atomic int64_t references;
@@ -36,6 +36,7 @@ struct bb_kernel {
     bbi_mutex *mutex;                  /* guards the making of variants */
     bbi_plan *plan;                    /* of the float variant; tells types before one is chosen */
     _Atomic(bbi_variant *) variant[2]; /* float, double */
+    bb_kernel *on_device[BBI_MAX_DEVICES]; /* for runs whose arrays lie there; gpu_arrays.c */
     _Atomic(bbi_variant *) twins[2];   /* lists for inputs that are the same; without executable where nothing is won */
 };
 
@@ -66,6 +67,11 @@ enum { BBI_MAX_TWINS = 64 }; /* inputs of a program that are compared */
 bool bbi_twin_inputs(const bb_kernel *kernel, const bb_array *inputs, const bb_run_options *options, int32_t *same);
 /* The variant for such inputs; NULL where the ordinary one serves. */
 bb_status bbi_twin_variant(bb_kernel *kernel, bool is_double, const int32_t *same, bbi_variant **variant);
+
+/* ---- gpu_arrays.c: runs whose arrays lie in the memory of a device */
+bool bbi_arrays_on_device(const bb_array *inputs, int ninput, const bb_array *outputs, int noutput);
+bb_status bbi_run_staged(bb_kernel *kernel, const bb_array *inputs, int ninput, const bb_array *outputs, int noutput,
+                         const bb_run_options *options);
 
 /* ---- expanded.c */
 /* Runs with expanded distances where that is wanted, pays and is accurate enough; *done false: nothing was computed. */

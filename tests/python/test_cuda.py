@@ -193,7 +193,7 @@ def test_the_texts_of_both_targets_differ_in_their_preludes_only():
 def standin(code, tmp_path, **environment):
     log = tmp_path / "log"
     log.write_text("")
-    environment = {"BENBEN_LIBCUDA": str(STANDIN), "BENBEN_NVRTC": NVRTC, "STANDIN_LOG": str(log), "BENBEN_TEST_TARGET": "cuda",
+    environment = {"BENBEN_DEVICE_POOL": "0", "BENBEN_LIBCUDA": str(STANDIN), "BENBEN_NVRTC": NVRTC, "STANDIN_LOG": str(log), "BENBEN_TEST_TARGET": "cuda",
                    **environment}
     done = subprocess.run([sys.executable, "-c", "import numpy as np, bb\n" + code], capture_output=True, text=True,
                           env={**os.environ, **environment}, cwd=os.path.dirname(__file__), timeout=120)
@@ -260,6 +260,74 @@ except bb.Error as error:
 print(int(run(10, 10).flat[0]))
 """, tmp_path, STANDIN_MEMORY="1000000")
     assert printed[0] == "OUT_OF_MEMORY" and int(printed[1]) >= 1
+
+
+def test_blocks_are_kept_for_the_next_run(tmp_path):
+    _, lines = standin(PROGRAM + "for _ in range(5): run(1000, 1000)", tmp_path, BENBEN_DEVICE_POOL="1")
+    assert sum(line.startswith("cuMemAlloc") for line in lines) == 10
+    assert sum(line.startswith("cuLaunchKernel") for line in lines) == 5
+
+
+DEVICE_ARRAYS = PROGRAM + """
+import ctypes as c
+cu = c.CDLL(os.environ["BENBEN_LIBCUDA"])
+context, pointers, keep = c.c_void_p(), [], []
+assert cu.cuInit(0) == 0 and cu.cuDevicePrimaryCtxRetain(c.byref(context), 0) == 0
+
+def call(name, *arguments):
+    assert cu.cuCtxPushCurrent_v2(context) == 0
+    code = getattr(cu, name)(*arguments)
+    assert cu.cuCtxPopCurrent_v2(c.byref(c.c_void_p())) == 0
+    assert code == 0
+
+def on_device(values, device=0):
+    a, pointer = np.ascontiguousarray(values), c.c_uint64()
+    call("cuMemAlloc_v2", c.byref(pointer), c.c_size_t(a.nbytes))
+    pointers.append(pointer)
+    call("cuMemcpyHtoDAsync_v2", pointer, a.ctypes.data_as(c.c_void_p), c.c_size_t(a.nbytes), None)
+    made = bb.describe(a)
+    made.data, made.device_type, made.device_id = pointer.value, 2, device
+    return made
+
+def run_on_device(kernel, values, out, **more):
+    options = bb.run_options()
+    options.device_type, options.stream = 2, 12345
+    inputs = (bb.Array * len(values))(*values)
+    shape = kernel.shape(inputs_with(inputs, values), 0, options)
+    assert shape == (out.shape[0], out.shape[1]), shape
+    bb.check(bb.lib.bb_run(kernel.handle, inputs, len(values), (bb.Array * 1)(out), 1, c.byref(options)))
+
+def inputs_with(inputs, values):
+    inputs.keep = values
+    return inputs
+"""
+
+
+@pytest.mark.parametrize("target", ["cuda", "auto"])
+def test_arrays_of_the_device_are_taken(target, tmp_path):
+    """The caller's stream is waited for; results come back, strided ones without touching what lies between."""
+    printed, lines = standin("import os\n" + DEVICE_ARRAYS.replace('target="cuda"', f'target="{target}"') + """
+bb.DEVICE = None
+k = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j1").compile(target="%s")
+m, n = 130, 70
+out = on_device(np.full((m, 2), 7, np.float32))
+out.shape[1] = 1                                # every second number of its memory
+out.strides[0], out.strides[1] = 2, 1
+values = [on_device(np.ones(s, np.float32)) for s in ((m, 3), (n, 3), (n, 1))]
+run_on_device(k, values, out)
+back = np.empty((m, 2), np.float32)
+call("cuMemcpyDtoHAsync_v2", back.ctypes.data_as(c.c_void_p), c.c_uint64(out.data), c.c_size_t(back.nbytes), None)
+assert (back[:, 1] == 7).all() and (back[:, 0] == back[0, 0]).all() and back[0, 0] < 7
+try:
+    run_on_device(k, values[:2] + [on_device(np.ones((n, 1), np.float32), device=1)], out)
+except bb.Error as error:
+    print(error.status, "together" in str(error))
+for pointer in pointers:
+    call("cuMemFree_v2", pointer)
+""" % target, tmp_path)
+    assert printed == ["DEVICE", "True"]
+    assert "cuStreamSynchronize other" in lines
+    assert sum(line.startswith("cuLaunchKernel") for line in lines) == 1
 
 
 def test_cubins_are_cached_by_content_and_version(tmp_path):

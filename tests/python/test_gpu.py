@@ -303,3 +303,23 @@ def test_expanded_distances_are_as_good_as_differences(d):
                 expected = np.exp(-d2 * s.astype(np.float64)) @ b.astype(np.float64)
             allowed = 4e-6 * np.abs(b).sum()
             np.testing.assert_allclose(gaussian(x, y, s, b), expected, rtol=0, atol=allowed, err_msg=f"{shift} {spread}")
+
+
+OCLGRIND = "/usr/lib/oclgrind/liboclgrind-rt.so"
+SKELETONS = ["sum_j(exp(-sqdist(x, y)) * b)", "sum_j(sqrt(sqdist(x, y)) * w)", "argkmin_j(sqdist(x, y), 3)",
+             "sumsoftmaxweight_j(x | y, w)", "logsumexp_j(-sqdist(x, y)); min_argmin_j(x * y)", "sum_i(exp(-sqdist(x, y)) * x)"]
+
+
+@pytest.mark.skipif(TARGET != "opencl" or not os.path.exists(OCLGRIND), reason="Oclgrind (Debian: oclgrind) is not installed")
+@pytest.mark.parametrize("formula", SKELETONS)
+def test_oclgrind_finds_no_race_and_no_step_beside_an_array(formula, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, shape in (("x", (70, 3)), ("y", (260, 3)), ("b", (260, 1)), ("w", (260, 11))):
+        np.save(tmp_path / f"{name}.npy", rng.random(shape).astype(np.float32))
+    files = [f"{name}={tmp_path}/{name}.npy:{place}" for name, place in (("x", "i"), ("y", "j"), ("b", "j"), ("w", "j"))
+             if re.search(rf"\b{name}\b", formula)]
+    outputs = sum((["-o", f"{tmp_path}/out{k}.npy"] for k in range(1 + formula.count(";") + formula.count("min_arg"))), [])
+    done = subprocess.run([bb.COMMAND, "run", formula, *files, *outputs, "--target", "opencl"], capture_output=True, text=True,
+                          timeout=170, env={**os.environ, "BENBEN_OPENCL_LIBRARY": OCLGRIND, "OCLGRIND_DATA_RACES": "1",
+                                            "OCLGRIND_CHECK_API": "1"})
+    assert done.returncode == 0 and not done.stderr.strip() and not done.stdout.strip(), done.stdout + done.stderr

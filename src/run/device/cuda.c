@@ -253,6 +253,16 @@ static bb_status cu_read(bbi_device *device, void *to, bbi_memory from, size_t b
     return code == 0 ? BB_OK : failed(d, code, "copying from the device, or a kernel before that");
 }
 
+static bb_status cu_wait(bbi_device *device, void *stream) {
+    cuda *d = (cuda *)device;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuStreamSynchronize(stream);
+        leave(d);
+    }
+    return code == 0 ? BB_OK : failed(d, code, "waiting for the caller's stream");
+}
+
 /* ---- benben doctor ---- */
 static void describe_compiler(bbi_text *text) {
     const bbi_nvrtc *nvrtc;
@@ -295,4 +305,5 @@ const bbi_driver bbi_driver_cuda = {.name = "cuda",
                                     .write = cu_write,
                                     .read = cu_read,
                                     .launch = cu_launch,
+                                    .wait = cu_wait,
                                     .describe = cu_describe};

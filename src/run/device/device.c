@@ -7,6 +7,73 @@ static bbi_device *opened[MOST_DEVICES];
 static int count;
 static int64_t process; /* that opened them */
 
+/* ---- blocks that are kept: powers of two ---- */
+enum { SMALLEST = 8, LARGEST = 26, KEPT = 8 }; /* exponents; blocks of a size */
+typedef struct bbi_pool {
+    bbi_mutex *mutex;
+    bbi_memory block[LARGEST + 1][KEPT];
+    int count[LARGEST + 1];
+} bbi_pool;
+
+/* The exponent of the block for so many bytes; 0: none is kept. */
+static int size_class(const bbi_device *device, size_t bytes) {
+    int k = SMALLEST;
+    while (k <= LARGEST && ((size_t)1 << k) < bytes) k++;
+    return device->pool && k <= LARGEST ? k : 0;
+}
+
+static void give_back(bbi_device *device) {
+    bbi_pool *pool = device->pool;
+    if (!pool) return;
+    bbi_mutex_lock(pool->mutex);
+    for (int k = 0; k <= LARGEST; k++)
+        while (pool->count[k] > 0) device->driver->release(device, pool->block[k][--pool->count[k]]);
+    bbi_mutex_unlock(pool->mutex);
+}
+
+bb_status bbi_device_allocate(bbi_device *device, size_t bytes, bbi_memory *memory) {
+    bbi_pool *pool = device->pool;
+    int k = size_class(device, bytes);
+    *memory = 0;
+    if (k) {
+        bbi_mutex_lock(pool->mutex);
+        if (pool->count[k] > 0) *memory = pool->block[k][--pool->count[k]];
+        bbi_mutex_unlock(pool->mutex);
+        bytes = (size_t)1 << k;
+    }
+    if (*memory) return BB_OK;
+    bb_status status = device->driver->allocate(device, bytes, memory);
+    if (status != BB_OUT_OF_MEMORY || !pool) return status;
+    give_back(device);
+    return device->driver->allocate(device, bytes, memory);
+}
+
+void bbi_device_release(bbi_device *device, size_t bytes, bbi_memory memory) {
+    bbi_pool *pool = device->pool;
+    int k = size_class(device, bytes);
+    if (!memory) return;
+    if (k) {
+        bbi_mutex_lock(pool->mutex);
+        bool kept = pool->count[k] < KEPT;
+        if (kept) pool->block[k][pool->count[k]++] = memory;
+        bbi_mutex_unlock(pool->mutex);
+        if (kept) return;
+    }
+    device->driver->release(device, memory);
+}
+
+static void open_pool(bbi_device *device) {
+    const char *off = bbi_environment("BENBEN_DEVICE_POOL");
+    if (off && off[0] == '0') return;
+    device->pool = bbi_calloc(1, sizeof *device->pool);
+    if (!device->pool) return;
+    device->pool->mutex = bbi_mutex_new();
+    if (device->pool->mutex) return;
+    bbi_free(device->pool);
+    device->pool = NULL;
+}
+
+/* ---- devices ---- */
 static bb_status forked(const char *name) {
     return bbi_fail(BB_DEVICE,
                     "%s was opened before this process was forked, and no driver survives that: start processes by "
@@ -30,6 +97,7 @@ static bb_status find(const bbi_driver *driver, int number, bbi_device **device)
     (*device)->driver = driver;
     (*device)->number = number;
     process = bbi_process_id();
+    open_pool(*device);
     opened[count++] = *device;
     return BB_OK;
 }

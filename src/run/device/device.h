@@ -20,6 +20,7 @@ typedef struct bbi_driver {
     /* blocks of `threads` threads, in one dimension */
     bb_status (*launch)(bbi_device *device, void *kernel, int64_t blocks, int threads, size_t local_bytes,
                         const bbi_memory *arguments, int count);
+    bb_status (*wait)(bbi_device *device, void *stream); /* until a caller's stream has come to its end */
     /* A line for `benben doctor`: what was found, or what is missing. */
     void (*describe)(bbi_text *text);
 } bbi_driver;
@@ -30,6 +31,7 @@ struct bbi_device {
     bool is_cuda, has_double;
     char name[256];
     int64_t memory, largest; /* bytes of the device; of one allocation at most */
+    struct bbi_pool *pool;
 };
 
 extern const bbi_driver bbi_driver_opencl, bbi_driver_cuda;
@@ -38,5 +40,9 @@ extern const bbi_driver bbi_driver_opencl, bbi_driver_cuda;
 /* The device, opened once for the process. A forked child cannot use what its parent opened: that is an error. */
 bb_status bbi_device_open(const bbi_driver *driver, int number, bbi_device **device);
 bb_status bbi_device_check(const bbi_device *device); /* the same for one that is open */
+/* Memory of the device; small blocks are kept for the next run (BENBEN_DEVICE_POOL=0: none is), and given back where memory
+ * is short. `bytes` is the same number in both calls. */
+bb_status bbi_device_allocate(bbi_device *device, size_t bytes, bbi_memory *memory);
+void bbi_device_release(bbi_device *device, size_t bytes, bbi_memory memory);
 
 #endif
