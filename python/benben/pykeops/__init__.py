@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Any
 
 from .. import _core
 from . import config
@@ -58,9 +60,13 @@ test_numpy_bindings.__test__ = False  # type: ignore[attr-defined]
 
 def test_torch_bindings() -> None:
     """Runs a small formula on PyTorch tensors."""
-    import importlib
-
     importlib.import_module("benben.pykeops.torch.test_install").test_torch_bindings()
 
 
 test_torch_bindings.__test__ = False  # type: ignore[attr-defined]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("common", "numpy", "torch"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

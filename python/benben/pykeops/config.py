@@ -26,3 +26,23 @@ def pykeops_nvrtc_name(type: str = "src") -> str:
 def pykeops_cpp_name(tag: str = "", extension: str = "") -> str:
     """pykeops's file names; Benben has one extension, benben._core."""
     return os.path.basename(str(_core.__file__))
+
+
+class _Base:
+    """The questions that programs ask pykeops's configuration."""
+
+    get_build_folder = staticmethod(get_build_folder)
+
+    def get_cxx_compiler(self) -> str | None:
+        """None: the compiler of C that is used is told by benben.doctor()."""
+        return os.environ.get("BENBEN_CC")
+
+    def get_use_cuda(self) -> bool:
+        return gpu_available
+
+    def get_use_OpenMP(self) -> bool:
+        """Benben has threads of its own, as many as BENBEN_THREADS says."""
+        return False
+
+
+pykeops_base = pykeops_cuda = pykeops_openmp = _Base()

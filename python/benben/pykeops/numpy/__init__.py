@@ -14,7 +14,7 @@ from ...numpy import (
     generic_logsumexp,
     generic_sum,
 )
-from . import cluster, utils
+from . import cluster, test_install, utils
 
 default_dtype = "float32"
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "generic_argmin",
     "generic_logsumexp",
     "generic_sum",
+    "test_install",
     "utils",
 ]

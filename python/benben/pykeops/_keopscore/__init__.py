@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from . import __version__, check_health, set_build_folder, set_verbose, show_cuda_status
-from .config import get_build_folder
+from .. import __version__, check_health, set_build_folder, set_verbose, show_cuda_status
+from .. import clean_pykeops as clean_keops
+from ..config import get_build_folder
 
 auto_factorize = False
 verbose = False
@@ -13,6 +14,7 @@ __all__ = [
     "__version__",
     "auto_factorize",
     "check_health",
+    "clean_keops",
     "cuda_block_size",
     "get_build_folder",
     "set_build_folder",

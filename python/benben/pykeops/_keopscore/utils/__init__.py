@@ -1,0 +1,1 @@
+"""keopscore.utils."""
