@@ -281,7 +281,8 @@ typedef enum bb_precondition {
     BB_PRECONDITION_NONE = 1,
     BB_PRECONDITION_RPCHOLESKY = 2, /* randomly pivoted Cholesky (Chen, Epperly, Tropp and Webber, arXiv 2304.12465) */
     BB_PRECONDITION_NYSTROM = 3,    /* Nystrom approximation from columns chosen uniformly */
-    BB_PRECONDITION_BLOCKS = 4      /* block-diagonal, exact within the clusters of the options: for matrices whose entries fall off with the distance */
+    BB_PRECONDITION_BLOCKS = 4,     /* block-diagonal, exact within the clusters of the options: for matrices whose entries fall off with the distance */
+    BB_PRECONDITION_NEIGHBORS = 5  /* sparse inverse Cholesky factor on the neighbours of the options (Vecchia, 1988): for rough or short kernels of many points */
 } bb_precondition;
 typedef struct bb_solve_options {
     size_t size;
@@ -301,6 +302,10 @@ typedef struct bb_solve_options {
     double *history;            /* residuals of iterations 0, 1, ...; NULL, or room for history_capacity numbers */
     int64_t history_capacity;
     const int64_t *clusters;    /* for BLOCKS: a number >= 0 for each unknown of a system; unknowns of one number are a block. NULL: 256 in a row (sort the points) */
+    const int64_t *neighbors;   /* for NEIGHBORS, (unknowns, neighbor_count): for each unknown some before it in the order (neighbours in space, of the points before it
+                                   in a random order, say); -1: none. AUTO takes them where a factor of low rank leaves too much */
+    const int64_t *neighbor_rank; /* position of each unknown in the order; NULL: as they are numbered */
+    int64_t neighbor_count;
 } bb_solve_options;
 typedef struct bb_solve_result {
     size_t size;

@@ -34,7 +34,7 @@ HISTORY = 100_000
 @dataclass(repr=False)
 class _Report:
     message: str  # why it is not what was asked for; "" otherwise
-    precondition: str  # what was used: none, rpcholesky, nystrom or blocks
+    precondition: str  # what was used: none, rpcholesky, nystrom, blocks or neighbors
     rank: int
     trace_left: float  # of the matrix without its approximation, relative
     precondition_seconds: float
@@ -193,6 +193,57 @@ def clusters_of(points: Any, size: int = 256) -> Any:
     return labels
 
 
+def neighbors_before(points: Any, count: int = 30, seed: int = 0) -> tuple[Any, Any]:
+    """For each point some `count` nearest ones among those before it in a random order, (M, count) with -1 for none, and
+    each point's place in the order, (M,): the pattern of a sparse inverse Cholesky factor.
+
+    Points are added in blocks, each a half of those before it, and look among those.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    n = len(points)
+    order = np.random.default_rng(seed).permutation(n)
+    found = np.full((n, count), -1, dtype=np.int64)
+    have = 1
+    while have < n:
+        more = min(n, max(have + 1, have + have // 2))
+        k = min(count, have)
+        nearest = _nearest(points[order[have:more]], points[order[:have]], k)
+        found[order[have:more], :k] = order[nearest]
+        have = more
+    rank = np.empty(n, dtype=np.int64)
+    rank[order] = np.arange(n)
+    return found, rank
+
+
+def _nearest(x: Any, y: Any, k: int) -> Any:
+    try:
+        from scipy.spatial import cKDTree
+    except ImportError:
+        from .numpy import Vi, Vj
+
+        return ((Vi(x) - Vj(y)) ** 2).sum(-1).argKmin(k, axis=1)
+    return cKDTree(y).query(x, k, workers=-1)[1].reshape(len(x), k)
+
+
+def _pattern(precondition: str, clusters: Any, neighbors: Any, points: Any, n: int) -> Any:
+    """What the core takes as a pattern: labels, (neighbours, rank), or None."""
+    if precondition == "blocks":
+        return _labels(clusters, points, n)
+    if precondition not in ("auto", "neighbors"):
+        return None
+    if neighbors is None or np.ndim(neighbors) == 0:
+        known = points is not None and len(points) == n and np.isfinite(points).all()
+        if precondition == "auto" and not (known and neighbors is None and n >= 4000 and points.shape[1] <= 4):
+            return None
+        if not known:
+            raise ArgumentError("precondition='neighbors' needs points (M, D) along i, or neighbors=(numbers, rank)")
+        return neighbors_before(points, min(int(neighbors or 30), max(n - 1, 1)))
+    numbers, rank = (np.ascontiguousarray(a, dtype=np.int64) for a in neighbors)
+    if numbers.ndim != 2 or len(numbers) != n or rank.shape != (n,):
+        raise ShapeError(f"neighbors: expected numbers ({n}, K) and rank ({n},), found {numbers.shape} and {rank.shape}")
+    return numbers, rank
+
+
 def _labels(clusters: Any, points: Any, n: int) -> Any:
     if clusters is None:
         return None if points is None or len(points) != n else clusters_of(points)
@@ -216,13 +267,16 @@ def solve(
     memory: int = 0,
     seed: int = 0,
     clusters: Any = None,
+    neighbors: Any = None,
     callback: Callable[[int, float], Any] | None = None,
 ) -> Solution:
     """Solves (A + alpha I) x = b for the symmetric matrix A and all columns of b, (M,), (M, E) or (..., M, E).
 
     Each column is iterated until its residual is rtol (1e-6; in float32, where that cannot be had, 1e-4 will do) times
     its norm. precondition: 'auto' (randomly pivoted Cholesky where some plain iterations are not enough), 'rpcholesky',
-    'nystrom', 'blocks' (exact within clusters, (M,) labels; by default points are clustered in space) or None. method:
+    'nystrom', 'blocks' (exact within clusters, (M,) labels; by default points are clustered in space), 'neighbors'
+    (sparse inverse Cholesky factor, for rough or short kernels of many points; neighbors: their number, 30, or what
+    neighbors_before gives; 'auto' considers it from 4,000 points in up to 4 dimensions on) or None. method:
     'cg' (block conjugate gradients; A + alpha I positive definite) or 'minres' (indefinite; no preconditioner). x0:
     first iterate. rank, memory (bytes, 256 MiB): of the preconditioner. callback(iteration, residual) stops where it
     returns True.
@@ -242,12 +296,12 @@ def solve(
         x0 = np.asarray(x0, dtype=b.dtype)
         x0 = x0[:, None] if flat and x0.ndim == 1 else x0
     precondition = "none" if precondition is None else precondition
-    labels = _labels(clusters, points, b.shape[-2]) if precondition == "blocks" else None
+    pattern = _pattern(precondition, clusters, neighbors, points, b.shape[-2])
     options = dict(
         alpha=float(alpha), tolerance=float(rtol or 0), relative=1, method=method, precondition=precondition, rank=rank,
         max_iterations=max_iterations, memory=memory, seed=seed, history=HISTORY,
     )  # fmt: skip
-    x, told, message = _call(_core.solve, matrix, b, x0, labels, options, callback)
+    x, told, message = _call(_core.solve, matrix, b, x0, pattern, options, callback)
     _warn(message)
     told["history"] = np.array(told["history"])
     return Solution(x=x[..., 0] if flat else x, converged=message is None, message=message or "", **told)

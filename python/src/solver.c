@@ -36,7 +36,7 @@ static int choice(PyObject *options, const char *name, const char *const *names)
     return value ? found : 0;
 }
 
-static const char *const preconditioners[] = {"auto", "none", "rpcholesky", "nystrom", "blocks", NULL};
+static const char *const preconditioners[] = {"auto", "none", "rpcholesky", "nystrom", "blocks", "neighbors", NULL};
 
 /* ---- callbacks ------------------------------------------------------------------------------------------------------------ */
 /* Copies what a callback gave; steals the reference. */
@@ -242,10 +242,9 @@ static int solve_options(PyObject *options, bb_solve_options *o) {
 
 /* The arrays of a call: right-hand side and solution of a matrix without a kernel, guess, clusters. */
 typedef struct solve_arrays {
-    core_value value[3];
+    core_value value[5];
     int taken;
     bb_array b, x, guess;
-    const int64_t *clusters;
 } solve_arrays;
 
 static int take_array(solve_arrays *a, PyObject *object, bb_array *array) {
@@ -258,14 +257,25 @@ static int take_array(solve_arrays *a, PyObject *object, bb_array *array) {
     return -1;
 }
 
-static int take_clusters(solve_arrays *a, PyObject *object) {
+/* A contiguous array of int64 of so many dimensions; its last extent. */
+static int take_numbers(solve_arrays *a, PyObject *object, int ndim, const int64_t **numbers, int64_t *extent) {
     core_value *value = &a->value[a->taken];
     if (core_value_take(object, 0, value)) return -1;
     a->taken++;
-    a->clusters = (const int64_t *)(const void *)((const char *)value->array.data + value->array.byte_offset);
-    if (value->array.dtype_code == CODE_INT && value->array.dtype_bits == 64) return 0;
-    PyErr_SetString(PyExc_TypeError, "clusters: a contiguous array of int64 is expected");
+    *numbers = (const int64_t *)(const void *)((const char *)value->array.data + value->array.byte_offset);
+    *extent = value->array.ndim ? value->array.shape[value->array.ndim - 1] : 0;
+    if (value->array.dtype_code == CODE_INT && value->array.dtype_bits == 64 && value->array.ndim == ndim) return 0;
+    PyErr_SetString(PyExc_TypeError, "clusters and neighbours are contiguous arrays of int64");
     return -1;
+}
+
+/* pattern: None, labels of clusters, or (neighbours, rank) */
+static int take_pattern(solve_arrays *a, PyObject *pattern, bb_solve_options *o) {
+    int64_t extent;
+    if (pattern == Py_None) return 0;
+    if (!PyTuple_Check(pattern)) return take_numbers(a, pattern, 1, &o->clusters, &extent);
+    if (take_numbers(a, PyTuple_GetItem(pattern, 0), 2, &o->neighbors, &o->neighbor_count)) return -1;
+    return take_numbers(a, PyTuple_GetItem(pattern, 1), 1, &o->neighbor_rank, &extent);
 }
 
 static PyObject *run_solve(system_ *s, solve_arrays *a, bb_solve_options *o, PyObject *x) {
@@ -297,8 +307,7 @@ PyObject *core_solve(PyObject *module, PyObject *arguments) {
     if (taken || solve_options(given, &o)) goto end;
     if (guess != Py_None && take_array(&a, guess, &a.guess)) goto end;
     if (guess != Py_None) o.guess = &a.guess;
-    if (clusters != Py_None && take_clusters(&a, clusters)) goto end;
-    o.clusters = a.clusters;
+    if (take_pattern(&a, clusters, &o)) goto end;
     if (s.matrix.kernel) {
         core_kernel *k = (core_kernel *)(void *)PyTuple_GetItem(matrix, 0);
         a.b = s.f.array[s.matrix.unknown];

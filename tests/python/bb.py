@@ -19,7 +19,7 @@ TARGETS = {"auto": 0, "interp": 1, "cpu": 2, "cuda": 3, "opencl": 4}
 DEVICE = os.environ.get("BENBEN_TEST_TARGET")  # runs what the tests run in the interpreter on this target instead
 POLICIES = {"auto": 0, "wait": 1, "background": 2}
 METHODS = {"auto": 0, "cg": 1, "minres": 2}
-PRECONDITIONERS = {"auto": 0, "none": 1, "rpcholesky": 2, "nystrom": 3, "blocks": 4}
+PRECONDITIONERS = {"auto": 0, "none": 1, "rpcholesky": 2, "nystrom": 3, "blocks": 4, "neighbors": 5}
 SCHEMES = {"auto": 0, "block": 1, "kahan": 2, "direct": 3}
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3, "int64": 4}
 
@@ -73,7 +73,8 @@ class SolveOptions(c.Structure):
                 ("max_iterations", I64), ("report", REPORT), ("report_data", P), ("run", c.POINTER(RunOptions)),
                 ("method", c.c_int), ("precondition", c.c_int), ("rank", I64), ("memory", I64), ("seed", c.c_uint64),
                 ("guess", c.POINTER(Array)), ("history", c.POINTER(c.c_double)), ("history_capacity", I64),
-                ("clusters", c.POINTER(I64))]
+                ("clusters", c.POINTER(I64)), ("neighbors", c.POINTER(I64)), ("neighbor_rank", c.POINTER(I64)),
+                ("neighbor_count", I64)]
 
 
 class SolveResult(c.Structure):
@@ -224,6 +225,10 @@ def make_ranges(ranges):
     return out
 
 
+def longs(a):
+    return a.ctypes.data_as(c.POINTER(I64)) if a is not None else None
+
+
 def run_options(threads=0, ranges=None, rows_i=0, rows_j=0, progress=None, cancel=None):
     options = RunOptions(size=c.sizeof(RunOptions), threads=threads, rows_i=rows_i, rows_j=rows_j)
     options.keep = []
@@ -369,7 +374,7 @@ class Kernel:
         check(lib.bb_kernel_wait(self.handle))
 
     def solve(self, values, unknown, alpha=0.0, tolerance=0.0, relative=False, max_iterations=0, report=None,
-              method="auto", precondition="auto", rank=0, memory=0, seed=0, guess=None, history=0, clusters=None, **options):
+              method="auto", precondition="auto", rank=0, memory=0, seed=0, guess=None, history=0, clusters=None, neighbors=None, rank_of=None, **options):
         """(solution, SolveResult with .history); raises Error with .solution on failure to converge."""
         inputs, run = arrays(values), run_options(**options)
         solution = np.zeros_like(values[unknown])
@@ -382,7 +387,8 @@ class Kernel:
                                 c.pointer(run), METHODS[method], PRECONDITIONERS[precondition], rank, memory, seed,
                                 c.pointer(first) if first else None,
                                 residuals.ctypes.data_as(c.POINTER(c.c_double)) if history else None, history,
-                                clusters.ctypes.data_as(c.POINTER(I64)) if clusters is not None else None)
+                                longs(clusters), longs(neighbors), longs(rank_of),
+                                neighbors.shape[1] if neighbors is not None else 0)
         status = lib.bb_solve(self.handle, inputs, len(values), unknown, c.byref(output), c.byref(settings),
                               c.byref(result))
         result.history = residuals[:min(history, result.history_count)]

@@ -423,3 +423,64 @@ def test_blocks_of_batches_and_of_matrices_as_values():
                                                            precondition="blocks", clusters=np.arange(2 * n) // 10)
     np.testing.assert_allclose(found, plain, atol=1e-6)
     assert result.used == "blocks"
+
+
+# ---- sparse inverse factors -------------------------------------------------------------------------------------------
+def pattern(x, count, rng):
+    """Nearest among earlier ones in a random order, by brute force."""
+    n = len(x)
+    rank = rng.permutation(n)
+    q = ((x[:, None] - x[None]) ** 2).sum(-1)
+    q[rank[None] >= rank[:, None]] = np.inf
+    found = np.argsort(q, axis=1)[:, :count]
+    return np.where(np.isinf(np.take_along_axis(q, found, 1)), -1, found).astype(np.int64), rank.astype(np.int64)
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 300, 700])
+@pytest.mark.parametrize("e", [1, 3])
+def test_the_neighbors_preconditioner(n, e):
+    values, matrix, b = system(n, 1e-3, e, scale=0.01)
+    k = gauss(e).compile(target="interp")
+    plain = k.solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True, precondition="none")[1]
+    for count in (1, 20):
+        near, rank = pattern(values[0], min(count, n), np.random.default_rng(1))
+        found, result = k.solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True, precondition="neighbors",
+                                neighbors=near, rank_of=rank)
+        assert relative(matrix, found, b).max() <= 2.1e-8 and result.used == "neighbors"
+    if n >= 300 and e == 1:
+        assert 3 * result.iterations < plain.iterations
+
+
+def test_all_earlier_unknowns_as_neighbors_give_the_inverse():
+    values, _, b = system(60, 1e-4, 2)
+    near = np.where(np.arange(59) < np.arange(60)[:, None], np.arange(59), -1).astype(np.int64)
+    found, result = gauss(2).compile(target="interp").solve(values, 3, alpha=1e-4, tolerance=1e-7, relative=True,
+                                                            precondition="neighbors", neighbors=near)
+    assert result.iterations <= 3
+
+
+def test_patterns_are_checked():
+    values, _, _ = system(10, 1e-2)
+    k = gauss().compile(target="interp")
+    good = np.full((10, 2), -1, np.int64)
+    for row, column, bad in ((3, 0, 3), (3, 1, 5), (3, 0, -2), (3, 0, 10)):
+        near = good.copy()
+        near[row, column] = bad
+        with pytest.raises(bb.Error, match="comes before it"):
+            k.solve(values, 3, alpha=1e-2, precondition="neighbors", neighbors=near)
+    near = good.copy()
+    near[5] = 2
+    with pytest.raises(bb.Error, match="once"):
+        k.solve(values, 3, alpha=1e-2, precondition="neighbors", neighbors=near)
+    with pytest.raises(bb.Error, match="needs neighbors"):
+        k.solve(values, 3, alpha=1e-2, precondition="neighbors")
+
+
+def test_auto_takes_neighbors_where_a_low_rank_leaves_too_much():
+    for scale, wanted in ((1e-4, "neighbors"), (10.0, "rpcholesky")):
+        values, matrix, b = system(600, 1e-3, 1, scale=scale)
+        near, rank = pattern(values[0], 20, np.random.default_rng(1))
+        found, result = gauss().compile(target="interp").solve(
+            values, 3, alpha=1e-3, tolerance=1e-8, relative=True, neighbors=near, rank_of=rank, memory=1_000_000)
+        assert relative(matrix, found, b).max() <= 2.1e-8
+        assert result.used == wanted

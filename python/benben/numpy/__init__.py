@@ -1,6 +1,6 @@
 """Benben for NumPy arrays."""
 
-from ..solvers import Estimate, Solution, clusters_of, eigsh, logdet, solve, trace
+from ..solvers import Estimate, Solution, clusters_of, eigsh, logdet, neighbors_before, solve, trace
 from . import cluster
 from ._genred import Genred, KernelSolve, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
 from ._lazytensor import ComplexLazyTensor, LazyTensor, Pm, Var, Vi, Vj
@@ -24,6 +24,7 @@ __all__ = [
     "generic_logsumexp",
     "generic_sum",
     "logdet",
+    "neighbors_before",
     "solve",
     "trace",
 ]

@@ -131,8 +131,9 @@ void bbi_matrix_close(bbi_matrix *m) {
     bbi_free(m->inputs);
     bb_kernel_release(m->single);
     bb_kernel_release(m->owned);
+    bb_kernel_release(m->wide);
     m->inputs = NULL;
-    m->single = m->owned = NULL;
+    m->single = m->owned = m->wide = NULL;
 }
 
 static bb_status answered(int stop) {
@@ -350,5 +351,69 @@ bb_status bbi_matrix_block(bbi_matrix *m, int64_t batch, const int64_t *list, in
     if (status == BB_OK) status = select_points(m, &s, batch, list, count, dim, list, count);
     if (status == BB_OK) status = run_selection(m, kernel, &s, count, count, dim, result);
     close_selection(&s);
+    return status;
+}
+
+/* The products of the blocks with unit matrices: a batch of small systems, both axes gathered. */
+static bb_status select_blocks(const bbi_matrix *m, selection *s, int64_t batch, const int64_t *list, int64_t rows,
+                               int64_t width, double *unit) {
+    const bbi_variable *v = m->kernel->program->signature.variables;
+    for (int k = 0; k < m->ninput; k++) {
+        bbi_view view;
+        input *in = &s->input[k];
+        bb_array *a = &s->array[k];
+        if (k == m->unknown) {
+            for (int64_t i = 0; i < width; i++) {
+                if (m->is_double)
+                    unit[i * width + i] = 1;
+                else
+                    ((float *)(void *)unit)[i * width + i] = 1;
+            }
+            in->shape[0] = in->shape[1] = width;
+            *a = bb_array_of(unit, m->is_double ? BB_FLOAT64 : BB_FLOAT32, 2, in->shape);
+            continue;
+        }
+        int trailing = v[k].place == BBI_P ? 1 : 2;
+        *a = m->inputs[k];
+        bbi_view_of(&m->inputs[k], trailing, &m->extent, &view);
+        bbi_array at = bbi_view_at(&view, &m->extent, batch);
+        if (trailing == 1) {
+            describe(a, in, &at, 1);
+            in->shape[0] = v[k].dim;
+            continue;
+        }
+        BBI_FORWARD(gather(a, in, &at, v[k].dim, list, rows * width, 1));
+        in->shape[0] = rows;
+        in->shape[1] = width;
+        in->shape[2] = v[k].dim;
+    }
+    return BB_OK;
+}
+
+bb_status bbi_matrix_blocks(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t rows, int64_t width,
+                            double *result) {
+    selection s;
+    if (m->wide_columns != width) {
+        bb_kernel_release(m->wide);
+        m->wide = NULL;
+        BBI_FORWARD(bbi_with_columns(m->kernel, m->unknown, width, &m->wide));
+        m->wide_columns = width;
+    }
+    double *unit = bbi_calloc((size_t)(width * width) + 1, sizeof *unit);
+    int64_t *full = bbi_alloc((size_t)(rows * width) * sizeof *full + 8), shape[3] = {rows, width, width};
+    bb_status status = open_selection(m, &s);
+    if (status == BB_OK && (!unit || !full)) status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for entries of the matrix");
+    for (int64_t k = 0; k < rows * width && status == BB_OK; k++) full[k] = list[k] < 0 ? full[k - 1] : list[k];
+    if (status == BB_OK) status = select_blocks(m, &s, batch, full, rows, width, unit);
+    if (status == BB_OK) {
+        bb_run_options run = m->run;
+        run.progress = NULL;
+        run.rows_i = run.rows_j = width;
+        bb_array out = bb_array_of(result, BB_FLOAT64, 3, shape);
+        status = bb_run(m->wide, s.array, s.count, &out, 1, &run);
+    }
+    close_selection(&s);
+    bbi_free(unit);
+    bbi_free(full);
     return status;
 }

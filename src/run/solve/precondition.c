@@ -34,6 +34,7 @@ static int64_t padded(int64_t rank) { return (rank + BBI_PANEL - 1) / BBI_PANEL 
 void bbi_factor_free(bbi_factor *f) {
     for (int64_t k = 0; k < f->chunks; k++) bbi_free_aligned(f->chunk[k]);
     bbi_blocks_free(f->blocks);
+    bbi_neighbors_free(f->neighbors);
     bbi_free(f->chunk);
     bbi_free(f->width);
     bbi_free(f->gram);
@@ -273,6 +274,7 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
         double before = f->trace_left;
         BBI_FORWARD(add_chunk(b));
         captured = (before - f->trace_left) / (double)b->pivots;
+        f->ahead = iterations_ahead(f, o, captured);
         if ((double)f->rank < 2 * later.rank) continue;
         old = later;
         later = (capture){(double)f->rank, captured};
@@ -347,9 +349,15 @@ static bb_status make(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
     return make_gram(f, reason);
 }
 
-static bb_status make_blocks(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi_factor_options *o,
+static bb_status make_sparse(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi_factor_options *o,
                              const char **reason) {
-    bb_status status = bbi_blocks_make(&f->blocks, m, batch, o->clusters, o->alpha, o->memory, reason);
+    bb_status status = BB_OK;
+    if (o->kind == BB_PRECONDITION_BLOCKS)
+        status = bbi_blocks_make(&f->blocks, m, batch, o->clusters, o->alpha, o->memory, reason);
+    else if (!m->kernel || m->n != m->points)
+        *reason = "a sparse factor needs a kernel with one unknown for each point";
+    else
+        status = bbi_neighbors_make(&f->neighbors, m, batch, o, reason);
     if (status != BB_OK || *reason) bbi_factor_free(f);
     return status;
 }
@@ -360,7 +368,7 @@ bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi
     f->dense = bbi_dense_of(m->level);
     *reason = m->structure.no_entries;
     if (*reason || m->n == 0) return BB_OK;
-    if (options->kind == BB_PRECONDITION_BLOCKS) return make_blocks(f, m, batch, options, reason);
+    if (options->kind >= BB_PRECONDITION_BLOCKS) return make_sparse(f, m, batch, options, reason);
     block *b = bbi_calloc(1, sizeof *b);
     bb_status status = BB_OUT_OF_MEMORY;
     if (b) {
@@ -436,6 +444,7 @@ static int64_t groups_of(const bbi_factor *f) { return f->panels < PANEL_GROUPS 
 
 int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns) {
     if (f->blocks) return f->n;
+    if (f->neighbors) return columns;
     return groups_of(f) * columns * (8 * f->rank + BBI_PANEL) + columns * f->rank + 1;
 }
 
@@ -456,6 +465,10 @@ static int threads_for(const bbi_factor *f, int64_t columns) {
 void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch) {
     if (f->blocks) {
         bbi_blocks_solve(f->blocks, columns, r, z, scratch);
+        return;
+    }
+    if (f->neighbors) {
+        bbi_neighbors_solve(f->neighbors, columns, r, z, scratch);
         return;
     }
     apply a = application(f, columns, r, z, scratch);

@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { PLAIN_ITERATIONS = 12 }; /* before a preconditioner is thought of */
+/* before a preconditioner is thought of; that a factor of low rank may leave where there are neighbours */
+enum { PLAIN_ITERATIONS = 12, ENOUGH_ITERATIONS = 25 };
 static const int64_t default_memory = (int64_t)1 << 28;
 
 typedef struct solver {
@@ -70,7 +71,7 @@ static bb_status check_options(const bb_solve_options *o) {
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: alpha is %g; it must be at least 0", o->alpha);
     if ((int)o->method < 0 || o->method > BB_SOLVE_MINRES)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: unknown method %d", (int)o->method);
-    if ((int)o->precondition < 0 || o->precondition > BB_PRECONDITION_BLOCKS)
+    if ((int)o->precondition < 0 || o->precondition > BB_PRECONDITION_NEIGHBORS)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: unknown preconditioner %d", (int)o->precondition);
     if (o->method == BB_SOLVE_MINRES && o->precondition > BB_PRECONDITION_NONE)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: MINRES runs without a preconditioner: leave it AUTO or NONE");
@@ -111,12 +112,36 @@ static void free_factors(solver *s) {
     s->it.factor = NULL;
 }
 
+/* One for each batch element; *reason: why there are none. */
+static bb_status factor_all(solver *s, const bbi_factor_options *how, const char **reason, double *ahead) {
+    double trace = 0, left = 0;
+    *ahead = 0;
+    s->factors = 0;
+    s->found.rank = 0;
+    s->it.factor = bbi_calloc((size_t)s->m.batches + 1, sizeof *s->it.factor);
+    if (!s->it.factor) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for the preconditioner");
+    bb_status status = BB_OK;
+    for (; s->factors < s->m.batches && status == BB_OK && !*reason; s->factors++) {
+        bbi_factor *f = &s->it.factor[s->factors];
+        status = bbi_factor_make(f, &s->m, s->factors, how, reason);
+        if (f->rank > s->found.rank) s->found.rank = f->rank;
+        if (f->ahead > *ahead) *ahead = f->ahead;
+        trace += f->trace, left += f->trace_left;
+    }
+    s->found.precondition = how->kind;
+    s->found.trace_left = trace > 0 ? left / trace : 0;
+    return status;
+}
+
 static bb_status make_factors(solver *s) {
     const bb_solve_options *o = &s->options;
-    double points = (double)s->m.points, start = bbi_seconds();
+    double points = (double)s->m.points, start = bbi_seconds(), ahead;
     int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : default_memory;
     bbi_factor_options how = {.kind = o->precondition ? o->precondition : BB_PRECONDITION_RPCHOLESKY,
                               .clusters = o->clusters,
+                              .neighbors = o->neighbors,
+                              .neighbor_rank = o->neighbor_rank,
+                              .neighbor_count = o->neighbor_count,
                               .alpha = o->alpha,
                               .work = points * points * s->m.pair_cost,
                               .digits = -log(s->it.tolerance < 0.5 ? s->it.tolerance : 0.5),
@@ -124,23 +149,16 @@ static bb_status make_factors(solver *s) {
                               .memory = memory / (s->m.batches ? s->m.batches : 1),
                               .seed = o->seed};
     const char *reason = NULL;
-    s->it.factor = bbi_calloc((size_t)s->m.batches + 1, sizeof *s->it.factor);
-    if (!s->it.factor) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for the preconditioner");
-    bb_status status = BB_OK;
-    double trace = 0, left = 0;
-    for (s->factors = 0; s->factors < s->m.batches && status == BB_OK && !reason; s->factors++) {
-        bbi_factor *f = &s->it.factor[s->factors];
-        status = bbi_factor_make(f, &s->m, s->factors, &how, &reason);
-        if (f->rank > s->found.rank) s->found.rank = f->rank;
-        trace += f->trace, left += f->trace_left;
+    bb_status status = factor_all(s, &how, &reason, &ahead);
+    if (status == BB_OK && !reason && !o->precondition && o->neighbors && ahead > ENOUGH_ITERATIONS) {
+        how.kind = BB_PRECONDITION_NEIGHBORS;
+        free_factors(s);
+        status = factor_all(s, &how, &reason, &ahead);
     }
     s->found.precondition_seconds = bbi_seconds() - start;
-    if (status != BB_OK) return status;
-    if (!reason) {
-        s->found.precondition = how.kind;
-        s->found.trace_left = trace > 0 ? left / trace : 0;
-        return BB_OK;
-    }
+    if (status != BB_OK || !reason) return status;
+    s->found.precondition = BB_PRECONDITION_NONE;
+    s->found.trace_left = 0;
     s->found.remark = reason;
     s->found.rank = 0;
     free_factors(s);

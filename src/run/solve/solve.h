@@ -61,7 +61,8 @@ bb_status bbi_symmetric_eigen(const bbi_dense *dense, double *a, int64_t n, int6
 /* ---- matrix.c -------------------------------------------------------------------------------- */
 typedef struct bbi_matrix {
     const bb_matrix *given;             /* borrowed */
-    bb_kernel *kernel, *single, *owned; /* NULL without a kernel; single: of one column, for entries */
+    bb_kernel *kernel, *single, *owned, *wide; /* NULL without a kernel; single: of one column, wide: of wide_columns, for entries */
+    int64_t wide_columns;
     bb_array *inputs;           /* inputs[unknown] is the direction */
     int ninput, unknown, level, threads;
     bb_run_options run;
@@ -86,6 +87,10 @@ bb_status bbi_matrix_multiply(bbi_matrix *m, const double *p, double *q); /* q =
 /* Columns list[0 .. count - 1] of the matrix of a batch element: result[k * n + i] = K[i, list[k]]. */
 bb_status bbi_matrix_columns(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result);
 bb_status bbi_matrix_diagonal(bbi_matrix *m, int64_t batch, double *diagonal);
+/* Blocks of `width` unknowns each, list (rows, width) with -1 for none at the end: result[r, i, k] = K[list[r, i], list[r, k]].
+ * Of matrices with a kernel whose points have one unknown. */
+bb_status bbi_matrix_blocks(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t rows, int64_t width,
+                            double *result);
 /* The block of some unknowns: result[k * count + i] = K[list[i], list[k]]. */
 bb_status bbi_matrix_block(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result);
 
@@ -98,9 +103,20 @@ void bbi_blocks_free(bbi_blocks *blocks);
 /* z = P^-1 r, both (n, columns); scratch: n doubles */
 void bbi_blocks_solve(const bbi_blocks *blocks, int64_t columns, const double *r, double *z, double *scratch);
 
+/* ---- neighbors.c ----------------------------------------------------------------------------- */
+typedef struct bbi_neighbors bbi_neighbors;
+struct bbi_factor_options;
+/* *result is there also after a failure. */
+bb_status bbi_neighbors_make(bbi_neighbors **result, bbi_matrix *m, int64_t batch,
+                             const struct bbi_factor_options *options, const char **reason);
+void bbi_neighbors_free(bbi_neighbors *neighbors);
+/* z = P^-1 r, both (n, columns); scratch: `columns` doubles */
+void bbi_neighbors_solve(const bbi_neighbors *neighbors, int64_t columns, const double *r, double *z, double *scratch);
+
 /* ---- precondition.c -------------------------------------------------------------------------- */
 enum { BBI_CHUNK = 64 }; /* columns that are factored together */
-/* P = L L^T + mu I; L in chunks of columns, each (panels, width, BBI_PANEL). Or P is the blocks, and nothing else set. */
+/* P = L L^T + mu I; L in chunks of columns, each (panels, width, BBI_PANEL). Or P is that of
+ * blocks.c or neighbors.c, and nothing else is set. */
 typedef struct bbi_factor {
     int64_t n, panels, rank, chunks, capacity;
     double **chunk;
@@ -110,10 +126,13 @@ typedef struct bbi_factor {
     const bbi_dense *dense;
     int threads;
     bbi_blocks *blocks;
+    bbi_neighbors *neighbors;
+    double ahead; /* iterations that are to be expected with it */
 } bbi_factor;
 typedef struct bbi_factor_options {
     bb_precondition kind; /* NYSTROM: pivots drawn uniformly; RPCHOLESKY: with the residual's diagonal; BLOCKS */
-    const int64_t *clusters;
+    const int64_t *clusters, *neighbors, *neighbor_rank;
+    int64_t neighbor_count;
     double alpha, work; /* the ridge; pair operations that one iteration costs */
     double digits;      /* -log of the tolerance */
     bool fit;           /* mu takes up the trace that L leaves: P is to be like the matrix, not only to be inverted */
