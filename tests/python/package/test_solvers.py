@@ -182,3 +182,36 @@ def test_what_is_refused():
             warnings.simplefilter("error")
             with pytest.raises((benben.ConvergenceWarning, benben.ConvergenceError), match="raise alpha"):
                 call()
+
+
+def test_iterations_in_float32_are_corrected_in_float64():
+    s = solve(K, B, 0.1, 1e-10, mixed=True)
+    assert s.converged and s.x.dtype == np.float64 and np.abs(D @ s.x + 0.1 * s.x - B).max() < 1e-8
+    assert s.residual < 2e-10 and s.products > s.iterations
+    s = solve(K, B * 1e100, 0.1, 1e-8, mixed=True)
+    assert s.converged
+    s = solve(K, B * [0, 1, 0], 0.1, 1e-8, mixed=True)
+    assert s.converged and (s.x[:, 0] == 0).all()
+    s = solve(K, B[:, 0], 1e-9, 1e-6, mixed=True)  # float32 is of no use: float64 goes on
+    assert np.linalg.norm(D @ s.x + 1e-9 * s.x - B[:, 0]) <= 2e-6 * np.linalg.norm(B[:, 0])
+
+
+@pytest.mark.parametrize("n", [1, 2, 40, 700])
+def test_the_neighbors_preconditioner(n):
+    from benben.numpy import neighbors_before
+    K, D = gaussian(n, 0.01)
+    x = np.random.default_rng(0).uniform(0, 1, (n, 2))
+    found, rank = neighbors_before(x, 10)
+    assert (np.sort(rank) == np.arange(n)).all() and found.shape == (n, 10)
+    for k in range(n):
+        some = found[k][found[k] >= 0]
+        assert (rank[some] < rank[k]).all() and len(np.unique(some)) == len(some) and (len(some) > 0) == (rank[k] > 0)
+    b = r.normal(size=(n, 2))
+    for neighbors in (None, 5, (found, rank)):
+        s = solve(K, b, 1e-3, 1e-9, precondition="neighbors", neighbors=neighbors)
+        assert s.converged and s.precondition == "neighbors"
+        np.testing.assert_allclose(D @ s.x + 1e-3 * s.x, b, atol=1e-7)
+    with pytest.raises(ValueError, match="neighbors"):
+        solve(K, b, 1e-3, precondition="neighbors", neighbors=(found[:, :1], rank[:0]))
+    with pytest.raises(ValueError, match="points"):
+        solve(D, b, 1e-3, precondition="neighbors")
