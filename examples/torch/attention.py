@@ -74,7 +74,7 @@ here = (places[known], features[known], places[known], features[known], colours[
 history = []
 
 
-def train(steps=300 if full else 120):
+def train(steps=300 if full else 80):
     for _ in range(steps):
         optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(layer(*here, own), colours[known] - mean)
@@ -110,6 +110,6 @@ window = 24
 weights = weights.reshape(4, height, width)[:, height // 2 - window: height // 2 + window, width // 2 - window: width // 2 + window]
 tiles = (weights / weights.amax((1, 2), keepdim=True)).sqrt()
 panels[1, 2].imshow(torch.cat([torch.cat(list(tiles[:2]), 1), torch.cat(list(tiles[2:]), 1)]), cmap="magma")
-panels[1, 2].set(title="where the four heads look, about the middle pixel", xticks=[], yticks=[])
+panels[1, 2].set(title="where the four heads look", xticks=[], yticks=[])
 save("attention", figure, pixels=len(places), known=len(known), seconds=seconds, against_torch=deviation,
      decibel_nearest=quality[0], decibel_attention=quality[1])
