@@ -45,7 +45,8 @@ class Operator:
     ) -> None:
         self.shape = (int(shape[0]), int(shape[1]))
         self.ndim = 2
-        self.dtype = np.dtype(dtype or "float64")
+        is_torch = type(dtype).__module__ == "torch"
+        self.dtype = np.dtype(str(dtype).removeprefix("torch.") if is_torch else dtype or "float64")
         self._matmul, self._rmatmul, self._text = matmul, rmatmul, text
         self._columns, self._diagonal = columns, diagonal
 

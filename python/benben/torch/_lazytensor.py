@@ -43,6 +43,12 @@ class LazyTensor(TorchFunctions, GenericLazyTensor):
             return ComplexLazyTensor(x, axis)
         return object.__new__(cls)
 
+    def _lift(self, other: Any) -> Any:
+        """A tensor without axes takes the type of the others, as in PyTorch."""
+        if _tools.is_array(other) and other.dim() == 0 and self._dtype is not None and not other.is_complex():
+            other = other.to(_tools.dtype_of(self._dtype))
+        return super()._lift(other)
+
 
 class ComplexLazyTensor(TorchFunctions, ComplexGenericLazyTensor):
     """A symbolic matrix of complex vectors; what LazyTensor makes of a complex tensor or number.

@@ -96,6 +96,10 @@ def dtype_name(x: Any) -> str:
     return _KNOWN[x.dtype]
 
 
+def dtype_of(name: str) -> Any:
+    return getattr(torch, name)
+
+
 def convert(args: Any, names: Any = ()) -> tuple[Any, ...]:
     """Arguments of a Genred: tensors, with integers promoted; names: of the variables."""
     out: list[Any] = []

@@ -284,3 +284,16 @@ def test_an_older_pytorch():
     tests = pathlib.Path(__file__).with_name("test_torch_transforms.py")
     subprocess.run([python, "-m", "pytest", "-q", "-m", "not full", "-k", "not compiled and not export", str(tests)],
                    check=True)
+
+
+def test_operators_of_lazytensors():
+    from benben import operators
+
+    K, k = matrix(), matrix().dense()
+    v = V.clone().requires_grad_()
+    A = K @ K.T + operators.diagonal(V) @ K - 2 * operators.identity(5)
+    dense = k @ k.T + torch.diag(V) @ k - 2 * torch.eye(5, **F64)
+    for found, expected in ((A @ v, dense @ v), (v @ A, v @ dense), (A @ B, dense @ B)):
+        close(found, expected)
+        if found.requires_grad:
+            close(*[torch.autograd.grad((t ** 2).sum(), v)[0] for t in (found, expected)])

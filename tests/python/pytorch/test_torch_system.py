@@ -57,6 +57,9 @@ def test_mixed_types_are_promoted_as_pytorch_does():
         if len(leaves) == 3:
             for leaf, g in zip(leaves, torch.autograd.grad(gauss(*leaves).sum(), leaves)):
                 assert g.dtype == leaf.dtype and g.shape == leaf.shape
+    two = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)  # no axes: the others' type
+    out = (two * Vi(x) - Vj(y) * two).sum(1)
+    assert out.dtype == torch.float32 and torch.autograd.grad(out.sum(), two)[0].dtype == torch.float64
     with pytest.raises(ValueError, match="float8"):
         Vi(x.to(torch.float8_e4m3fn))
     with pytest.raises(ValueError, match="complex"):
