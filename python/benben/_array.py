@@ -16,6 +16,7 @@ from ._formula import PLACE_I, PLACE_J, PLACE_P
 from ._options import DEFAULT_ACCURACY
 from ._reduce import Plan
 
+_MOST_TERMS = 64  # batch elements that a formula adds up
 DENSE_LIMIT = 2**27  # entries that dense() makes without being asked twice: 1 GiB of float64
 
 
@@ -170,7 +171,7 @@ class ArrayMethods:
         """Indexes the batch axis `axis` (negative, before M)."""
         batch = self.batchdims
         extent = batch[axis]
-        is_int = not isinstance(key, bool) and hasattr(key, "__index__")
+        is_int = not isinstance(key, bool) and hasattr(key, "__index__") and not getattr(key, "shape", ())
         if is_int:
             k = int(key.__index__())
             if not -extent <= k < extent:
@@ -303,11 +304,30 @@ class ArrayMethods:
             new._mask = self._mask.reshaped(tuple(wanted), batch)
         return new
 
+    def _over_batches(self: Any, name: str, axes: list[int]) -> Any:
+        """Folds batch axes alone: a LazyTensor again, whose formula has a term for each batch element."""
+        terms = math.prod([self.batchdims[at] for at in axes])
+        if name not in ("sum", "mean", "min", "max") or not 0 < terms <= _MOST_TERMS or self._mask is not None:
+            raise ValueError(
+                f"{name} over {terms} batch elements alone: sums, means and extrema of at most {_MOST_TERMS} are "
+                "formulas, without masks; add an axis of the matrix, or fold the array that a reduction gives"
+            )
+        parts = [self]
+        for at in sorted(axes, reverse=True):
+            count = self.batchdims[at]
+            parts = [part._batch(at - part.nbatchdims, k) for part in parts for k in range(count)]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part if name in ("sum", "mean") else getattr(total, name + "imum")(part)
+        return total / float(terms) if name == "mean" else total
+
     # ---- statistics ----
     def _statistic(self: Any, name: str, axis: Any, component: Any, keywords: dict[str, Any]) -> Any:
         keywords = {k: v for k, v in keywords.items() if v is not None or k != "dtype"}
         if axis is None:
             axis = tuple(range(self.nbatchdims + 3))
+        if isinstance(axis, int) and self._is_batch_axis(axis):
+            axis = (axis,)
         if isinstance(axis, tuple):
             return self._several(name, axis, getattr(self.tools, name + "_axes", _not_over_batches(name)))
         if self._kind_of_axis(axis) == "D":
@@ -335,10 +355,10 @@ class ArrayMethods:
         return (self != 0).sum(axis=axis, **keywords)
 
     def var(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
-        """The mean of the squares of the deviations from the mean, in two passes, over i, j or the components."""
-        if axis is None or isinstance(axis, tuple):
-            raise ValueError("var: one axis")
+        """The mean of the squares of the deviations from the mean, in two passes, over the axes as for mean."""
         full = self._shape
+        if axis is None or isinstance(axis, tuple):
+            return self._var_over(tuple(range(len(full))) if axis is None else axis, ddof)
         n = full[int(axis) % len(full)]
         result = self._statistic(
             "var", axis, lambda x: (x - x._unary("vmean"))._unary("square")._unary("vmean"), keywords
@@ -349,6 +369,21 @@ class ArrayMethods:
             pairs = self._pairs_of(axis)
             return self.tools.cast(result * pairs / (pairs - ddof).clip(0), result)
         return result * (n / (n - ddof) if n > ddof else math.nan)
+
+    def _var_over(self: Any, axes: tuple[int, ...], ddof: int) -> Any:
+        """Over several axes."""
+        if ddof and self._mask is not None:
+            raise ValueError("var: ddof with a mask is for one axis")
+        full = self._shape
+        folded = [int(a) % len(full) for a in axes]
+        kept = [1 if k in folded else n for k, n in enumerate(full)]
+        mean = self.mean(axis=axes)
+        if hasattr(mean, "_formula"):
+            return self.var(axis=-1, ddof=ddof)
+        deviation = self - self.real_class(mean.reshape(kept))
+        n = math.prod([full[k] for k in folded])
+        result = deviation._unary("square").mean(axis=axes)
+        return result if ddof == 0 else result * (n / (n - ddof) if n > ddof else math.nan)
 
     def std(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
         """The square root of var."""

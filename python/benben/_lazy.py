@@ -9,6 +9,7 @@ complex numbers in _complex.py.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from ._errors import ArgumentError, ShapeError
 from ._formula import CATEGORY, OPERATIONS, PLACE_I, PLACE_J, PLACE_OF_CATEGORY, PLACE_P, Formula
 from ._masked import MaskMethods
 from ._matrix import MatrixMethods
-from ._pointwise import PointwiseMethods
+from ._pointwise import PointwiseMethods, _integer
 from ._reduce import ReductionMethods
 from ._ufunc import NumpyMethods
 
@@ -256,6 +257,11 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
         full = self._shape
         return full[:-1] if full[-1] == 1 else full
 
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self._shape)
+
     def dim(self) -> int:
         """Number of axes, D counted always."""
         return len(self._shape)
@@ -442,25 +448,28 @@ def same_ranges(a: Any, b: Any) -> bool:
     return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
-# Operations of one operand without parameters become methods, with the table's words.
-def _method(op: str, doc: str) -> Any:
-    def method(self: Any) -> Any:
-        return self._unary(op)
+# Operations become methods, with the table's words: self is the first operand, then come the others, then integers.
+def _method(op: str, row: dict[str, Any]) -> Any:
+    others, integers, doc = row["arity"] - 1, row["integers"], row["doc"]
+
+    def method(self: Any, *operands: Any) -> Any:
+        if len(operands) != others + integers:
+            raise TypeError(f"{op}: {others} operands and {integers} integers are expected, found {len(operands)}")
+        ints = tuple([_integer(n, op) for n in operands[others:]])
+        return self._nary(op, operands[:others], ints) if others else self._unary(op, ints)
 
     method.__name__ = op
-    method.__doc__ = f"{doc[0].upper()}{doc[1:]}, for each pair and component."
+    method.__doc__ = f"{doc[0].upper()}{doc[1:]}, for each pair{' and component' if row['kind'] == 'map' else ''}."
     return method
 
 
+# what is about variables, or has a method of another name
+_NO_METHOD = ("complex", "grad", "diff_", "traceoperator", "adjointoperator", "sumlinoperator", "autofactorize", "dot")
+
+
 def add_table_methods(cls: type, skip: frozenset[str]) -> None:
-    """Gives the class a method for each elementwise operation of the table that it does not define itself."""
+    """Gives the class a method for each operation of the table that it does not define itself."""
     for name, row in OPERATIONS.items():
-        if (
-            row["arity"] == 1
-            and row["integers"] == 0
-            and row["kind"] in ("map", "macro")
-            and name not in skip
-            and not name.startswith("complex")
-            and not hasattr(cls, name)
-        ):
-            setattr(cls, name, _method(name, row["doc"]))
+        if row["arity"] > 0 and row["integers"] >= 0 and name not in skip and not name.startswith(_NO_METHOD):
+            if not hasattr(cls, name):
+                setattr(cls, name, _method(name, row))

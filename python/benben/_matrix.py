@@ -37,6 +37,10 @@ class MatrixMethods:
         product._reduced.squeeze = flat
         return product if any(arg.value is None for arg in product._args) else product._run({})
 
+    def dot(self: Any, v: Any) -> Any:
+        """self @ v, by NumPy's name."""
+        return self @ v
+
     def _compose(self: Any, other: Any) -> Any:
         from . import operators
 

@@ -105,6 +105,12 @@ class PointwiseMethods:
     def __rmod__(self: Any, other: Any) -> Any:
         return self._lift(other).mod(self)
 
+    def __divmod__(self: Any, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self: Any, other: Any) -> Any:
+        return other // self, other % self
+
     def mod(self: Any, modulus: Any, offset: Any = 0) -> Any:
         """self - modulus floor((self - offset) / modulus)."""
         return self._nary("mod", (modulus, offset))

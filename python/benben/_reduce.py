@@ -330,10 +330,8 @@ class ReductionMethods:
         if not names & {"I", "J"}:
             if names == {"D"}:
                 return getattr(self, name)(axis=-1)
-            raise ValueError(
-                f"{name} over the axes {axis}: over batches alone it is not a reduction of pairs; add axis {n} or "
-                f"{n + 1}"
-            )
+            base = getattr(self, name)(axis=-1) if "D" in names else self
+            return base._over_batches(name, [at for kind, at in kinds if kind == "B"])
         if name == "mean" and self._mask is not None:
             return self._masked_mean_over(axis, names)
         base = getattr(self, name)(axis=-1) if "D" in names else self
@@ -346,10 +344,16 @@ class ReductionMethods:
             result = result[..., 0]
         return combine(result, batches) if batches else result
 
+    def _is_batch_axis(self: Any, axis: int) -> bool:
+        n: int = self.nbatchdims
+        return 0 <= axis < n or -n - 3 <= axis < -3
+
     # ---- sums and extrema ----
     def sum(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
         """The sum over i or j (an array), over the components (the default: a LazyTensor), or over a tuple of axes."""
         axis = axis if dim is None else dim
+        if isinstance(axis, int) and self._is_batch_axis(axis):
+            axis = (axis,)
         if axis is None or isinstance(axis, tuple):
             return self._several("sum", axis, self.tools.sum_axes)
         if axis == -1 or axis == self.nbatchdims + 2:
@@ -358,6 +362,8 @@ class ReductionMethods:
 
     def _extremum(self: Any, name: str, alias: str, axis: Any, dim: Any, keywords: dict[str, Any]) -> Any:
         axis = axis if dim is None else dim
+        if isinstance(axis, int) and self._is_batch_axis(axis) and name in ("min", "max"):
+            axis = (axis,)
         if (axis is None or isinstance(axis, tuple)) and name in ("min", "max"):
             return self._several(name, axis, getattr(self.tools, name + "_axes"))
         if axis == -1 or axis == self.nbatchdims + 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 _UNARY = {
@@ -44,6 +45,36 @@ _BINARY = {
     "hypot": ("hypot", "hypot"),
 }
 
+
+def _arccosh(x: Any) -> Any:
+    t = x - 1
+    return (t + (t * (t + 2)).sqrt()).log1p()
+
+
+def _arcsinh(x: Any) -> Any:
+    a = abs(x)
+    return x.sign() * (a + a * a / (1 + (1 + a * a).sqrt())).log1p()
+
+
+def _logaddexp(x: Any, y: Any) -> Any:
+    y = x._lift(y)
+    return (x == y).where(x + math.log(2), x.maximum(y) + (-abs(x - y)).exp().log1p())  # inf - inf is no number
+
+
+# what the table lacks
+_COMPOSED: dict[str, Any] = {
+    "arcsinh": _arcsinh,
+    "arccosh": _arccosh,
+    "arctanh": lambda x: 0.5 * (x.log1p() - (-x).log1p()),
+    "cbrt": lambda x: x.sign() * abs(x) ** (1 / 3),
+    "deg2rad": lambda x: x * (math.pi / 180),
+    "radians": lambda x: x * (math.pi / 180),
+    "rad2deg": lambda x: x * (180 / math.pi),
+    "degrees": lambda x: x * (180 / math.pi),
+    "fmod": lambda x, y: x - (x / y).trunc() * y,
+    "heaviside": lambda x, y: (x == 0).where(y, x > 0),
+    "logaddexp": _logaddexp,
+}
 _BY_METHOD = frozenset(
     [
         "sum",
@@ -73,11 +104,14 @@ _BY_METHOD = frozenset(
         "isclose",
         "norm",
         "sinc",
+        "size",
     ]
 )
 
 
-_OVER_ALL = frozenset(["sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"])
+_OVER_ALL = frozenset(
+    ["var", "std", "sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"]
+)
 
 
 class NumpyMethods:
@@ -100,6 +134,8 @@ class NumpyMethods:
             return getattr(self, names[name])(axis=keywords.get("axis", 0))
         if method != "__call__" or any(v is not None for v in keywords.values()):
             return NotImplemented
+        if name in _COMPOSED:
+            return _COMPOSED[name](self._lift(inputs[0]), *inputs[1:])
         if len(inputs) == 1:
             function = getattr(self, _UNARY.get(name, name), None)
             return NotImplemented if function is None else function()
@@ -121,10 +157,12 @@ class NumpyMethods:
             return self.concatenate(*args, **keywords)
         if name == "matvec" or name == "dot":
             return args[0] @ args[1]
+        if name == "norm" and len(args) == 1 and not any(v is not None and v is not False for v in keywords.values()):
+            return self.tools.sqrt(self._unary("square").sum(axis=None))  # of all entries
         if args and args[0] is self and name in _BY_METHOD:
             attribute = getattr(self, {"amin": "min", "amax": "max"}.get(name, name))
             keywords = {k: v for k, v in keywords.items() if not (k in ("keepdims", "out", "dtype") and not v)}
             if name in _OVER_ALL and len(args) < 2:
                 keywords.setdefault("axis", None)  # NumPy's default
-            return attribute(*args[1:], **keywords) if callable(attribute) else attribute
+            return attribute if name in ("shape", "real", "imag", "size") else attribute(*args[1:], **keywords)
         return NotImplemented
