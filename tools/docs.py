@@ -17,8 +17,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# examples that are told about elsewhere, or run by `make demo` with arguments
-APART = {"common.py", "terrain.py"}
+APART = {"terrain.py"}  # run by `make demo`, with arguments
 DOXYFILE = """
 PROJECT_NAME = benben
 INPUT = {root}/include/benben.h
@@ -60,16 +59,24 @@ def titled(text: str, name: str) -> str:
     return f'"""\n{title}\n{"=" * len(title)}\n\n{doc}\n"""\n' + "\n".join(rest)
 
 
+def helpers(folder: pathlib.Path) -> set[str]:
+    """Scripts that others of the folder import: no examples."""
+    imported = set()
+    for path in folder.glob("*.py"):
+        imported |= set(re.findall(r"^(?:from|import) (\w+)", path.read_text(), re.M))
+    return {path.name for path in folder.glob("*.py") if path.stem in imported}
+
+
 def stage_gallery(source: pathlib.Path, target: pathlib.Path, header: pathlib.Path) -> None:
     wanted = {"GALLERY_HEADER.rst": header.read_text()}
     for path in sorted(source.glob("*")):
         if path.suffix == ".py":
             text = path.read_text()
-            wanted[path.name] = text if path.name == "common.py" else titled(text, path.stem)
+            wanted[path.name] = text if path.name in helpers(source) else titled(text, path.stem)
         elif path.suffix in (".npy", ".npz", ".png", ".txt", ".csv"):
             target.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target / path.name)
-    for name in APART - {"common.py"}:
+    for name in APART:
         wanted.pop(name, None)
     for name, text in wanted.items():
         write(target / name, text)
@@ -105,6 +112,7 @@ def main() -> int:
     (out / "Doxyfile").write_text(DOXYFILE.format(root=ROOT, out=out, python=sys.executable))
     subprocess.run(["doxygen", str(out / "Doxyfile")], check=True)
     stage_pages(out / "source")
+    os.environ["BENBEN_HELPERS"] = "|".join(sorted(helpers(ROOT / "examples") | helpers(ROOT / "examples/torch")))
     stage_gallery(ROOT / "examples", out / "examples" / "numpy", ROOT / "docs/gallery/numpy/GALLERY_HEADER.rst")
     stage_gallery(ROOT / "examples/torch", out / "examples" / "torch", ROOT / "docs/gallery/torch/GALLERY_HEADER.rst")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(out / "source"), str(out / "html")]

@@ -9,6 +9,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -110,6 +111,18 @@ def plain(app: Sphinx, what: str, name: str, obj: object, options: object, lines
             else:
                 parts[n] = re.sub(r"([|*])", r"\\\1", re.sub(r"(\w)_(?!\w)", r"\1\\_", part))
         lines[k] = "".join(parts)
+
+
+def reset(gallery: dict, name: str) -> None:
+    """Each example starts as a program would: the types of PyTorch, what examples share, the look of pictures."""
+    import matplotlib.pyplot as plt
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(0)
+    for helper in os.environ["BENBEN_HELPERS"].split("|"):
+        sys.modules.pop(helper.removesuffix(".py"), None)
+    plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
 
 
 def inline(self, node: nodes.Element) -> None:
