@@ -79,6 +79,7 @@ bench: build
 
 docs: python
 	@tools/require.sh package doxygen doxygen && tools/require.sh torch && tools/require.sh python docs/requirements.txt
+	@tools/require.sh python examples/requirements.txt && tools/require.sh python examples/torch/requirements.txt
 	@BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache $(PYTHON) tools/docs.py --build $(BUILD)
 
 golden: build

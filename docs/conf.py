@@ -43,7 +43,7 @@ sphinx_gallery_conf = {
     "examples_dirs": [str(BUILD / "docs" / "examples" / name) for name in GALLERIES],
     "gallery_dirs": [f"gallery/{name}" for name in GALLERIES],
     "filename_pattern": r"\.py$",
-    "ignore_pattern": rf"/({os.environ['BENBEN_HELPERS'] or '__init__.py'})$",
+    "ignore_pattern": rf"(?:^|/)({os.environ['BENBEN_HELPERS'] or '__init__.py'})$",
     "reset_modules": ("matplotlib", "benben_site.reset"),
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
