@@ -8,6 +8,7 @@
 #   make demo       the first job on real data: build/demo/terrain.png
 #   make bench      times beside peers (bench/README.md); FULL=1: every case, table of acceptance, figures, docs
 #   make docs       the documentation: build/docs/html/index.html; every example runs, a warning is an error
+#   make check-gpu   the tests of a device on it (TARGET=opencl: on what OpenCL has); make bench-gpu: times beside peers
 #   make golden     renew the stored texts of emitted kernels (review the diff)
 #   make format     lay out the C files (clang-format, fetched into .venv)
 #   make install PREFIX=/usr/local
@@ -23,7 +24,7 @@ GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
 TEST_ENVIRONMENT = BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache BENBEN_BUILD=$(CURDIR)/$(BUILD)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-.PHONY: all build configure check check-unit check-python check-all python wheel examples demo bench docs golden format install clean
+.PHONY: all build configure check check-unit check-python check-all python wheel examples demo bench docs check-gpu bench-gpu golden format install clean
 all: build
 
 configure:
@@ -81,6 +82,9 @@ docs: python
 	@tools/require.sh package doxygen doxygen && tools/require.sh torch && tools/require.sh python docs/requirements.txt
 	@tools/require.sh python examples/requirements.txt && tools/require.sh python examples/torch/requirements.txt
 	@BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache $(PYTHON) tools/docs.py --build $(BUILD)
+
+check-gpu bench-gpu:
+	@BUILD=$(BUILD) JOBS=$(JOBS) tools/gpu.sh $(patsubst %-gpu,%,$@) $(GPU_OPTIONS)
 
 golden: build
 	@tools/require.sh cmocka && $(CMAKE) $(BUILD) >/dev/null

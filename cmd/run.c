@@ -41,6 +41,7 @@ static const char help[] =
     "  -o, --output FILE.npy  where the result goes; once per output. Without it results are printed\n"
     "      --dtype TYPE       convert everything to float16, bfloat16, float32 or float64\n"
     "      --target TARGET    auto, interp (no compiler), cpu, cuda or opencl\n"
+    "      --device N         number of the device of cuda and opencl (benben doctor lists them)\n"
     "      --threads N        0: all cores\n"
     "      --sum SCHEME       auto, block, kahan or direct\n"
     "      --rows-i M, --rows-j N  numbers of rows that no array tells\n"
@@ -293,7 +294,11 @@ static bb_status run_timed(job *j) {
             (long long)statistics.disk_hits);
     if (more) fprintf(stderr, ", best of %d more %.4g s", more, best);
     fprintf(stderr, ": %.3g pairs/s, %s; peak memory %.0f MB\n", pair_count(j) / best,
-            tier == BB_TARGET_INTERP ? "interpreted" : tier == BB_TARGET_CPU ? "compiled" : tier == BB_TARGET_CUDA ? "cuda" : "opencl", (double)statistics.peak_memory / 1e6);
+            tier == BB_TARGET_INTERP ? "interpreted"
+            : tier == BB_TARGET_CPU  ? "compiled"
+            : tier == BB_TARGET_CUDA ? "cuda"
+                                     : "opencl",
+            (double)statistics.peak_memory / 1e6);
     if (*reason) fprintf(stderr, "interpreted because: %s\n", reason);
     return status;
 }
@@ -336,7 +341,7 @@ static void release(job *j) {
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
-enum { OPTION_DTYPE = 256, OPTION_TARGET, OPTION_THREADS, OPTION_SUM, OPTION_ROWS_I, OPTION_ROWS_J, OPTION_TIME };
+enum { OPTION_DTYPE = 256, OPTION_TARGET, OPTION_THREADS, OPTION_SUM, OPTION_ROWS_I, OPTION_ROWS_J, OPTION_TIME, OPTION_DEVICE };
 static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
                                              {"dtype", required_argument, NULL, OPTION_DTYPE},
                                              {"target", required_argument, NULL, OPTION_TARGET},
@@ -345,6 +350,7 @@ static const struct option long_options[] = {{"output", required_argument, NULL,
                                              {"rows-i", required_argument, NULL, OPTION_ROWS_I},
                                              {"rows-j", required_argument, NULL, OPTION_ROWS_J},
                                              {"time", no_argument, NULL, OPTION_TIME},
+                                             {"device", required_argument, NULL, OPTION_DEVICE},
                                              {"help", no_argument, NULL, 'h'},
                                              {0}};
 
@@ -370,6 +376,10 @@ static bool take_option(job *j, int letter, const char *argument) {
     case OPTION_THREADS:
         if (!parse_integer(argument, "--threads", 0, 4096, &number)) return false;
         j->run.threads = (int)number;
+        return true;
+    case OPTION_DEVICE:
+        if (!parse_integer(argument, "--device", 0, 1024, &number)) return false;
+        j->compile.device = (int)number;
         return true;
     case OPTION_ROWS_I: return parse_integer(argument, "--rows-i", 1, INT64_MAX / 2, &j->run.rows_i);
     case OPTION_ROWS_J: return parse_integer(argument, "--rows-j", 1, INT64_MAX / 2, &j->run.rows_j);

@@ -30,8 +30,8 @@ static bool add_stages(showing *s, const char *text) {
         int k = 0;
         while (k < 7 && (strlen(names[k]) != length || strncmp(names[k], text, length) != 0)) k++;
         if (k == 7) {
-            complain(EXIT_USAGE, "--stage %.*s: expected parsed, simplified, gradient, plan, source, cuda or opencl", (int)length,
-                     text);
+            complain(EXIT_USAGE, "--stage %.*s: expected parsed, simplified, gradient, plan, source, cuda or opencl",
+                     (int)length, text);
             return false;
         }
         *flags[k] = true;
@@ -132,8 +132,7 @@ int command_show(int argc, char **argv) {
     }
     if (optind == argc) return complain(EXIT_USAGE, "show needs a formula: benben show --help tells more");
     if (argc - optind - 1 > MAX_DECLARATIONS) return complain(EXIT_USAGE, "more than %d variables", MAX_DECLARATIONS);
-    if (!s.parsed && !s.simplified && !s.gradient && !s.plan && !s.source && !s.cuda &&
-        !s.opencl) {
+    if (!s.parsed && !s.simplified && !s.gradient && !s.plan && !s.source && !s.cuda && !s.opencl) {
         s.parsed = s.simplified = s.gradient = s.plan = true;
     }
     return show(&s, argv[optind], (const char *const *)argv + optind + 1, argc - optind - 1);

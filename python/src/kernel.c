@@ -37,7 +37,7 @@ static int describe(core_kernel *self, const bb_program *program) {
 
 PyObject *core_compile(core_program *program, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"target", "policy", "sum_scheme", "accumulate_double", "rows", NULL};
-    static const char *const targets[] = {"auto", "interp", "cpu", NULL};
+    static const char *const targets[] = {"auto", "interp", "cpu", "cuda", "opencl", NULL};
     static const char *const policies[] = {"auto", "wait", "background", NULL};
     static const char *const schemes[] = {"auto", "block", "kahan", "direct", NULL};
     const char *target = "auto", *policy = "auto", *scheme = "auto";
@@ -401,7 +401,8 @@ static PyObject *kernel_tier(core_kernel *self, PyObject *arguments) {
     const char *dtype = "float32", *reason = "";
     if (!PyArg_ParseTuple(arguments, "|s:tier", &dtype)) return NULL;
     bb_target tier = bb_kernel_tier(self->kernel, strcmp(dtype, "float64") ? BB_FLOAT32 : BB_FLOAT64, &reason);
-    return Py_BuildValue("(sz)", tier == BB_TARGET_CPU ? "cpu" : "interp", reason);
+    static const char *const names[] = {"auto", "interp", "cpu", "cuda", "opencl"};
+    return Py_BuildValue("(sz)", names[tier], reason);
 }
 
 static PyObject *kernel_wait(core_kernel *self, PyObject *none) {

@@ -116,8 +116,7 @@ static void choose_block(bbi_gpu *g) {
         l->rows = l->rows > 2 && stage->nfold == 1 && stage->sum_count <= 2 && stage->out_count <= 1 ? 2 : 1;
     }
     if (g->options->few_rows) l->rows = 1;
-    l->shared =
-        stage->column_count <= (g->options->is_double ? MAX_TILE_COMPONENTS_DOUBLE : MAX_TILE_COMPONENTS);
+    l->shared = stage->column_count <= (g->options->is_double ? MAX_TILE_COMPONENTS_DOUBLE : MAX_TILE_COMPONENTS);
 }
 
 /* ---- the segments ---- */
@@ -186,7 +185,8 @@ static const char opening[] =
     "    BB_GLOBAL I64 *BB_RESTRICT index, BB_GLOBAL R *BB_RESTRICT scratch BB_TILE_ARGUMENT)\n"
     "{\n"
     "    BB_TILE_DECLARATION\n"
-    "    const int tx = (int)geometry[BB_GEO_TX], shares = BB_THREADS / tx, x = BB_THREAD % tx, share = BB_THREAD / tx;\n"
+    "    const int tx = (int)geometry[BB_GEO_TX], shares = BB_THREADS / tx, x = BB_THREAD % tx, share = BB_THREAD / "
+    "tx;\n"
     "    const I64 groups = geometry[BB_GEO_GROUPS], chunks = geometry[BB_GEO_CHUNKS];\n"
     "    const I64 row_stride = geometry[BB_GEO_ROW_STRIDE], column_stride = geometry[BB_GEO_COLUMN_STRIDE];\n"
     "    const I64 total = geometry[BB_GEO_TOTAL];\n"
@@ -218,7 +218,8 @@ static void emit_fill(const bbi_gpu *g, bool expanded) {
     LINE("for (int k = BB_THREAD; k < n; k += BB_THREADS) {");
     LINE("    const I64 place = begin + t + k, c = intervals ? bb_column(interval, intervals, place) : place;");
     if (g->layout->shared && g->e.stage->column_count <= 8)
-        LINE("    BB_EACH(d, %d) tile[d * BB_TILE + k] = column[d * column_stride + c];", (int)g->e.stage->column_count);
+        LINE("    BB_EACH(d, %d) tile[d * BB_TILE + k] = column[d * column_stride + c];",
+             (int)g->e.stage->column_count);
     else if (g->layout->shared)
         LINE("    for (int d = 0; d < %d; d++) tile[d * BB_TILE + k] = column[d * column_stride + c];",
              (int)g->e.stage->column_count);

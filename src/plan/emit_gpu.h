@@ -68,12 +68,12 @@ typedef struct bbi_gpu {
     bbi_emitter e; /* text, stage, code: for index expressions */
     const bbi_gpu_options *options;
     bbi_gpu_layout *layout;
-    int casts; /* of the body being printed */
-    bool *nested;  /* of a loop: there is one inside */
-    bool *crosses; /* a value lives in an array over the block */
-    bool *assigned; /* by value: printed in this segment */
-    uint8_t *held; /* by space and index expression: 1 in registers of the kernel, 2 of the segment */
-    bool register_sums;                    /* sums of the pair code stand in registers */
+    int casts;          /* of the body being printed */
+    bool *nested;       /* of a loop: there is one inside */
+    bool *crosses;      /* a value lives in an array over the block */
+    bool *assigned;     /* by value: printed in this segment */
+    uint8_t *held;      /* by space and index expression: 1 in registers of the kernel, 2 of the segment */
+    bool register_sums; /* sums of the pair code stand in registers */
     bool in_memory[BBI_GPU_MAX_FOLDS];     /* the state of a fold stands in `value` and `index` */
     int64_t slot_first[BBI_GPU_MAX_FOLDS]; /* LSE: slots of its weights' sums, in memory */
     bbi_gpu_distance distance;

@@ -54,7 +54,8 @@ static int32_t find_chain(bbi_gpu *g, int32_t first) {
     while (n + 1 < code->count) {
         const bbi_instruction *sub = &code->instruction[n], *add = &code->instruction[n + 1];
         int32_t uses, user = only_user(code, sub->result, &uses);
-        bool squares = uses == 2 && user == n + 1 && is_value(&add->arg[0], sub->result) && is_value(&add->arg[1], sub->result);
+        bool squares =
+            uses == 2 && user == n + 1 && is_value(&add->arg[0], sub->result) && is_value(&add->arg[1], sub->result);
         bool opens = sum < 0 && is_map(add, BBI_OP_mul);
         bool goes_on = sum >= 0 && is_map(add, BBI_OP_fma) && is_value(&add->arg[2], sum);
         if (!squares || !(opens || goes_on)) break;
@@ -116,11 +117,12 @@ static bool is_held(const bbi_gpu *g) {
 bool bbi_gpu_is_expanded(const bbi_gpu *g) { return g->distance.dim > 0 && is_held(g); }
 
 /* ---- when a tile has been filled ---- */
-static long long component(const bbi_gpu *g, const bbi_operand *o) { return (long long)bbi_gpu_component(g, o->number); }
+static long long component(const bbi_gpu *g, const bbi_operand *o) {
+    return (long long)bbi_gpu_component(g, o->number);
+}
 
 static void print_scale(const bbi_gpu *g) {
-    if (g->distance.scale)
-        bbi_text_add(g->e.text, "p%lld * ", component(g, g->distance.scale));
+    if (g->distance.scale) bbi_text_add(g->e.text, "p%lld * ", component(g, g->distance.scale));
 }
 
 static void print_norm(const bbi_gpu *g) {
@@ -167,7 +169,8 @@ static void prepare_rows(const bbi_gpu *g) {
     bbi_text_add(g->e.text, "%*swn[r] = ", 4 * g->e.indent + 4, "");
     print_norm(g);
     if (d->scale) { /* in powers of two: log 2 of the error is that of the exponential */
-        LINE("    fast = fast && (fabs(wn[r]) + tall) * K(%.8g) <= K(%.8g);", rho * 0.6931471805599453, BBI_EXPAND_LIMIT);
+        LINE("    fast = fast && (fabs(wn[r]) + tall) * K(%.8g) <= K(%.8g);", rho * 0.6931471805599453,
+             BBI_EXPAND_LIMIT);
     } else {
         LINE("    error[r] = K(%.17g) * (wn[r] + tall) + K(%s);", 2.04 * (5 * d->dim + 40) * u,
              g->options->is_double ? "1e-180" : "1e-24");
@@ -212,7 +215,8 @@ static void evaluate(const bbi_gpu *g) {
     const bbi_gpu_distance *d = &g->distance;
     LINE("BB_EACH(u, %d) {", g->casts);
     for (int k = 0; k < d->dim; k++) {
-        LINE("    const V d%d = x%lld[r] - BB_COLUMN(%lld, u);", k, component(g, d->row[k]), component(g, d->column[k]));
+        LINE("    const V d%d = x%lld[r] - BB_COLUMN(%lld, u);", k, component(g, d->row[k]),
+             component(g, d->column[k]));
         LINE(k ? "    o0[r][u] = v_fma(d%d, d%d, o0[r][u]);" : "    o0[r][u] = d%d * d%d;", k, k);
     }
     LINE("}");

@@ -191,8 +191,7 @@ static void step_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
     }
     LINE(g->fast ? "{" : "BB_EACH(r, BB_ROWS) {");
     LINE("    V best = o%lld[r][0];", L(c));
-    if (g->casts > 1)
-        LINE("    BB_EACH(u, %d) best = %s(o%lld[r][u], best);", g->casts, most, L(c));
+    if (g->casts > 1) LINE("    BB_EACH(u, %d) best = %s(o%lld[r][u], best);", g->casts, most, L(c));
     LINE("    if (best %s b%lld[r] || i%lld[r] < 0) BB_EACH(u, %d) {", better, L(c), L(c), g->casts);
     LINE("        const V x = o%lld[r][u];", L(c));
     LINE("        if (x %s b%lld[r] || (i%lld[r] < 0 && x == x)) b%lld[r] = x, i%lld[r] = t + q + u;", better, L(c),

@@ -184,7 +184,8 @@ bb_status bbi_executable_prepare(bbi_executable *executable, int stage, bool tra
 
 bb_status bbi_executable_wait(bbi_executable *executable) {
     bb_status result = BB_OK;
-    if (executable->tiering == BBI_TIERING_INTERP) return BB_OK;
+    if (executable->tiering == BBI_TIERING_INTERP || executable->gpu)
+        return BB_OK; /* a device's kernels are never late */
     for (int32_t s = 0; s < executable->plan->nstage; s++) {
         bbi_stage_code *code = &executable->stage[s];
         if (!code->compiled[0]) continue;

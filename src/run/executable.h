@@ -50,7 +50,7 @@ typedef struct bbi_stage_code {
 } bbi_stage_code;
 
 typedef struct bbi_gpu_code bbi_gpu_code; /* gpu.h */
-typedef struct bbi_frame bbi_frame; /* memory of a run, kept for the next one; execute.c */
+typedef struct bbi_frame bbi_frame;       /* memory of a run, kept for the next one; execute.c */
 typedef struct bbi_executable {
     const bbi_plan *plan;
     bool is_double;
@@ -60,7 +60,7 @@ typedef struct bbi_executable {
     bool exact; /* distances by differences always */
     bbi_tiering tiering;
     bbi_stage_code *stage;
-    bbi_gpu_code *gpu; /* NULL: everything runs on the CPU */
+    bbi_gpu_code *gpu;           /* NULL: everything runs on the CPU */
     _Atomic int64_t interpreted; /* pair operations that interpreters have done for this executable */
     _Atomic(bbi_frame *) spare;
 } bbi_executable;

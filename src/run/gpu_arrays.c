@@ -50,20 +50,24 @@ static bb_status stage(bbi_device *device, const bb_array *a, bb_array *copy, co
         return BB_OK;
     }
     if (!is_cuda(a))
-        return bbi_fail(BB_DEVICE, "%s %d lies on a device of type %d: arrays of the host (1) and of CUDA (2) are taken", kind,
+        return bbi_fail(BB_DEVICE,
+                        "%s %d lies on a device of type %d: arrays of the host (1) and of CUDA (2) are taken", kind,
                         position, (int)a->device_type);
     if (a->device_id != device->number)
-        return bbi_fail(BB_DEVICE, "%s %d lies on CUDA device %d, others on device %d: bring them together", kind, position,
-                        (int)a->device_id, device->number);
+        return bbi_fail(BB_DEVICE, "%s %d lies on CUDA device %d, others on device %d: bring them together", kind,
+                        position, (int)a->device_id, device->number);
     if (!span_of(a, &s))
         return bbi_fail(BB_BAD_SHAPE, "%s %d: %d dimensions, or one of them negative", kind, position, (int)a->ndim);
     char *host = bbi_alloc_aligned((size_t)s.bytes + 64);
-    if (!host) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: a copy of %s %d, %lld bytes", kind, position, (long long)s.bytes);
+    if (!host)
+        return bbi_fail(BB_OUT_OF_MEMORY, "out of memory: a copy of %s %d, %lld bytes", kind, position,
+                        (long long)s.bytes);
     copy->device_type = DEVICE_CPU;
     copy->data = host;
     copy->byte_offset = (uint64_t)s.below;
     bbi_memory from = (bbi_memory)(uintptr_t)a->data + a->byte_offset - (uint64_t)s.below;
-    return device->driver->read(device, host, from, (size_t)s.bytes); /* outputs too: what lies between their elements stays */
+    return device->driver->read(device, host, from,
+                                (size_t)s.bytes); /* outputs too: what lies between their elements stays */
 }
 
 static bb_status write_back(bbi_device *device, const bb_array *a, const bb_array *copy) {
@@ -87,7 +91,8 @@ static bb_status kernel_for(bb_kernel *kernel, int number, bb_kernel **chosen) {
     *chosen = kernel;
     const char *forced = bbi_environment("BENBEN_TARGET");
     if (kernel->options.target != BB_TARGET_AUTO || (forced && strcmp(forced, "cuda") != 0)) return BB_OK;
-    if (number < 0 || number >= BBI_MAX_DEVICES) return bbi_fail(BB_DEVICE, "CUDA device %d: at most %d", number, BBI_MAX_DEVICES);
+    if (number < 0 || number >= BBI_MAX_DEVICES)
+        return bbi_fail(BB_DEVICE, "CUDA device %d: at most %d", number, BBI_MAX_DEVICES);
     bb_status status = BB_OK;
     bbi_mutex_lock(kernel->mutex);
     if (!kernel->on_device[number]) {

@@ -67,22 +67,25 @@ struct bbi_gpu_job {
     int64_t real, wide; /* bytes of R and of A */
     bbi_memory memory[ARGUMENTS];
     size_t bytes[ARGUMENTS];
-    int64_t *first_group;    /* with ranges: of a segment, among the groups of a launch */
-    double *value;           /* merged: slot, row, value_count */
-    int64_t *index;          /* likewise */
-    char *part_value;        /* of one band, as the device left them */
+    int64_t *first_group; /* with ranges: of a segment, among the groups of a launch */
+    double *value;        /* merged: slot, row, value_count */
+    int64_t *index;       /* likewise */
+    char *part_value;     /* of one band, as the device left them */
     int64_t *part_index;
-    double *row_value;       /* of a part of a row */
+    double *row_value; /* of a part of a row */
     int64_t *row_index;
 };
 
-static bb_status no_memory(void) { return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a device's arrays"); }
+static bb_status no_memory(void) {
+    return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a device's arrays");
+}
 
 static bb_status need(bbi_gpu_job *j, buffer which, int64_t bytes) {
     if (j->device->largest && bytes > j->device->largest)
-        return bbi_fail(BB_OUT_OF_MEMORY, "%s: an array of %lld bytes, and the device takes %lld at a time: divide the rows "
-                        "or the batch among several calls", j->device->name, (long long)bytes,
-                        (long long)j->device->largest);
+        return bbi_fail(BB_OUT_OF_MEMORY,
+                        "%s: an array of %lld bytes, and the device takes %lld at a time: divide the rows "
+                        "or the batch among several calls",
+                        j->device->name, (long long)bytes, (long long)j->device->largest);
     j->bytes[which] = (size_t)(bytes > 0 ? bytes : 8);
     return bbi_device_allocate(j->device, j->bytes[which], &j->memory[which]);
 }
@@ -211,8 +214,8 @@ static bb_status launch_band(bbi_gpu_job *j, int64_t first, int64_t groups) {
     size_t local = layout->shared ? (size_t)((j->stage->column_count + layout->derived) * BBI_GPU_TILE * j->real) : 16;
     if (local < 16) local = 16;
     BBI_FORWARD(driver->write(j->device, j->memory[GEOMETRY], geometry, sizeof geometry));
-    return driver->launch(j->device, j->kernel->kernel, j->slots * groups * l->chunks, BBI_GPU_THREADS, local, j->memory,
-                          ARGUMENTS);
+    return driver->launch(j->device, j->kernel->kernel, j->slots * groups * l->chunks, BBI_GPU_THREADS, local,
+                          j->memory, ARGUMENTS);
 }
 
 /* ---- from a band's partial results to rows ---- */
@@ -292,7 +295,8 @@ static bb_status run_bands(bbi_gpu_job *j) {
         int64_t count = l->parts * total_rows(j, groups);
         if (bbi_run_stopped(j->run)) return BB_OK;
         BBI_FORWARD(launch_band(j, first, groups));
-        BBI_FORWARD(driver->read(j->device, j->part_value, j->memory[VALUES], (size_t)(count * layout->values * j->wide)));
+        BBI_FORWARD(
+            driver->read(j->device, j->part_value, j->memory[VALUES], (size_t)(count * layout->values * j->wide)));
         BBI_FORWARD(driver->read(j->device, j->part_index, j->memory[INDICES], (size_t)(count * layout->indices * 8)));
         merge_band(j, first, groups);
     }

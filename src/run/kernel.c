@@ -140,9 +140,11 @@ static bb_status logged_run(bbi_executable *executable, const bb_array *inputs, 
     double pairs = (double)extent.batches * (double)extent.m * (double)extent.n, cost = 0;
     for (int32_t s = 0; s < executable->plan->nstage; s++) cost += executable->plan->stage[s].cost;
     bbi_log('r', "%s: %lld x %lld pairs, %.3g ms, %.3g Gpair/s, %.3g Gop/s",
-            executable->gpu ? bbi_gpu_name(executable)
-            : bbi_executable_tier(executable, &reason) == BB_TARGET_CPU ? "cpu" : "interp", (long long)extent.m,
-            (long long)extent.n, 1e3 * seconds, 1e-9 * pairs / seconds, 1e-9 * pairs * cost / seconds);
+            executable->gpu                                             ? bbi_gpu_name(executable)
+            : bbi_executable_tier(executable, &reason) == BB_TARGET_CPU ? "cpu"
+                                                                        : "interp",
+            (long long)extent.m, (long long)extent.n, 1e3 * seconds, 1e-9 * pairs / seconds,
+            1e-9 * pairs * cost / seconds);
     return status;
 }
 
@@ -168,7 +170,8 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
     if (done) return BB_OK;
     bbi_variant *twin = NULL;
     int32_t same[BBI_MAX_TWINS];
-    if (!v->executable->gpu && bbi_twin_inputs(kernel, inputs, options, same)) BBI_FORWARD(bbi_twin_variant(kernel, is_double, same, &twin));
+    if (!v->executable->gpu && bbi_twin_inputs(kernel, inputs, options, same))
+        BBI_FORWARD(bbi_twin_variant(kernel, is_double, same, &twin));
     if (twin) v = twin;
     if (bbi_debug('r')) return logged_run(v->executable, inputs, p, outputs, options);
     return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info,

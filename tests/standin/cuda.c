@@ -10,8 +10,21 @@
 
 #define API __attribute__((visibility("default")))
 enum { MOST = 4096 };
-enum { TX, GROUPS, FIRST_GROUP, CHUNKS, CHUNK, ROWS, COLUMNS, ROW_STRIDE, ROW_SLOT, COLUMN_STRIDE, COLUMN_SLOT,
-       UNIFORM_SLOT, TOTAL }; /* see bbi_gpu_geometry */
+enum {
+    TX,
+    GROUPS,
+    FIRST_GROUP,
+    CHUNKS,
+    CHUNK,
+    ROWS,
+    COLUMNS,
+    ROW_STRIDE,
+    ROW_SLOT,
+    COLUMN_STRIDE,
+    COLUMN_SLOT,
+    UNIFORM_SLOT,
+    TOTAL
+}; /* see bbi_gpu_geometry */
 
 static struct {
     char *bytes;
@@ -44,7 +57,8 @@ static int fails(const char *name) {
     while (k < 63 && seen[k].name[0] && strcmp(seen[k].name, name) != 0) k++;
     snprintf(seen[k].name, sizeof seen[k].name, "%s", name);
     seen[k].calls++;
-    if (!colon || strncmp(wanted, name, (size_t)(colon - wanted)) != 0 || strlen(name) != (size_t)(colon - wanted)) return 0;
+    if (!colon || strncmp(wanted, name, (size_t)(colon - wanted)) != 0 || strlen(name) != (size_t)(colon - wanted))
+        return 0;
     if (sscanf(colon, ":%d:%d", &number, &code) != 2 || number != seen[k].calls) return 0;
     line("%s fails with %d", name, code);
     return code;
@@ -138,7 +152,9 @@ API int cuStreamSynchronize(void *stream) {
 API int cuModuleLoadData(void **module, const void *image) {
     const char *bytes = image;
     IN_CONTEXT();
-    ENTER("cuModuleLoadData %s", memcmp(bytes, "\177ELF", 4) == 0 ? "cubin" : strstr(bytes, ".version") ? "ptx" : "nonsense");
+    ENTER("cuModuleLoadData %s", memcmp(bytes, "\177ELF", 4) == 0 ? "cubin"
+                                 : strstr(bytes, ".version")      ? "ptx"
+                                                                  : "nonsense");
     *module = symbol;
     return 0;
 }
@@ -220,11 +236,12 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
     }
     const long long *g = (const long long *)(size_t)pointer[0];
     long long shares = bx / g[TX], parts = g[CHUNKS] * shares, slots = gx / (g[GROUPS] * g[CHUNKS]);
-    line("geometry tx %lld groups %lld first %lld chunks %lld chunk %lld rows %lld columns %lld slots %lld parts %lld", g[TX],
-         g[GROUPS], g[FIRST_GROUP], g[CHUNKS], g[CHUNK], g[ROWS], g[COLUMNS], slots, parts);
+    line("geometry tx %lld groups %lld first %lld chunks %lld chunk %lld rows %lld columns %lld slots %lld parts %lld",
+         g[TX], g[GROUPS], g[FIRST_GROUP], g[CHUNKS], g[CHUNK], g[ROWS], g[COLUMNS], slots, parts);
     if (g[CHUNK] * g[CHUNKS] < g[COLUMNS]) line("WRONG columns that no chunk holds");
     if (g[TOTAL] % (slots * g[GROUPS] * g[TX]) != 0) line("WRONG total");
-    if (blocks[block[3]].size < (size_t)(4 * g[ROW_SLOT] * slots) || g[ROW_STRIDE] < g[ROWS]) line("WRONG rows too small");
+    if (blocks[block[3]].size < (size_t)(4 * g[ROW_SLOT] * slots) || g[ROW_STRIDE] < g[ROWS])
+        line("WRONG rows too small");
     if (blocks[block[4]].size < (size_t)(4 * g[COLUMN_SLOT] * slots) || g[COLUMN_STRIDE] < g[COLUMNS])
         line("WRONG columns too small");
     if (blocks[block[7]].size < (size_t)(4 * parts * g[TOTAL])) line("WRONG values too small");

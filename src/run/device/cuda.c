@@ -80,10 +80,11 @@ static bb_status load(functions *cu) {
     const char *named = bbi_environment("BENBEN_LIBCUDA"), *why = "";
     void *library = bbi_library_open(named ? named : name, &why);
     if (!library)
-        return bbi_fail(BB_DEVICE,
-                        "CUDA has no driver here: %s. Install NVIDIA's driver (it brings %s; in a container, start it with "
-                        "--gpus all), or choose another target: cpu, opencl",
-                        why, name);
+        return bbi_fail(
+            BB_DEVICE,
+            "CUDA has no driver here: %s. Install NVIDIA's driver (it brings %s; in a container, start it with "
+            "--gpus all), or choose another target: cpu, opencl",
+            why, name);
 #define RESOLVE(name, exported, parameters)                                                                            \
     {                                                                                                                  \
         void *symbol = bbi_library_symbol(library, #exported);                                                         \
@@ -94,7 +95,8 @@ static bb_status load(functions *cu) {
 #undef RESOLVE
     int code = cu->cuInit(0);
     if (code == CU_NO_DEVICE)
-        return bbi_fail(BB_DEVICE, "CUDA has a driver here but sees no device: look at `nvidia-smi` and CUDA_VISIBLE_DEVICES");
+        return bbi_fail(BB_DEVICE,
+                        "CUDA has a driver here but sees no device: look at `nvidia-smi` and CUDA_VISIBLE_DEVICES");
     return code == 0 ? BB_OK : failure(cu, "driver", code, "it does not start");
 }
 
@@ -191,8 +193,8 @@ static bb_status cu_launch(bbi_device *device, void *kernel, int64_t blocks, int
     cu_pointer pointer[16];
     void *place[16];
     if (blocks > INT32_MAX)
-        return bbi_fail(BB_DEVICE, "CUDA (%s): %lld blocks in a launch: divide the rows among several calls", d->device.name,
-                        (long long)blocks);
+        return bbi_fail(BB_DEVICE, "CUDA (%s): %lld blocks in a launch: divide the rows among several calls",
+                        d->device.name, (long long)blocks);
     for (int n = 0; n < count; n++) {
         pointer[n] = arguments[n];
         place[n] = &pointer[n];
@@ -217,8 +219,10 @@ static bb_status cu_allocate(bbi_device *device, size_t bytes, bbi_memory *memor
     }
     *memory = code == 0 ? pointer : 0;
     if (code == CU_OUT_OF_MEMORY)
-        return bbi_fail(BB_OUT_OF_MEMORY, "CUDA (%s): %lld bytes do not fit into the memory of the device: divide the rows or "
-                        "the batch among several calls", d->device.name, (long long)bytes);
+        return bbi_fail(BB_OUT_OF_MEMORY,
+                        "CUDA (%s): %lld bytes do not fit into the memory of the device: divide the rows or "
+                        "the batch among several calls",
+                        d->device.name, (long long)bytes);
     return code == 0 ? BB_OK : failed(d, code, "allocating memory");
 }
 

@@ -93,7 +93,8 @@ static bool find(bbi_nvrtc *n) {
     for (size_t k = 0; k < sizeof names / sizeof *names; k++)
         if (try_path(n, names[k])) return true;
     for (size_t k = 0; k < sizeof homes / sizeof *homes; k++)
-        if (homes[k] && (try_format(n, "%s/lib64/libnvrtc.so", homes[k]) || try_format(n, "%s/lib/libnvrtc.so", homes[k])))
+        if (homes[k] &&
+            (try_format(n, "%s/lib64/libnvrtc.so", homes[k]) || try_format(n, "%s/lib/libnvrtc.so", homes[k])))
             return true;
     for (size_t k = 0; k < sizeof prefixes / sizeof *prefixes; k++)
         if (try_wheels(n, prefixes[k])) return true;
@@ -104,9 +105,11 @@ static bb_status look(bbi_nvrtc *n) {
     const char *named = bbi_environment("BENBEN_NVRTC");
     if (named ? try_path(n, named) : find(n)) return BB_OK;
     if (named)
-        return bbi_fail(BB_COMPILER, "BENBEN_NVRTC=%s is no NVRTC that can be loaded: name a libnvrtc.so, or unset it", named);
-    return bbi_fail(BB_COMPILER, "NVRTC, NVIDIA's compiler at run time, was not found: pip install nvidia-cuda-nvrtc (or "
-                                 "install a CUDA toolkit), or name the library in BENBEN_NVRTC");
+        return bbi_fail(BB_COMPILER, "BENBEN_NVRTC=%s is no NVRTC that can be loaded: name a libnvrtc.so, or unset it",
+                        named);
+    return bbi_fail(BB_COMPILER,
+                    "NVRTC, NVIDIA's compiler at run time, was not found: pip install nvidia-cuda-nvrtc (or "
+                    "install a CUDA toolkit), or name the library in BENBEN_NVRTC");
 }
 
 bb_status bbi_nvrtc_find(const bbi_nvrtc **nvrtc) {
@@ -117,8 +120,8 @@ bb_status bbi_nvrtc_find(const bbi_nvrtc **nvrtc) {
     if (!n) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while looking for NVRTC");
     bb_status status = look(n);
     const bbi_nvrtc *none = NULL;
-    if (status != BB_OK || !__atomic_compare_exchange_n((const bbi_nvrtc **)&chosen, &none, n, false, __ATOMIC_SEQ_CST,
-                                                        __ATOMIC_SEQ_CST))
+    if (status != BB_OK ||
+        !__atomic_compare_exchange_n((const bbi_nvrtc **)&chosen, &none, n, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         bbi_free(n);
     *nvrtc = chosen;
     return status;
@@ -131,7 +134,8 @@ int bbi_nvrtc_version(const bbi_nvrtc *nvrtc) { return nvrtc->version; }
 /* The newest architecture that this NVRTC knows and the device can run; *exact: it is the device's own. */
 static int choose_arch(const bbi_nvrtc *n, int arch, bool *exact) {
     int count = 0, known[MAX_ARCHS], best = 0;
-    if (n->nvrtcGetNumSupportedArchs(&count) != 0 || count > MAX_ARCHS || n->nvrtcGetSupportedArchs(known) != 0) count = 0;
+    if (n->nvrtcGetNumSupportedArchs(&count) != 0 || count > MAX_ARCHS || n->nvrtcGetSupportedArchs(known) != 0)
+        count = 0;
     for (int k = 0; k < count; k++)
         if (known[k] <= arch && known[k] > best) best = known[k];
     *exact = best == arch;
@@ -144,8 +148,8 @@ static bb_status failed(const bbi_nvrtc *n, nvrtc_program program, int code) {
     char *log = bbi_calloc(1, length + 1);
     if (log) n->nvrtcGetProgramLog(program, log);
     if (log) bbi_log('c', "%s", log);
-    bb_status status = bbi_fail(BB_COMPILER, "NVRTC %d.%d failed (%d): %.600s", n->version / 1000, n->version % 1000, code,
-                                log ? log : "");
+    bb_status status = bbi_fail(BB_COMPILER, "NVRTC %d.%d failed (%d): %.600s", n->version / 1000, n->version % 1000,
+                                code, log ? log : "");
     bbi_free(log);
     return status;
 }
@@ -184,7 +188,8 @@ bb_status bbi_nvrtc_compile(const bbi_nvrtc *n, const char *source, int arch, in
     uint8_t key[32];
     bbi_sha256 hash;
     if (!chosen)
-        return bbi_fail(BB_COMPILER, "NVRTC %d.%d (%s) makes no code for compute capability %d.%d: install one that does",
+        return bbi_fail(BB_COMPILER,
+                        "NVRTC %d.%d (%s) makes no code for compute capability %d.%d: install one that does",
                         n->version / 1000, n->version % 1000, n->path, arch / 10, arch % 10);
     snprintf(option, sizeof option, "--gpu-architecture=%s_%d", exact ? "sm" : "compute", chosen);
     snprintf(versions, sizeof versions, "nvrtc %d driver %d", n->version, driver_version);

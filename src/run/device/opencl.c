@@ -107,14 +107,15 @@ static bb_status load(functions *cl) {
     for (size_t k = 0; !library && !named && k < sizeof names / sizeof *names; k++)
         library = bbi_library_open(names[k], &why);
     if (!library)
-        return bbi_fail(BB_DEVICE,
-                        "OpenCL is not installed: %s. Install its loader (Debian: ocl-icd-libopencl1) and a driver of your "
-                        "device (for the processor itself: pocl-opencl-icd), or name the loader in BENBEN_OPENCL_LIBRARY",
-                        why);
+        return bbi_fail(
+            BB_DEVICE,
+            "OpenCL is not installed: %s. Install its loader (Debian: ocl-icd-libopencl1) and a driver of your "
+            "device (for the processor itself: pocl-opencl-icd), or name the loader in BENBEN_OPENCL_LIBRARY",
+            why);
 #define RESOLVE(name, result, parameters)                                                                              \
     {                                                                                                                  \
         void *symbol = bbi_library_symbol(library, #name);                                                             \
-        if (!symbol) return bbi_fail(BB_DEVICE, "the OpenCL library lacks %s: install OpenCL 1.2", #name);        \
+        if (!symbol) return bbi_fail(BB_DEVICE, "the OpenCL library lacks %s: install OpenCL 1.2", #name);             \
         memcpy(&cl->name, &symbol, sizeof symbol);                                                                     \
     }
     CL_FUNCTIONS(RESOLVE)
@@ -147,9 +148,10 @@ static bb_status find_device(opencl *d, int number) {
     cl_handle devices[MAX_DEVICES];
     int count = list_devices(&d->cl, devices);
     if (count == 0)
-        return bbi_fail(BB_DEVICE,
-                        "OpenCL has no device here: install the driver of your device (for the processor itself, Debian: "
-                        "pocl-opencl-icd); `clinfo -l` lists what OpenCL sees");
+        return bbi_fail(
+            BB_DEVICE,
+            "OpenCL has no device here: install the driver of your device (for the processor itself, Debian: "
+            "pocl-opencl-icd); `clinfo -l` lists what OpenCL sees");
     if (number < 0 || number >= count)
         return bbi_fail(BB_BAD_ARGUMENT, "OpenCL device %d: there are %d, from 0 on", number, count);
     d->id = devices[number];
@@ -200,8 +202,8 @@ static bb_status build_failure(opencl *d, cl_handle program, cl_int code) {
     d->cl.clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &length);
     char *log = bbi_calloc(1, length + 1);
     if (log) d->cl.clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, length, log, NULL);
-    bb_status status = bbi_fail(BB_COMPILER, "OpenCL (%s): %s (%d): %.400s", d->device.name, error_text(code), (int)code,
-                                log ? log : "");
+    bb_status status = bbi_fail(BB_COMPILER, "OpenCL (%s): %s (%d): %.400s", d->device.name, error_text(code),
+                                (int)code, log ? log : "");
     if (log) bbi_log('c', "%s", log);
     bbi_free(log);
     return status;
@@ -236,8 +238,8 @@ static bb_status cl_allocate(bbi_device *device, size_t bytes, bbi_memory *memor
     cl_handle buffer = d->cl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &code);
     *memory = (bbi_memory)(uintptr_t)buffer;
     if (buffer) return BB_OK;
-    return bbi_fail(BB_OUT_OF_MEMORY, "OpenCL (%s): %lld bytes of memory: %s (%d)",
-                    d->device.name, (long long)bytes, error_text(code), (int)code);
+    return bbi_fail(BB_OUT_OF_MEMORY, "OpenCL (%s): %lld bytes of memory: %s (%d)", d->device.name, (long long)bytes,
+                    error_text(code), (int)code);
 }
 
 static void cl_release(bbi_device *device, bbi_memory memory) {
@@ -284,8 +286,9 @@ static void cl_describe(bbi_text *text) {
     cl_handle devices[MAX_DEVICES];
     int count = list_devices(&cl, devices);
     if (count == 0)
-        bbi_text_add(text, "the loader is there, but no device: install the driver of your device (Debian, for the processor: "
-                           "pocl-opencl-icd)\n");
+        bbi_text_add(
+            text, "the loader is there, but no device: install the driver of your device (Debian, for the processor: "
+                  "pocl-opencl-icd)\n");
     for (int k = 0; k < count; k++) {
         char name[256] = "";
         uint64_t memory = 0, fp64 = 0;
