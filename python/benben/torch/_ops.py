@@ -273,7 +273,7 @@ def _setting(ranges: Any, rows_i: int, rows_j: int) -> Setting:
 
 # ---- derivatives, for both ways in ----
 def _save(ctx: Any, op: Op, setting: Setting, args: tuple[Any, ...], result: Any) -> Any:
-    ctx.op, ctx.setting = op, setting
+    ctx.op, ctx.setting = op, setting if setting.progress is None else setting._replace(progress=None)
     results = result if isinstance(result, tuple) else (result,)
     ctx.numbers = None
     if not all(isinstance(a, Tensor) for a in args):

@@ -34,7 +34,7 @@ def solve(op: Op, args: tuple[Any, ...], unknown: int, alpha: Any, eps: float, r
     """The solution; args[unknown] is the right-hand side."""
     tensors = promote(as_tensors(args))
     if not isinstance(alpha, Tensor):
-        alpha = torch.tensor(float(alpha), dtype=torch.float64)
+        alpha = torch.tensor(float(alpha), dtype=torch.float64, device="cpu")
     elif alpha.numel() != 1:
         raise ShapeError(f"alpha has the shape {tuple(alpha.shape)}: expected a number")
     elif not alpha.is_floating_point():

@@ -198,3 +198,32 @@ def test_solves():
     (g,) = torch.autograd.grad(by_text(*leaves), x, torch.eye(12, **F64).reshape(12, 6, 2), is_grads_batched=True)
     (e,) = torch.autograd.grad(dense(*leaves), x, torch.eye(12, **F64).reshape(12, 6, 2), is_grads_batched=True)
     torch.testing.assert_close(g, e)
+
+
+def test_what_the_forward_pass_left_is_used():
+    """The gradient of a log-sum-exp takes its value instead of computing it again."""
+    f = Genred("-SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], "LogSumExp", axis=1)
+    op = f._kernel
+    gradient, forward = op.gradient((0,))
+    assert forward == (0,) and gradient.program.cost < op.program.grad((0,)).cost
+    out = f(random(4, 2), random(5, 2))
+    assert any(saved is not None and torch.equal(saved, out) for saved in out.grad_fn.saved_tensors)
+
+
+def test_gradients_of_one_side_are_one_pass():
+    """Three variables along i: one program with three outputs, not three programs."""
+    f = Genred("Exp(-SqDist(x, y) - SqDist(u, y)) * v * b", ["x = Vi(2)", "y = Vj(2)", "u = Vi(2)", "v = Vi(1)", "b = Vj(1)"],
+               axis=1)
+    x, u, v = random(40, 2), random(40, 2), random(40, 1)
+    calls = []
+    gradient, _ = f._kernel.gradient((0, 2, 3))
+    run = gradient.kernel.run
+
+    class Kernel:
+        def run(self, *args):
+            calls.append(args)
+            return run(*args)
+
+    gradient.kernel = Kernel()
+    f(x, random(50, 2).detach(), u, v, random(50, 1).detach()).sum().backward()
+    assert len(calls) == 1 and [place for place, _, _ in gradient.outputs] == ["i"] * 3
