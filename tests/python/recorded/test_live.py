@@ -32,7 +32,7 @@ def peer(tmp_path_factory):
 def compare_variants(peer, r, case):
     """How many data were compared; pykeops may fail where it is incomplete."""
     compared = 0
-    for variant in range(3):
+    for variant in (0, r.choice([1, 2])) if r.random() < 0.5 else (0,):  # pykeops compiles anew for most of them
         if variant:
             draw.sizes(r, case, variant)
         note(json.dumps(case))
