@@ -25,7 +25,8 @@ from ..numpy.cluster import swap_axes
 
 def grid_cluster(x: Any, size: Any) -> Any:
     """Labels 0, 1, ... of the points x (M, D), int32: those in one cube of a grid have the same; cubes are numbered in
-    lexicographic order. size: length of an edge, or one for each dimension."""
+    lexicographic order. The grid begins at the smallest coordinates (in benben.numpy at 0, as in pykeops). size: length
+    of an edge, or one for each dimension."""
     if x.dim() != 2:
         raise ShapeError(f"grid_cluster: points of the shape {tuple(x.shape)}; expected (M, D)")
     size = torch.as_tensor(size, dtype=x.dtype, device=x.device)
@@ -33,7 +34,8 @@ def grid_cluster(x: Any, size: Any) -> Any:
         raise ArgumentError(f"grid_cluster: size = {size.tolist()}; expected a positive length")
     if not len(x):
         return torch.zeros(0, dtype=torch.int32, device=x.device)
-    _, labels = torch.unique(torch.floor(x.detach() / size), dim=0, return_inverse=True)
+    x = x.detach()
+    _, labels = torch.unique(torch.floor((x - x.amin(0)) / size), dim=0, return_inverse=True)
     return labels.to(torch.int32)
 
 
