@@ -315,6 +315,44 @@ static bb_status solving_by_minres(const char *formula) {
     return solving_with(BB_SOLVE_MINRES, BB_PRECONDITION_AUTO);
 }
 
+static bb_matrix sized_matrix(void) {
+    static bb_array in[3];
+    in[0] = in[1] = sized.input[0];
+    in[2] = sized.input[2];
+    return (bb_matrix){.size = sizeof(bb_matrix), .kernel = sized.kernel, .inputs = in, .input_count = 3, .unknown = 2};
+}
+
+static bb_status solving_by_patterns(const char *formula) {
+    (void)formula;
+    int64_t clusters[40], neighbors[40];
+    for (int k = 0; k < 40; k++) clusters[k] = k / 10, neighbors[k] = k - 1;
+    bb_matrix matrix = sized_matrix();
+    bb_solve_options options = {.size = sizeof options,
+                                .alpha = 0.5,
+                                .precondition = BB_PRECONDITION_BLOCKS,
+                                .clusters = clusters,
+                                .neighbors = neighbors,
+                                .neighbor_count = 1};
+    BBI_FORWARD(bb_solve_matrix(&matrix, &matrix.inputs[2], &sized.output[0], &options, NULL));
+    options.precondition = BB_PRECONDITION_NEIGHBORS;
+    return bb_solve_matrix(&matrix, &matrix.inputs[2], &sized.output[0], &options, NULL);
+}
+
+static bb_status finding_spectra(const char *formula) {
+    (void)formula;
+    bb_matrix matrix = sized_matrix();
+    double value, values[3], vectors[40 * 3], left[40 * 4], right[40 * 4];
+    bb_trace_options trace = {.size = sizeof trace, .alpha = 0.5, .probes = 4, .left = left, .right = right};
+    bb_eigen_options eigen = {.size = sizeof eigen, .count = 3};
+    BBI_FORWARD(bb_logdet(&matrix, &trace, &value, NULL, NULL));
+    trace.dense_rows = -1;
+    BBI_FORWARD(bb_logdet(&matrix, &trace, &value, NULL, NULL));
+    BBI_FORWARD(bb_trace(&matrix, &trace, &value, NULL, NULL));
+    BBI_FORWARD(bb_eigen(&matrix, &eigen, values, vectors, NULL));
+    eigen.block = 2;
+    return bb_eigen(&matrix, &eigen, values, NULL, NULL);
+}
+
 static void copies_and_solves_starve(void **state) {
     (void)state;
     case_open(&sized, "sum_j(exp(-sqdist(x:i2, y:j2)) * b:j3)", BB_FLOAT32, &interpreted);
@@ -329,6 +367,8 @@ static void copies_and_solves_starve(void **state) {
     starve(solving, "", "solve");
     starve(solving_preconditioned, "", "solve with a preconditioner");
     starve(solving_by_minres, "", "solve by MINRES");
+    starve(solving_by_patterns, "", "solve with clusters and neighbours");
+    starve(finding_spectra, "", "log-determinants, traces, eigenpairs");
     case_close(&sized);
 }
 
