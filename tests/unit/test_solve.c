@@ -194,11 +194,72 @@ static void factors_are_what_they_say(void **state) {
             }
 }
 
+/* ---- the interface, as a program would use it ------------------------------------------------- */
+static int identity_plus_ones(void *data, int64_t columns, const double *x, double *y) {
+    int64_t rows = *(const int64_t *)data;
+    for (int64_t e = 0; e < columns; e++) {
+        double sum = 0;
+        for (int64_t i = 0; i < rows; i++) sum += x[i * columns + e];
+        for (int64_t i = 0; i < rows; i++) y[i * columns + e] = x[i * columns + e] + sum;
+    }
+    return 0;
+}
+
+static void an_example(void **state) {
+    (void)state;
+    enum { N = 100 };
+    bb_context *context;
+    bb_program *program;
+    bb_kernel *kernel;
+    double x[N * 2], b[N], a[N], s[1] = {0.5};
+    const int64_t x_shape[2] = {N, 2}, b_shape[2] = {N, 1}, s_shape[1] = {1};
+    for (int k = 0; k < N; k++) x[2 * k] = k % 10 / 10.0, x[2 * k + 1] = k / 10 / 10.0, b[k] = x[2 * k] * x[2 * k + 1];
+    EXPECT_OK(bb_context_new(&context));
+    EXPECT_OK(bb_program_parse(context, "sum_j(exp(-sqdist(x:i2, y:j2) / s:p1) * b:j1)", NULL, 0, &program));
+    EXPECT_OK(bb_compile(program, NULL, &kernel));
+    bb_array inputs[4] = {bb_array_of(x, BB_FLOAT64, 2, x_shape), bb_array_of(x, BB_FLOAT64, 2, x_shape),
+                          bb_array_of(s, BB_FLOAT64, 1, s_shape), bb_array_of(b, BB_FLOAT64, 2, b_shape)};
+    bb_array solution = bb_array_of(a, BB_FLOAT64, 2, b_shape);
+
+    bb_solve_options solve = {.size = sizeof solve, .alpha = 0.01, .tolerance = 1e-8, .relative = 1};
+    bb_solve_result solved = {.size = sizeof solved};
+    EXPECT_OK(bb_solve(kernel, inputs, 4, 3, &solution, &solve, &solved)); /* (K + alpha I) a = b */
+    assert_true(solved.residual <= 2e-8);
+
+    bb_matrix matrix = {.size = sizeof matrix, .kernel = kernel, .inputs = inputs, .input_count = 4, .unknown = 3};
+    bb_trace_options trace = {.size = sizeof trace, .alpha = 0.01};
+    bb_eigen_options eigen = {.size = sizeof eigen, .count = 3};
+    double logdet, exact, error, sum, values[3], vectors[N * 3];
+    EXPECT_OK(bb_logdet(&matrix, &trace, &exact, NULL, NULL)); /* small: from the dense matrix */
+    trace.dense_rows = -1;
+    EXPECT_OK(bb_logdet(&matrix, &trace, &logdet, &error, NULL)); /* an estimate */
+    assert_true(fabs(logdet - exact) <= 1.5 * error);
+    EXPECT_OK(bb_trace(&matrix, &trace, &sum, NULL, NULL));
+    assert_true(fabs(sum - 1.01 * N) < 1e-9);
+    EXPECT_OK(bb_eigen(&matrix, &eigen, values, vectors, NULL));
+    assert_true(values[0] <= values[1] && values[1] <= values[2] && values[2] < N);
+
+    int64_t rows = N;
+    bb_matrix other = {.size = sizeof other, .rows = N, .multiply = identity_plus_ones, .data = &rows};
+    bb_array right = bb_array_of(b, BB_FLOAT64, 2, b_shape);
+    solve.alpha = 0;
+    EXPECT_OK(bb_solve_matrix(&other, &right, &solution, &solve, &solved)); /* a matrix known by its products */
+    double total = 0, wanted = 0;
+    for (int k = 0; k < N; k++) total += a[k], wanted += b[k] / (N + 1.0);
+    assert_true(fabs(total - wanted) < 1e-6 * wanted);
+    EXPECT_OK(bb_eigen(&other, &eigen, values, NULL, NULL));
+    assert_true(fabs(values[2] - (N + 1)) < 1e-8);
+
+    bb_kernel_release(kernel);
+    bb_program_release(program);
+    bb_context_release(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_plain_loops), cmocka_unit_test(cholesky_solves),
         cmocka_unit_test(formulas_tell_their_structure),     cmocka_unit_test(entries_are_those_of_products),
-        cmocka_unit_test(factors_are_what_they_say),
+        cmocka_unit_test(factors_are_what_they_say),         cmocka_unit_test(an_example),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
