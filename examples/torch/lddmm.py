@@ -11,16 +11,14 @@ with L-BFGS, through fourth-order steps of Hamilton's equations. The distance is
 of points and unoriented normals. The same flow carries all of space, here a grid; going back in time inverts it.
 """
 # %%
-import math
-
 import matplotlib.pyplot as plt
 import torch
 from benben.torch import Vi, Vj
-from setting import COLOURS, SOFT, full, save, timed
+from setting import COLOURS, INK, full, save, timed
 from torch.func import grad, jvp
 
 torch.manual_seed(0)
-level, iterations = (5, 40) if full else (3, 20)
+level, iterations = (5, 40) if full else (3, 15)
 sigma, blur, weight, steps = 0.4, 0.25, 0.003, 10
 
 
@@ -133,7 +131,7 @@ p0 = p0.detach()
 
 # %%
 # What a diffeomorphism has to satisfy.
-n = 25
+n = 33
 axis = torch.linspace(-1.2, 1.2, n, dtype=torch.float64)
 sheet = torch.cartesian_prod(axis, axis)
 grid = torch.cat([sheet, torch.zeros(n * n, 1)], 1)  # the plane z = 0
@@ -151,26 +149,33 @@ initial, final = distance(q0).item(), distance(q1).item()
 assert drift < 1e-4 and inverse < 1e-3 and determinant.min() > 0 and final < 0.1 * initial
 
 # %%
-figure = plt.figure(figsize=(15, 8.5))
+# Above: the surface; below: the plane z = 0, which the flow bends, seen from above.
+figure = plt.figure(figsize=(17, 6))
 light = dict(shade=True, linewidth=0, antialiased=False)
-for k in range(6):
-    q, _, x = states[k * steps // 5]
-    panel = figure.add_subplot(2, 4, k + 1 if k < 3 else k + 2, projection="3d", computed_zorder=False)
-    panel.plot_trisurf(*q.T, triangles=triangles, color=COLOURS[0], alpha=0.75, zorder=2, **light)
-    X, Y, Z = x.T.reshape(3, n, n)
-    panel.plot_wireframe(X, Y, Z, color=SOFT, linewidth=0.6, zorder=1)
-    panel.set(title=f"t = {k}/5" if 0 < k < 5 else f"t = {k // 5}")
-panel = figure.add_subplot(2, 4, 4, projection="3d")
-panel.plot_trisurf(*target_q.T, triangles=target_triangles, color=COLOURS[1], **light)
-panel.set(title="target")
-for panel in figure.axes:
-    panel.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.9, 0.9))
-    panel.set_box_aspect((1, 1, 1), zoom=1.25)
+
+
+def draw(column, q, triangles, colour, title):
+    panel = figure.add_subplot(2, 7, column, projection="3d")
+    panel.plot_trisurf(*q.T, triangles=triangles, color=colour, **light)
+    panel.set(title=title, xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.9, 0.9))
+    panel.set_box_aspect((1, 1, 1), zoom=1.15)
     panel.view_init(28, -60)
     panel.set_axis_off()
-right = figure.add_subplot(2, 4, 8)
+
+
+for k in range(6):
+    q, _, x = states[k * steps // 5]
+    draw(k + 1, q, triangles, COLOURS[0], f"t = {k}/5" if 0 < k < 5 else f"t = {k // 5}")
+    panel = figure.add_subplot(2, 7, k + 8)
+    X, Y, _ = x.T.reshape(3, n, n)
+    panel.plot(X, Y, color=INK, lw=0.6)
+    panel.plot(X.T, Y.T, color=INK, lw=0.6)
+    panel.set(aspect="equal", xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+draw(7, target_q, target_triangles, COLOURS[1], "target")
+right = figure.add_subplot(2, 7, 14)
 right.semilogy(history, lw=2, color=COLOURS[3])
 right.set(title="energy + distance / $\\lambda$", xlabel="evaluation")
 save("lddmm", figure, vertices=len(q0), triangles=len(triangles), seconds=seconds, evaluations=len(history),
-     distance_before=initial, distance_after=final, distance_of_phi_from_identity=math.sqrt(2 * energies[0]), energy_drift=drift,
+     distance_before=initial, distance_after=final, distance_of_phi_from_identity=(2 * energies[0]).sqrt(), energy_drift=drift,
      smallest_determinant=determinant.min(), largest_determinant=determinant.max(), inverse_error=inverse)
