@@ -65,6 +65,10 @@ examples: python
 	@for script in $(filter-out examples/common.py examples/terrain.py,$(wildcard examples/*.py)); do \
 	    PYTHONPATH=$(CURDIR)/$(BUILD)/site $(PYTHON) $$script --output $(BUILD)/examples $(if $(FULL),--full) || exit 1; \
 	done
+	@tools/require.sh torch && tools/require.sh python examples/torch/requirements.txt
+	@for script in $(filter-out examples/torch/setting.py,$(wildcard examples/torch/*.py)); do \
+	    MPLBACKEND=Agg PYTHONPATH=$(CURDIR)/$(BUILD)/site $(PYTHON) $$script --output $(BUILD)/examples $(if $(FULL),--full) || exit 1; \
+	done
 
 demo: build
 	@tools/require.sh python examples/requirements.txt

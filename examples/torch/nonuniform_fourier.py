@@ -71,7 +71,7 @@ area = radius.abs().repeat(spokes) * math.pi / spokes / readout
 gridded = adjoint(area * measured).real
 
 
-def reconstruct(iterations=6):
+def reconstruct(iterations=4):
     """Least squares, weighted by area: F* W F m = F* W y."""
     m, r = torch.zeros(n * n), gridded
     d, rr, errors = r, (r * r).sum(), []

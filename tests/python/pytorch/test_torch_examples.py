@@ -18,6 +18,7 @@ def run(script, output):
     import benben
 
     environment = dict(os.environ, BENBEN_EXAMPLES=str(output), PYTHONPATH=str(pathlib.Path(benben.__file__).parents[1]))
+    environment["MPLBACKEND"] = "Agg"
     environment.pop("BENBEN_FULL", None)
     done = subprocess.run([sys.executable, "-W", "error::DeprecationWarning:__main__", str(script)], env=environment,
                           capture_output=True, text=True)
@@ -29,6 +30,8 @@ def run(script, output):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
 def test_example(script, tmp_path):
     run(script, tmp_path)
+    if "from setting import" not in script.read_text():  # one that leaves its picture to the gallery
+        return
     assert (tmp_path / f"{script.stem}.png").stat().st_size > 20_000
     numbers = json.loads((tmp_path / f"{script.stem}.json").read_text())
     assert numbers and all(value == value for value in numbers.values())
