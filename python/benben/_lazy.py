@@ -205,11 +205,12 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
     def _along(cls, x: Any, place: int, what: str = "") -> Any:
         """The array (..., M, D) or (..., N, D) along an axis. what: the argument's name, for errors."""
         tools = cls.tools
-        axis = "M" if place == PLACE_I else "N"
-        what = what or f"V{'i' if place == PLACE_I else 'j'}(x)"
-        x = tools.as_float(tools.as_array(x, what))
+        if not tools.is_array(x):
+            x = tools.as_array(x, what or f"V{'i' if place == PLACE_I else 'j'}(x)")
+        x = tools.as_float(x)
         shape = tuple(x.shape)
         if len(shape) < 2:
+            what, axis = what or f"V{'i' if place == PLACE_I else 'j'}(x)", "M" if place == PLACE_I else "N"
             raise ValueError(f"{what}: an array of the shape {shape}: expected (..., {axis}, D), as x[:, None] is")
         self = cls.__new__(cls.complex_class if tools.is_complex(x) else cls)
         self.ni = self.nj = self.batchdims = self.ranges = self.backend = self._reduced = None

@@ -28,6 +28,12 @@ class Operator:
     """A linear map of the shape (M, N), known by what it does to arrays (N,), (N, E) or (..., N, E).
 
     `A @ v`, `v @ A`, `A.T`, `A.H`, sums, differences, products with numbers and with operators, LazyTensors and arrays.
+
+    >>> import numpy as np
+    >>> from benben import operators
+    >>> A = operators.Operator((2, 2), lambda v: 2 * v, lambda v: 2 * v, text="twice")
+    >>> (A @ A - A.T) @ np.ones(2)
+    array([2., 2.])
     """
 
     __array_ufunc__ = None
@@ -163,12 +169,23 @@ class Operator:
 
 
 def is_operator(a: Any) -> bool:
-    """A LazyTensor, an Operator or something with SciPy's protocol; not an array."""
+    """A LazyTensor, an Operator or something with SciPy's protocol; not an array.
+
+    >>> from benben import operators
+    >>> operators.is_operator(operators.identity(2)), operators.is_operator(1.0)
+    (True, False)
+    """
     return hasattr(a, "matvec") and hasattr(a, "rmatvec") and hasattr(a, "shape")
 
 
 def as_operator(a: Any) -> Operator:
-    """A LazyTensor, a dense or sparse matrix, SciPy's LinearOperator, ... as an Operator."""
+    """A LazyTensor, a dense or sparse matrix, SciPy's LinearOperator, ... as an Operator.
+
+    >>> import numpy as np
+    >>> from benben import operators
+    >>> operators.as_operator(np.eye(2)) + operators.identity(2)
+    <(matrix + identity): 2 x 2, float64>
+    """
     if isinstance(a, Operator):
         return a
     if getattr(a, "__GenericLazyTensor__", False):
@@ -205,7 +222,13 @@ def _lazy_entries(a: Any) -> tuple[Any, Any]:
 
 
 def compose(a: Any, b: Any) -> Operator:
-    """The product: first b, then a."""
+    """The product: first b, then a. ShapeError where they do not fit.
+
+    >>> import numpy as np
+    >>> from benben import operators
+    >>> operators.compose(np.array([[2.0]]), np.array([[3.0, 4.0]])) @ np.ones(2)
+    array([14.])
+    """
     a, b = as_operator(a), as_operator(b)
     if a.shape[1] != b.shape[0]:
         raise ShapeError(f"A @ B: the shapes {a.shape} and {b.shape} do not fit")
@@ -219,7 +242,13 @@ def compose(a: Any, b: Any) -> Operator:
 
 
 def add(a: Any, b: Any) -> Operator:
-    """The sum."""
+    """The sum. ShapeError where the shapes differ.
+
+    >>> import numpy as np
+    >>> from benben import operators
+    >>> operators.add(np.eye(2), np.ones((2, 2))) @ np.ones(2)
+    array([3., 3.])
+    """
     a, b = as_operator(a), as_operator(b)
     if a.shape != b.shape:
         raise ShapeError(f"A + B: the shapes {a.shape} and {b.shape} differ")
@@ -234,7 +263,12 @@ def add(a: Any, b: Any) -> Operator:
 
 
 def identity(n: int, dtype: Any = "float64") -> Operator:
-    """The identity of n rows."""
+    """The identity of n rows.
+
+    >>> from benben import operators
+    >>> operators.identity(2).dense().tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
     return Operator(
         (n, n),
         lambda v: v,
@@ -247,7 +281,13 @@ def identity(n: int, dtype: Any = "float64") -> Operator:
 
 
 def diagonal(d: Any) -> Operator:
-    """The diagonal matrix of a vector."""
+    """The diagonal matrix of a vector.
+
+    >>> import numpy as np
+    >>> from benben import operators
+    >>> operators.diagonal(np.array([2.0, 3.0])) @ np.ones(2)
+    array([2., 3.])
+    """
 
     def times(entries: Any) -> Callable[[Any], Any]:
         return lambda v: entries * v if len(v.shape) == 1 else entries[:, None] * v
@@ -264,7 +304,13 @@ def diagonal(d: Any) -> Operator:
 
 
 def block(rows: Sequence[Sequence[Any]]) -> Operator:
-    """The block matrix [[A, B], [C, D]]; None is a block of zeros."""
+    """The block matrix [[A, B], [C, D]]; None is a block of zeros. ShapeError where heights or widths differ.
+
+    >>> import numpy as np
+    >>> from benben import operators
+    >>> operators.block([[np.eye(1), None], [np.ones((1, 1)), 2 * np.eye(1)]]).dense().tolist()
+    [[1.0, 0.0], [1.0, 2.0]]
+    """
     grid = [[None if a is None else as_operator(a) for a in row] for row in rows]
     if not grid or any(len(row) != len(grid[0]) for row in grid):
         raise ShapeError("block: the rows have different numbers of blocks")

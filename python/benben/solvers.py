@@ -176,7 +176,14 @@ def _warn(message: str | None) -> None:
 
 # ---- systems -----------------------------------------------------------------
 def clusters_of(points: Any, size: int = 256) -> Any:
-    """Labels (M,) of clusters of at most `size` neighbours: points (M, D) are halved along their longest side."""
+    """Labels (M,) of clusters of at most `size` neighbours: points (M, D) are halved along their longest side.
+
+    >>> import numpy as np
+    >>> from benben.numpy import clusters_of
+    >>> labels = clusters_of(np.array([[0.0], [9.0], [0.1], [9.1]]), size=2)
+    >>> bool(labels[0] == labels[2] != labels[1] == labels[3])
+    True
+    """
     points = np.asarray(points)
     labels = np.zeros(len(points), dtype=np.int64)
     parts, count = [np.arange(len(points))], 0
@@ -198,6 +205,12 @@ def neighbors_before(points: Any, count: int = 30, seed: int = 0) -> tuple[Any, 
     point's place in the order, (M,): the pattern of a sparse inverse Cholesky factor.
 
     Points are added in blocks, each a half of those before it, and look among those.
+
+    >>> import numpy as np
+    >>> from benben.numpy import neighbors_before
+    >>> found, rank = neighbors_before(np.arange(5.0)[:, None], count=2)
+    >>> found.shape, sorted(rank.tolist())
+    ((5, 2), [0, 1, 2, 3, 4])
     """
     points = np.asarray(points, dtype=np.float64)
     n = len(points)
@@ -287,6 +300,11 @@ def solve(
 
     Where the tolerance is not reached there is a ConvergenceWarning with the remedy, and .converged is False. Errors:
     ShapeError, ArgumentError (both ValueErrors).
+
+    >>> import numpy as np
+    >>> from benben.numpy import solve
+    >>> solve(np.diag([1.0, 3.0]), np.ones((2, 1)), alpha=1.0).x.ravel().round(4).tolist()
+    [0.5, 0.25]
     """
     b = np.asarray(b)
     if b.dtype.kind not in "fiub":
@@ -381,6 +399,11 @@ def logdet(
 
     Errors: ConvergenceError where A + alpha I is found not to be positive definite; a ConvergenceWarning where the
     tolerance is not reached.
+
+    >>> import numpy as np
+    >>> from benben.numpy import logdet
+    >>> round(logdet(np.diag([1.0, np.e])).value, 6)
+    1.0
     """
     options = dict(
         alpha=float(alpha), tolerance=float(tolerance), probes=probes, max_probes=max_probes, steps=steps, rank=rank,
@@ -441,6 +464,11 @@ def eigsh(
     method: 'lanczos' (block Lanczos: a product serves several vectors), 'arpack' or 'lobpcg' (of SciPy). tol: of
     |A v - lambda v| relative to the largest |lambda|; 0: 1e-10 (float32: 1e-6). A ConvergenceWarning says where it
     is not reached.
+
+    >>> import numpy as np
+    >>> from benben.numpy import eigsh
+    >>> eigsh(np.diag([1.0, 5.0, 3.0]), 2, return_eigenvectors=False).round(6).tolist()
+    [3.0, 5.0]
     """
     if which not in ("LM", "LA", "SA"):
         raise ArgumentError(f"which={which!r}: expected 'LM', 'LA' or 'SA'")
@@ -461,7 +489,7 @@ def eigsh(
 
 
 def _by_scipy(A: Any, k: int, which: str, tol: float, method: str, seed: int, vectors: bool) -> Any:
-    from scipy.sparse import linalg  # type: ignore[import-untyped]
+    from scipy.sparse import linalg
 
     op = linalg.aslinearoperator(A)
     if method == "arpack":

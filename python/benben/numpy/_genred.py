@@ -48,20 +48,40 @@ class KernelSolve(GenericKernelSolve):
 
 
 def generic_sum(formula: str, output: str, *aliases: str, **keywords: Any) -> GenericGenred:
-    """The sum of a formula; output, such as 'a = Vi(2)', says what is kept."""
+    """The sum of a formula; output, such as 'a = Vi(2)', says what is kept.
+
+    >>> from benben.numpy import generic_sum
+    >>> generic_sum("x * y", "a = Vi(1)", "x = Vi(1)", "y = Vj(1)")([[1.0], [2.0]], [[1.0], [10.0]]).ravel().tolist()
+    [11.0, 22.0]
+    """
     return generic(Genred, "Sum", formula, output, aliases, keywords)
 
 
 def generic_logsumexp(formula: str, output: str, *aliases: str, **keywords: Any) -> GenericGenred:
-    """The log-sum-exp of a formula."""
+    """The log-sum-exp of a formula.
+
+    >>> from benben.numpy import generic_logsumexp
+    >>> generic_logsumexp("x + y", "a = Vi(1)", "x = Vi(1)", "y = Vj(1)")([[1.0]], [[0.0], [0.0]]).round(3).tolist()
+    [[1.693]]
+    """
     return generic(Genred, "LogSumExp", formula, output, aliases, keywords)
 
 
 def generic_argmin(formula: str, output: str, *aliases: str, **keywords: Any) -> GenericGenred:
-    """The index of the smallest value of a formula."""
+    """The index of the smallest value of a formula.
+
+    >>> from benben.numpy import generic_argmin
+    >>> generic_argmin("SqDist(x, y)", "a = Vi(1)", "x = Vi(1)", "y = Vj(1)")([[1.0]], [[4.0], [2.0]]).tolist()
+    [[1]]
+    """
     return generic(Genred, "ArgMin", formula, output, aliases, keywords)
 
 
 def generic_argkmin(formula: str, output: str, *aliases: str, **keywords: Any) -> GenericGenred:
-    """The indices of the K smallest values; K is the dimension of output."""
+    """The indices of the K smallest values; K is the dimension of output.
+
+    >>> from benben.numpy import generic_argkmin
+    >>> generic_argkmin("SqDist(x, y)", "a = Vi(2)", "x = Vi(1)", "y = Vj(1)")([[1.0]], [[9.0], [4.0], [2.0]]).tolist()
+    [[2, 1]]
+    """
     return generic(Genred, "ArgKMin", formula, output, aliases, keywords)

@@ -64,7 +64,13 @@ add_table_methods(LazyTensor, frozenset(["neg", "inv0"]))
 
 
 def Var(x_or_ind: Any, dim: int | None = None, cat: int | None = None) -> LazyTensor:
-    """Var(x, cat=0|1|2): the array along i, along j, or a parameter; Var(ind, dim, cat): a symbolic variable."""
+    """Var(x, cat=0|1|2): the array along i, along j, or a parameter; Var(ind, dim, cat): a symbolic variable.
+
+    >>> import numpy as np
+    >>> from benben.numpy import Var
+    >>> Var(np.ones((4, 3)), cat=1).shape, Var(0, 3, 0).symbolic_variables
+    ((1, 4, 3), ((0, 3, 0),))
+    """
     placed: LazyTensor
     if dim is not None:
         placed = LazyTensor((x_or_ind, dim, cat))
@@ -79,16 +85,33 @@ def Var(x_or_ind: Any, dim: int | None = None, cat: int | None = None) -> LazyTe
 
 
 def Vi(x_or_ind: Any, dim: int | None = None) -> LazyTensor:
-    """An array (..., M, D) indexed by i, or with dim the symbolic variable number x_or_ind."""
+    """An array (..., M, D) indexed by i, or with dim the symbolic variable number x_or_ind. ValueError for fewer
+    dimensions, and for what is no array of numbers.
+
+    >>> import numpy as np
+    >>> from benben.numpy import Vi
+    >>> Vi(np.ones((4, 3))).shape, Vi(np.ones((2, 4, 3))).shape
+    ((4, 1, 3), (2, 4, 1, 3))
+    """
     return Var(x_or_ind, dim, 0)
 
 
 def Vj(x_or_ind: Any, dim: int | None = None) -> LazyTensor:
-    """An array (..., N, D) indexed by j, or with dim the symbolic variable number x_or_ind."""
+    """An array (..., N, D) indexed by j, or with dim the symbolic variable number x_or_ind; errors as of Vi.
+
+    >>> from benben.numpy import Vj
+    >>> Vj([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).shape
+    (1, 3, 2)
+    """
     return Var(x_or_ind, dim, 1)
 
 
 def Pm(x_or_ind: Any, dim: int | None = None) -> LazyTensor:
     """A parameter: an array (..., D), a number, a list of numbers, or with dim the symbolic variable number
-    x_or_ind."""
+    x_or_ind.
+
+    >>> from benben.numpy import Pm, Vi
+    >>> (Vi([[1.0, 2.0]]) * Pm([10, 100])).sum(axis=1).tolist()
+    [[10.0, 200.0]]
+    """
     return Var(x_or_ind, dim, 2)

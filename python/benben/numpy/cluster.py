@@ -24,7 +24,13 @@ from .._errors import ArgumentError, ShapeError
 
 def grid_cluster(x: Any, size: Any) -> Any:
     """Labels 0, 1, ... of the points x (M, D): those in one cube of a grid have the same; cubes are numbered in
-    lexicographic order. size: length of an edge, or one for each dimension."""
+    lexicographic order. size: length of an edge, or one for each dimension.
+
+    >>> import numpy as np
+    >>> from benben.numpy import cluster
+    >>> cluster.grid_cluster(np.array([[0.1], [5.2], [0.3]]), 1.0).tolist()
+    [0, 1, 0]
+    """
     x = np.asarray(x)
     if x.ndim != 2:
         raise ShapeError(f"grid_cluster: points of the shape {x.shape}; expected (M, D)")
@@ -37,7 +43,13 @@ def grid_cluster(x: Any, size: Any) -> Any:
 
 
 def sort_clusters(x: Any, lab: Any) -> Any:
-    """(x, lab) sorted by label, points of one cluster in their order; x may be a tuple of arrays."""
+    """(x, lab) sorted by label, points of one cluster in their order; x may be a tuple of arrays.
+
+    >>> import numpy as np
+    >>> from benben.numpy import cluster
+    >>> cluster.sort_clusters(np.array([[1.0], [2.0], [3.0]]), [1, 0, 1])[0].ravel().tolist()
+    [2.0, 1.0, 3.0]
+    """
     order = np.argsort(lab, kind="stable")
     parts = tuple([a[order] for a in x]) if isinstance(x, (tuple, list)) else x[order]
     return parts, np.asarray(lab)[order]
@@ -48,13 +60,25 @@ def _counts(lab: Any, Nlab: Any) -> Any:
 
 
 def cluster_ranges(lab: Any, Nlab: Any = None) -> Any:
-    """[begin, end) of each cluster once the points are sorted by label: (C, 2), int64. Nlab: the numbers of points."""
+    """[begin, end) of each cluster once the points are sorted by label: (C, 2), int64. Nlab: the numbers of points.
+
+    >>> import numpy as np
+    >>> from benben.numpy import cluster
+    >>> cluster.cluster_ranges([0, 0, 1]).tolist()
+    [[0, 2], [2, 3]]
+    """
     ends = np.cumsum(_counts(lab, Nlab))
     return np.stack([ends - _counts(lab, Nlab), ends], axis=1).astype(np.int64)
 
 
 def cluster_centroids(x: Any, lab: Any, Nlab: Any = None, weights: Any = None, weights_c: Any = None) -> Any:
-    """The (weighted) means of the clusters: (C, D)."""
+    """The (weighted) means of the clusters: (C, D).
+
+    >>> import numpy as np
+    >>> from benben.numpy import cluster
+    >>> cluster.cluster_centroids(np.array([[1.0], [3.0], [9.0]]), [0, 0, 1]).tolist()
+    [[2.0], [9.0]]
+    """
     x, lab = np.asarray(x), np.asarray(lab).reshape(-1)
     if weights is None:
         total = _counts(lab, Nlab)
@@ -67,7 +91,14 @@ def cluster_centroids(x: Any, lab: Any, Nlab: Any = None, weights: Any = None, w
 
 
 def cluster_ranges_centroids(x: Any, lab: Any, weights: Any = None) -> Any:
-    """(ranges, centroids, weights of the clusters); without weights these are numbers of points."""
+    """(ranges, centroids, weights of the clusters); without weights these are numbers of points.
+
+    >>> import numpy as np
+    >>> from benben.numpy import cluster
+    >>> ranges, centroids, weights = cluster.cluster_ranges_centroids(np.array([[1.0], [3.0], [9.0]]), [0, 0, 1])
+    >>> weights.tolist()
+    [2.0, 1.0]
+    """
     x, lab = np.asarray(x), np.asarray(lab).reshape(-1)
     counts = np.bincount(lab)
     total = counts if weights is None else np.bincount(lab, np.asarray(weights).reshape(-1))
@@ -76,7 +107,13 @@ def cluster_ranges_centroids(x: Any, lab: Any, weights: Any = None) -> Any:
 
 
 def swap_axes(ranges: Any) -> Any:
-    """Ranges of the transpose; None stays None."""
+    """Ranges of the transpose; None stays None.
+
+    >>> import numpy as np
+    >>> from benben.numpy import cluster
+    >>> cluster.swap_axes((0, 1, 2, 3, 4, 5))
+    (3, 4, 5, 0, 1, 2)
+    """
     return None if ranges is None else (*ranges[3:6], *ranges[0:3])
 
 
@@ -86,7 +123,14 @@ def _one_side(intervals: Any, keep: Any) -> tuple[Any, Any]:
 
 
 def from_matrix(ranges_i: Any, ranges_j: Any, keep: Any) -> Any:
-    """The six arrays of ranges: cluster a of the rows meets cluster b of the columns where keep[a, b]."""
+    """The six arrays of ranges: cluster a of the rows meets cluster b of the columns where keep[a, b].
+
+    >>> import numpy as np
+    >>> from benben.numpy import cluster
+    >>> parts = np.array([[0, 2], [2, 3]])
+    >>> [a.tolist() for a in cluster.from_matrix(parts, parts, np.eye(2))[:3]]
+    [[[0, 2], [2, 3]], [1, 2], [[0, 2], [2, 3]]]
+    """
     keep = np.asarray(keep, bool)
     ranges_i, ranges_j = np.asarray(ranges_i), np.asarray(ranges_j)
     if keep.shape != (len(ranges_i), len(ranges_j)):
