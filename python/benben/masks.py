@@ -20,6 +20,9 @@ Masks are made here, of comparisons of LazyTensors, and of both by `&`, `|`, `~`
 
 What rows leave out in whole intervals (causal, band, blocks, intervals, and what `&` makes of these) is not computed:
 the pairs become block-sparse ranges, with a comparison where intervals end inside a block.
+
+Gradients (PyTorch): an absent pair adds nothing, unless the derivative of its own entry is infinite or NaN, as that of
+1 / |x_i - x_i| is: 0 times inf is NaN there, as with torch.where. Add a small number under such a root or quotient.
 """
 
 from __future__ import annotations
