@@ -130,7 +130,7 @@ def arrays(m, n, d, e, dtype, seed=0, batch=()):
             rng.standard_normal((*batch, n, e)).astype(dtype))
 
 
-@pytest.mark.parametrize("d, e", [(1, 1), (3, 1), (3, 20), (30, 3), (75, 130)])
+@pytest.mark.parametrize("d, e", [(1, 1), (3, 20), (75, 30)])
 def test_dimensions_small_and_large(d, e):
     """Sums and components in registers, in loops, and columns that local memory does not hold."""
     program = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", f"x:i{d}", f"y:j{d}", f"b:j{e}")
@@ -280,7 +280,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("d", [1, 3, 4])
+@pytest.mark.parametrize("d", [1, 3])
 def test_expanded_distances_are_as_good_as_differences(d):
     """Exponents to the stated bound wherever the data lie; selections to the bit, ties and NaN included."""
     gaussian = bb.parse("sum_j(exp(-sqdist(x, y) * s) * b)", f"x:i{d}", f"y:j{d}", "s:p1", "b:j1").compile(target=TARGET)
