@@ -18,7 +18,8 @@ for module in (benben, benben.numpy, benben.torch):  # where readers import them
 project = "Benben"
 copyright = "the authors of Benben"
 version = release = benben.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "breathe", "sphinx_gallery.gen_gallery", "sphinx_copybutton", "benben_site"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "breathe", "sphinx_gallery.gen_gallery", "sphinx_copybutton", "benben_site",
+              "benchmark_figures"]
 exclude_patterns = ["gallery/*/GALLERY_HEADER.rst", "**/*.ipynb", "requirements.txt"]
 nitpicky = False
 
@@ -52,6 +53,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,
+    "thumbnail_size": (480, 300),
     "min_reported_time": 0,
     "matplotlib_animations": False,
     "image_srcset": ["2x"],

@@ -54,7 +54,8 @@ def titled(text: str, name: str) -> str:
         return text
     if re.search(r"^([=\-~#*^\"'])\1{2,}\s*$", doc, re.M):
         return text
-    title = name.replace("_", " ").capitalize()
+    first = re.split(r"[:,.;]", doc)[0].replace("\n", " ")
+    title = first if len(first) <= 60 else name.replace("_", " ").capitalize()
     rest = text.split("\n")[body[0].end_lineno:]
     return f'"""\n{title}\n{"=" * len(title)}\n\n{doc}\n"""\n' + "\n".join(rest)
 

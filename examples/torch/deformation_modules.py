@@ -32,7 +32,8 @@ def field(x_i, y_j, m_j):
     r = x_i - y_j
     k = (-(r**2).sum(-1) / (2 * sigma**2)).exp() / sigma**2
     a, b, c = m_j[..., 0:1], m_j[..., 1:2], m_j[..., 2:3] / 2**0.5
-    return k, r, (a * r[..., 0:1] + c * r[..., 1:2]).concat(c * r[..., 0:1] + b * r[..., 1:2])  # k, r, Lambda r
+    r1, r2 = r[..., 0:1], r[..., 1:2]
+    return k, r, (a * r1 + c * r2).concat(c * r1 + b * r2)  # the last: Lambda r
 
 
 def velocity(x_i, y_j, m_j):
@@ -43,7 +44,8 @@ def velocity(x_i, y_j, m_j):
 def strain(x_i, y_j, m_j):
     k, r, u = field(x_i, y_j, m_j)
     r1, r2, u1, u2 = r[..., 0:1], r[..., 1:2], u[..., 0:1], u[..., 1:2]
-    return k * (m_j - (u1 * r1).concat(u2 * r2).concat((u1 * r2 + u2 * r1) / 2**0.5) / sigma**2)
+    symmetric = (u1 * r1).concat(u2 * r2).concat((u1 * r2 + u2 * r1) / 2**0.5)
+    return k * (m_j - symmetric / sigma**2)
 
 
 # %%
@@ -87,7 +89,8 @@ def shoot(x, p, rates, steps=4):
 
 def leaf(n=60):
     t = torch.linspace(0, 2 * torch.pi, n + 1)[:-1]
-    return torch.stack([0.22 * torch.sin(t) * (1.3 - torch.cos(t)) / 1.5, (1 - torch.cos(t)) / 2], 1)
+    half_width = 0.22 * torch.sin(t) * (1.3 - torch.cos(t)) / 1.5
+    return torch.stack([half_width, (1 - torch.cos(t)) / 2], 1)
 
 
 contour = leaf()
@@ -96,7 +99,8 @@ width = 0.22 * 2 * (grid[:, 1] * (1 - grid[:, 1])).sqrt() * (0.3 + 2 * grid[:, 1
 q = grid[grid[:, 0].abs() < 0.9 * width]
 x0 = torch.cat([q, contour])
 
-basis = torch.stack([torch.ones(len(q)), q[:, 1], q[:, 1] ** 2], 1)  # rates are polynomials of the height
+# rates are polynomials of the height
+basis = torch.stack([torch.ones(len(q)), q[:, 1], q[:, 1] ** 2], 1)
 hidden = torch.tensor([1.0, -1.4, 0.5])
 with torch.no_grad():
     target = x0

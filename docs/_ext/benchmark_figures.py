@@ -1,0 +1,81 @@
+"""The directive `benchmark`: pictures of bench/results/acceptance.json, drawn when the page is built.
+
+`ratios`: the times of other systems over Benben's, a row for each case; `sizes`: time per pair against the number of pairs.
+"""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+TITLES = {"hand": "by hand", "plain": "plain C", "numpy": "NumPy", "numba": "Numba", "jax": "JAX", "torch": "PyTorch",
+          "compile": "torch.compile", "pykeops": "pykeops", "faiss": "FAISS", "sklearn": "scikit-learn", "scipy": "SciPy",
+          "taichi": "Taichi"}
+SHOWN = ("pykeops", "jax", "torch", "numpy", "numba", "plain", "hand", "faiss", "sklearn")
+COLOURS = ("#2f6f9f", "#e0852d", "#4f9d69", "#b5485d", "#7d62a8", "#8c6d4f", "#3fa7a3", "#c7a62c", "#d16ba5")
+
+
+def records() -> list[dict]:
+    path = pathlib.Path(os.environ["BENBEN_ROOT"]) / "bench" / "results" / "acceptance.json"
+    return json.loads(path.read_text())["records"]
+
+
+def time(record: dict, system: str) -> float | None:
+    """Of the whole case; where some of its rows were computed the record has the scaled time."""
+    return record["systems"].get(system, {}).get("minimum")
+
+
+def ratios(plot) -> None:
+    """plot: matplotlib's axes."""
+    cases = [r for r in records() if time(r, "benben") and sum(time(r, s) is not None for s in SHOWN) >= 2]
+    for system, colour in zip(SHOWN, COLOURS):
+        points = [(time(r, system) / time(r, "benben"), k) for k, r in enumerate(cases) if time(r, system)]
+        if points:
+            plot.scatter(*zip(*points), color=colour, s=34, label=TITLES[system], zorder=3)
+    plot.axvline(1, color="#1d2733", lw=1.2)
+    plot.set(xscale="log", yticks=range(len(cases)), ylim=(len(cases) - 0.4, -0.6),
+             xlabel="time over Benben's (right of the line: slower than Benben)")
+    plot.set_yticklabels([r["case"] for r in cases], fontsize=8)
+    plot.grid(alpha=0.3, which="major")
+    plot.legend(ncols=5, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+
+
+def sizes(plot) -> None:
+    """plot: matplotlib's axes."""
+    for name, colour in zip(("gauss", "energy", "argkmin"), COLOURS):
+        points = sorted((r["pairs"], time(r, "benben") / r["pairs"] * 1e9) for r in records()
+                        if r["case"].startswith(f"{name}/f32/") and r["case"].endswith("x3") and r["case"].count("x") == 2
+                        and time(r, "benben"))
+        plot.loglog(*zip(*points), "o-", color=colour, label=name, ms=4)
+    plot.set(xlabel="pairs", ylabel="ns per pair")
+    plot.grid(alpha=0.3, which="major")
+    plot.legend(frameon=False)
+
+
+class Benchmark(SphinxDirective):
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        draw, size = {"ratios": (ratios, (8.5, 8)), "sizes": (sizes, (7, 3.6))}[self.arguments[0]]
+        figure, plot = pyplot.subplots(figsize=size, layout="constrained")
+        draw(plot)
+        folder = pathlib.Path(self.env.srcdir) / "drawn"
+        folder.mkdir(exist_ok=True)
+        figure.savefig(folder / f"{self.arguments[0]}.svg")
+        pyplot.close(figure)
+        self.env.note_dependency(str(pathlib.Path(os.environ["BENBEN_ROOT"]) / "bench/results/acceptance.json"))
+        return [nodes.image(uri=f"/drawn/{self.arguments[0]}.svg", alt=(draw.__doc__ or "") + self.arguments[0])]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("benchmark", Benchmark)
+    return {"parallel_read_safe": True}
