@@ -57,6 +57,10 @@ tools/require.sh package graphviz dot || echo "graphviz could not be installed: 
 make --no-print-directory JOBS="$JOBS" python && .venv/bin/python -m pytest -q -rs tests/python
 verdict "Python tests" $?
 
+section "the documentation, every example run, without a warning"
+make --no-print-directory JOBS="$JOBS" docs
+verdict "documentation" $?
+
 section "the wheel, installed alone, on a machine without a compiler"
 wheel() {
     make --no-print-directory JOBS="$JOBS" wheel >build/wheel.log 2>&1 || { tail -n 40 build/wheel.log; return 1; }
