@@ -35,7 +35,8 @@ class Attention(torch.nn.Module):
         return t.unflatten(1, (self.heads, -1)).transpose(0, 1)  # heads are a batch dimension
 
     def forward(self, places, features, context_places, context_features, values, own=None):
-        q, k, v = self.split(self.query(features)), self.split(self.key(context_features)), self.split(self.value(values))
+        q, k = self.split(self.query(features)), self.split(self.key(context_features))
+        v = self.split(self.value(values))
         width = self.log_width.exp()[:, None, None]
         D_ij = ((Vi(places / width) - Vj(context_places / width)) ** 2).sum(-1)
         score = (Vi(q) | Vj(k)) / math.sqrt(self.dim) - D_ij
@@ -51,7 +52,8 @@ fused = torch.nn.functional.scaled_dot_product_attention(q, k, v)
 symbolic = ((Vi(q) | Vj(k)) / 4).sumsoftmaxweight(Vj(v), dim=3)
 cotangent = torch.randn_like(fused)
 deviation = (symbolic - fused).abs().max().item()
-for found, expected in zip(torch.autograd.grad(symbolic, (q, k, v), cotangent), torch.autograd.grad(fused, (q, k, v), cotangent)):
+gradients = (torch.autograd.grad(result, (q, k, v), cotangent) for result in (symbolic, fused))
+for found, expected in zip(*gradients):
     deviation = max(deviation, (found - expected).abs().max().item())
 assert deviation < 1e-4
 
@@ -74,7 +76,7 @@ here = (places[known], features[known], places[known], features[known], colours[
 history = []
 
 
-def train(steps=300 if full else 80):
+def train(steps=300 if full else 60):
     for _ in range(steps):
         optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(layer(*here, own), colours[known] - mean)
@@ -94,8 +96,9 @@ assert quality[1] > quality[0] + 0.5
 # %%
 figure, panels = plt.subplots(2, 3, figsize=(14, 6.6))
 seen = torch.ones_like(colours).index_copy(0, known, colours[known])
-for panel, image, title in zip(panels.flat, (colours, seen, nearest, predicted), (
-        "picture", f"{len(known):,} known pixels", f"nearest known pixel: {quality[0]:.1f} dB", f"attention: {quality[1]:.1f} dB")):
+titles = ["picture", f"{len(known):,} known pixels", f"nearest known pixel: {quality[0]:.1f} dB",
+          f"attention: {quality[1]:.1f} dB"]
+for panel, image, title in zip(panels.flat, (colours, seen, nearest, predicted), titles):
     panel.imshow(image.reshape(picture.shape), interpolation="nearest")
     panel.set(title=title, xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
@@ -107,7 +110,8 @@ with torch.no_grad():
     D = ((places[middle] - places) ** 2).sum(-1) / layer.log_width.exp()[:, None] ** 2
     weights = ((q @ k.mT)[:, 0] / math.sqrt(8) - D).softmax(1)
 window = 24
-weights = weights.reshape(4, height, width)[:, height // 2 - window: height // 2 + window, width // 2 - window: width // 2 + window]
+weights = weights.reshape(4, height, width)
+weights = weights[:, height // 2 - window: height // 2 + window, width // 2 - window: width // 2 + window]
 tiles = (weights / weights.amax((1, 2), keepdim=True)).sqrt()
 panels[1, 2].imshow(torch.cat([torch.cat(list(tiles[:2]), 1), torch.cat(list(tiles[2:]), 1)]), cmap="magma")
 panels[1, 2].set(title="where the four heads look", xticks=[], yticks=[])

@@ -139,8 +139,9 @@ assert error < 0.9 * error_nearest
 figure, panels = plt.subplots(2, 2, figsize=(11, 9))
 light = LightSource(azdeg=315, altdeg=45)
 low, high = elevation.min().item(), elevation.max().item()
-for panel, values, title in [(panels[0, 0], elevation, "terrain"), (panels[0, 1], scale * mean.reshape(rows, columns) + elevation.mean(),
-                             f"predicted from {N:,} heights: error {error:.0f} m")]:
+predicted = scale * mean.reshape(rows, columns) + elevation.mean()
+for panel, values, title in [(panels[0, 0], elevation, "terrain"),
+                             (panels[0, 1], predicted, f"predicted from {N:,} heights: error {error:.0f} m")]:
     panel.imshow(light.shade(values.numpy(), plt.cm.gist_earth, blend_mode="soft", vert_exag=0.05, vmin=low, vmax=high))
     panel.set(title=title, xticks=[], yticks=[])
 panels[0, 1].scatter(100 * x[:, 1], 100 * x[:, 0], s=1.5 if N < 5000 else 0.2, c="black", linewidths=0)

@@ -29,8 +29,8 @@ def sphere(level):
     g = (1 + 5 ** 0.5) / 2
     v = torch.tensor([[-1, g, 0], [1, g, 0], [-1, -g, 0], [1, -g, 0], [0, -1, g], [0, 1, g], [0, -1, -g], [0, 1, -g],
                       [g, 0, -1], [g, 0, 1], [-g, 0, -1], [-g, 0, 1]], dtype=torch.float64)
-    t = torch.tensor([[0, 11, 5], [0, 5, 1], [0, 1, 7], [0, 7, 10], [0, 10, 11], [1, 5, 9], [5, 11, 4], [11, 10, 2], [10, 7, 6],
-                      [7, 1, 8], [3, 9, 4], [3, 4, 2], [3, 2, 6], [3, 6, 8], [3, 8, 9], [4, 9, 5], [2, 4, 11], [6, 2, 10],
+    t = torch.tensor([[0, 11, 5], [0, 5, 1], [0, 1, 7], [0, 7, 10], [0, 10, 11], [1, 5, 9], [5, 11, 4], [11, 10, 2],
+                      [10, 7, 6], [7, 1, 8], [3, 9, 4], [3, 4, 2], [3, 2, 6], [3, 6, 8], [3, 8, 9], [4, 9, 5], [2, 4, 11], [6, 2, 10],
                       [8, 6, 7], [9, 8, 1]])
     for _ in range(level):
         edges, inverse = torch.sort(t[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)[0].unique(dim=0, return_inverse=True)
@@ -177,5 +177,5 @@ right = figure.add_subplot(2, 7, 14)
 right.semilogy(history, lw=2, color=COLOURS[3])
 right.set(title="energy + distance / $\\lambda$", xlabel="evaluation")
 save("lddmm", figure, vertices=len(q0), triangles=len(triangles), seconds=seconds, evaluations=len(history),
-     distance_before=initial, distance_after=final, distance_of_phi_from_identity=(2 * energies[0]).sqrt(), energy_drift=drift,
-     smallest_determinant=determinant.min(), largest_determinant=determinant.max(), inverse_error=inverse)
+     distance_before=initial, distance_after=final, distance_of_phi_from_identity=(2 * energies[0]).sqrt(),
+     energy_drift=drift, smallest_determinant=determinant.min(), largest_determinant=determinant.max(), inverse_error=inverse)

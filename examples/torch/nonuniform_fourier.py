@@ -91,7 +91,8 @@ assert errors[-1] < 0.8 * gridding_error
 
 # %%
 figure, panels = plt.subplots(1, 5, figsize=(17, 3.9))
-for panel, values, title in [(panels[0], m, f"slice, {n} x {n}"), (panels[2], gridded, f"weighted adjoint: error {100 * gridding_error:.0f} %"),
+for panel, values, title in [(panels[0], m, f"slice, {n} x {n}"),
+                             (panels[2], gridded, f"weighted adjoint: error {100 * gridding_error:.0f} %"),
                              (panels[3], found, f"conjugate gradients: error {100 * errors[-1]:.1f} %")]:
     panel.imshow(values.reshape(n, n), cmap="gray", vmin=0, vmax=0.9)
     panel.set(title=title, xticks=[], yticks=[])

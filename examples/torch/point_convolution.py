@@ -51,12 +51,14 @@ class PointConvolution(torch.nn.Module):
         super().__init__()
         self.radius, self.scale = radius, 1 / radius  # curvatures times the radius are small
         self.filter = torch.nn.Linear(3, channels)
-        self.mix = torch.nn.Sequential(torch.nn.Linear(channels, channels), torch.nn.SiLU(), torch.nn.Linear(channels, channels))
+        self.mix = torch.nn.Sequential(torch.nn.Linear(channels, channels), torch.nn.SiLU(),
+                                       torch.nn.Linear(channels, channels))
 
     def forward(self, x, normal, f):
         x = x / self.radius
         d = Vj(x) - Vi(x)
-        seen = LazyTensor.cat((self.scale * (Vi(normal) | d), d.sqnorm2(), self.scale ** 2 * (1 - (Vi(normal) | Vj(normal)))), dim=-1)
+        angle = 1 - (Vi(normal) | Vj(normal))
+        seen = LazyTensor.cat((self.scale * (Vi(normal) | d), d.sqnorm2(), self.scale ** 2 * angle), dim=-1)
         filtered = (Pm(self.filter.weight.flatten()).matvecmult(seen) + Pm(self.filter.bias)).relu()
         window = (-d.sqnorm2() / 2).exp()
         total = (window * filtered * Vj(f)).sum(dim=d.dim() - 2)
@@ -83,7 +85,8 @@ def dense(layer, x, normal, f):
     d = (x[..., None, :, :] - x[..., :, None, :]) / layer.radius
     squared = (d ** 2).sum(-1, keepdim=True)
     angle = 1 - (normal[..., :, None, :] * normal[..., None, :, :]).sum(-1, keepdim=True)
-    seen = torch.cat([layer.scale * (normal[..., :, None, :] * d).sum(-1, keepdim=True), squared, layer.scale ** 2 * angle], -1)
+    over_plane = (normal[..., :, None, :] * d).sum(-1, keepdim=True)
+    seen = torch.cat([layer.scale * over_plane, squared, layer.scale ** 2 * angle], -1)
     window = (-squared / 2).exp()
     total = (window * layer.filter(seen).relu() * f[..., None, :, :]).sum(-2)
     return f + layer.mix(total / window.sum(-2))
