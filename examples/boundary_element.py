@@ -15,12 +15,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from benben import masks, operators
 from benben.numpy import Vi, Vj
+from common import Example
 from scipy.sparse.linalg import gmres
 
 # %%
 # Panels: n x n squares on each of the six faces.
 
-n = 24
+example = Example("boundary_element", __doc__)
+n = 64 if example.full else 24
 h = 1 / n
 u = np.stack(np.meshgrid(*[h * (np.arange(n) + 0.5)] * 2), -1).reshape(-1, 2)
 x = np.concatenate([np.insert(u, axis, side, axis=1) for axis in range(3) for side in (0.0, 1.0)])
@@ -49,4 +51,4 @@ figure.colorbar(image, ax=panels[0], label="charge density on a face")
 panels[0].set(xticks=[], yticks=[])
 panels[1].semilogy(residuals, "o-", ms=3)
 panels[1].set(xlabel="iteration", ylabel="relative residual", title="GMRES")
-plt.show()
+example.save(figure, panels=len(x), iterations=len(residuals), converged=info == 0, capacitance=capacitance)

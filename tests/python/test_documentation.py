@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("BENBEN_BUILD", ROOT / "build"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if blocks(page)]
-sys.path.insert(0, os.environ.get("BENBEN_SITE", str(BUILD / "site")))
+SITE = os.environ.get("BENBEN_SITE", str(BUILD / "site"))
+sys.path.insert(0, SITE)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_page(page, folder, installed):
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(installed / "bin"), str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]),
-        "PYTHONPATH": sys.path[0], "PKG_CONFIG_PATH": str(libraries / "pkgconfig"), "LD_LIBRARY_PATH": str(libraries),
+        "PYTHONPATH": SITE, "PKG_CONFIG_PATH": str(libraries / "pkgconfig"), "LD_LIBRARY_PATH": str(libraries),
         "MPLBACKEND": "Agg", "BENBEN_TEST_CFLAGS": f"-I{installed}/include",
     }
     assert run_page(page, folder, environment) > 0

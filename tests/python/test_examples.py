@@ -23,6 +23,8 @@ RIGHT = {
     "interpolation_1d": lambda n: all(n[f"{k} error"] < 0.02 and n[f"{k} residual"] < 1e-4 for k in ("Gaussian", "Laplacian")),
     "interpolation_2d": lambda n: n["gaussian error"] < 0.12 and n["laplacian error"] < 0.12,
     "spectral": lambda n: abs(n["eigenvalue 0"] - 1) < 1e-10 and n["residual"] < 1e-8 and n["eigenvalue 4"] < 0.999,
+    "boundary_element": lambda n: n["converged"] and abs(n["capacitance"] - 0.66068) < 5e-4,
+    "sums_products_blocks": lambda n: n["missed"] < 2e-3 and n["residual"] < 1e-7 and n["largest"] > 1e5,
     "block_sparse": lambda n: n["error"] < 1e-5 and 0.01 < n["share"] < 0.2,
 }
 
