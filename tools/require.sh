@@ -42,8 +42,10 @@ pytorch() {
     stamp=".venv/.have-$(cksum <tests/requirements-torch.txt | tr ' ' '-')"
     [ -f "$stamp" ] && return
     echo "Installing $(tr '\n' ' ' <tests/requirements-torch.txt)into .venv ..."
-    if .venv/bin/python -m pip install -qq --disable-pip-version-check -r tests/requirements-torch.txt \
-        --extra-index-url https://download.pytorch.org/whl/cpu; then
+    local pip=".venv/bin/python -m pip install -qq --disable-pip-version-check"
+    # from PyTorch's own index where it can be reached; without dependencies, so that only one name is asked for there
+    if $pip --retries 1 --no-deps "$(grep ^torch= tests/requirements-torch.txt)" \
+        --extra-index-url https://download.pytorch.org/whl/cpu && $pip -r tests/requirements-torch.txt; then
         touch "$stamp"
     else
         echo "PyTorch could not be installed: its tests are skipped" >&2
