@@ -13,6 +13,9 @@ typedef struct subcommand {
 
 static const subcommand subcommands[] = {
     {"run", "compute a formula on .npy files", command_run},
+    {"solve", "systems (K + alpha I) a = b with the matrix of a formula", command_solve},
+    {"logdet", "log-determinants of such matrices", command_logdet},
+    {"eigen", "their largest eigenvalues", command_eigen},
     {"show", "what a formula becomes: parsed, simplified, gradient, plan, source", command_show},
     {"ops", "the operations and reductions (--markdown, --json)", command_ops},
     {"doctor", "what was found on this machine, what is missing and the remedy", command_doctor},

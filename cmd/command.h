@@ -21,6 +21,9 @@ bool parse_integer(const char *text, const char *option, int64_t low, int64_t hi
 
 /* ---- subcommands: argv[0] is the subcommand's name ----------------------------------------------------------- */
 int command_run(int argc, char **argv);
+int command_solve(int argc, char **argv);
+int command_logdet(int argc, char **argv);
+int command_eigen(int argc, char **argv);
 int command_show(int argc, char **argv);
 int command_ops(int argc, char **argv);
 int command_doctor(int argc, char **argv);

@@ -3,36 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
-
-enum { MAX_BINDINGS = 64, MAX_OUTPUTS = 64, NAME_SIZE = 64 };
-
-typedef struct binding {
-    char name[NAME_SIZE];
-    char letter; /* 'i', 'j', 'p', or 0: the formula says it */
-    bool is_number;
-    const char *text; /* behind the = */
-    npy array;
-} binding;
-
-typedef struct job {
-    const char *formula;
-    binding bindings[MAX_BINDINGS];
-    int binding_count;
-    const char *paths[MAX_OUTPUTS];
-    int path_count;
-    bool has_dtype, time;
-    bb_dtype dtype;
-    bb_compile_options compile;
-    bb_run_options run;
-    bb_context *context;
-    bb_program *program;
-    bb_kernel *kernel;
-    int input_count, output_count;
-    bb_array inputs[MAX_BINDINGS], outputs[MAX_OUTPUTS];
-    int64_t shapes[MAX_OUTPUTS][NPY_DIMENSIONS];
-    progress progress;
-} job;
+#include "job.h"
 
 static const char help[] =
     "usage: benben run FORMULA NAME=FILE.npy:i NAME=FILE.npy:j NAME=FILE.npy:p NAME=NUMBER[,NUMBER...] [OPTIONS]\n\n"
@@ -92,7 +63,7 @@ static void raise_rank(binding *b) {
     }
 }
 
-static bool parse_binding(job *j, const char *argument) {
+bool job_parse_binding(job *j, const char *argument) {
     const char *equals = strchr(argument, '=');
     if (!equals || equals == argument || equals - argument >= NAME_SIZE) {
         complain(EXIT_USAGE, "'%s': expected NAME=FILE.npy:i, :j or :p, or NAME=NUMBER", argument);
@@ -303,7 +274,7 @@ static bb_status run_timed(job *j) {
     return status;
 }
 
-static int execute(job *j) {
+int job_prepare(job *j) {
     if (!parse_program(j)) return complain_status();
     if (!choose_dtype(j)) return EXIT_USAGE;
     convert_bindings(j);
@@ -311,9 +282,18 @@ static int execute(job *j) {
     if (bb_compile(j->program, &j->compile, &j->kernel) != BB_OK) return complain_status();
     if (!make_outputs(j)) return EXIT_USAGE;
     catch_interrupt();
+    return 0;
+}
+
+static int execute(job *j) {
+    int code = job_prepare(j);
+    if (code) return code;
     bb_status status = j->time ? run_timed(j) : run_once(j);
     if (status == BB_CANCELLED) return complain(EXIT_CANCELLED, "cancelled");
-    if (status != BB_OK) return complain_status();
+    return status == BB_OK ? job_deliver(j) : complain_status();
+}
+
+int job_deliver(const job *j) {
     for (int k = 0; k < j->output_count; k++) {
         bb_dtype dtype = j->outputs[k].dtype_code == 0 ? BB_INT64 : j->dtype;
         if (j->path_count) {
@@ -327,7 +307,7 @@ static int execute(job *j) {
     return 0;
 }
 
-static void release(job *j) {
+void job_release(job *j) {
     for (int k = 0; k < j->output_count; k++) {
         free(j->outputs[k].data);
     }
@@ -342,7 +322,7 @@ static void release(job *j) {
 
 /* ---- the command line ------------------------------------------------------------------------ */
 enum { OPTION_DTYPE = 256, OPTION_TARGET, OPTION_THREADS, OPTION_SUM, OPTION_ROWS_I, OPTION_ROWS_J, OPTION_TIME, OPTION_DEVICE };
-static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
+const struct option job_options[] = {{"output", required_argument, NULL, 'o'},
                                              {"dtype", required_argument, NULL, OPTION_DTYPE},
                                              {"target", required_argument, NULL, OPTION_TARGET},
                                              {"threads", required_argument, NULL, OPTION_THREADS},
@@ -354,7 +334,7 @@ static const struct option long_options[] = {{"output", required_argument, NULL,
                                              {"help", no_argument, NULL, 'h'},
                                              {0}};
 
-static bool take_option(job *j, int letter, const char *argument) {
+bool job_take_option(job *j, int letter, const char *argument) {
     static const char *const targets[] = {"auto", "interp", "cpu", "cuda", "opencl"};
     static const char *const sums[] = {"auto", "block", "kahan", "direct"};
     int64_t number;
@@ -396,13 +376,13 @@ int command_run(int argc, char **argv) {
         .size = sizeof j->run, .progress = progress_report, .progress_data = &j->progress, .cancel = &interrupted};
     int code = 0;
     bool good = true;
-    for (int letter; good && (letter = getopt_long(argc, argv, "o:h", long_options, NULL)) != -1;) {
+    for (int letter; good && (letter = getopt_long(argc, argv, "o:h", job_options, NULL)) != -1;) {
         if (letter == 'h') {
             fputs(help, stdout);
-            release(j);
+            job_release(j);
             return 0;
         }
-        good = take_option(j, letter, optarg);
+        good = job_take_option(j, letter, optarg);
     }
     if (good && optind == argc) {
         complain(EXIT_USAGE, "run needs a formula: benben run --help tells more");
@@ -410,9 +390,9 @@ int command_run(int argc, char **argv) {
     }
     if (good) j->formula = argv[optind++];
     for (; good && optind < argc; optind++) {
-        good = parse_binding(j, argv[optind]);
+        good = job_parse_binding(j, argv[optind]);
     }
     code = good ? execute(j) : EXIT_USAGE;
-    release(j);
+    job_release(j);
     return code;
 }

@@ -484,3 +484,32 @@ def test_auto_takes_neighbors_where_a_low_rank_leaves_too_much():
             values, 3, alpha=1e-3, tolerance=1e-8, relative=True, neighbors=near, rank_of=rank, memory=1_000_000)
         assert relative(matrix, found, b).max() <= 2.1e-8
         assert result.used == wanted
+
+
+# ---- the command ------------------------------------------------------------------------------------------------------
+def test_the_commands_solve_logdet_eigen(tmp_path):
+    import subprocess
+
+    values, matrix, b = system(120, 0.0)
+    for name, a in (("x", values[0]), ("b", b)):
+        np.save(tmp_path / f"{name}.npy", a)
+
+    def call(what, *more, code=0):
+        command = [bb.COMMAND, what, "sum_j(exp(-sqdist(x, y) / s) * b)", "x=x.npy:i", "y=x.npy:j", "s=0.1", "b=b.npy:j"]
+        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        return done
+
+    done = call("solve", "--alpha", "0.1", "--rtol", "1e-9", "-o", "a.npy")
+    np.testing.assert_allclose((matrix + 0.1 * np.eye(120)) @ np.load(tmp_path / "a.npy"), b, atol=1e-7)
+    assert "iterations, relative residual" in done.stderr
+    value, error = call("logdet", "--alpha", "0.1").stdout.split(" +- ")
+    assert abs(float(value) - np.linalg.slogdet(matrix + 0.1 * np.eye(120))[1]) <= float(error) + 1e-6
+    found = np.array(call("eigen", "--count", "3", "-o", "v.npy").stdout.split(), float)
+    np.testing.assert_allclose(found, np.linalg.eigvalsh(matrix)[-3:], rtol=1e-8)
+    v = np.load(tmp_path / "v.npy")
+    np.testing.assert_allclose(matrix @ v, v * found, atol=1e-7)
+    assert "raise alpha" in call("solve", "--method", "cg", "--rtol", "1e-14", code=1).stderr
+    assert "at least 0" in call("solve", "--alpha", "-1", code=2).stderr
+    assert "no such variable" in call("logdet", "--unknown", "c", code=2).stderr
+    assert "usage: benben solve" in call("solve", "--help").stdout
