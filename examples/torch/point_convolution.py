@@ -21,7 +21,7 @@ count, batch, N, steps = (64, 8, 4_000, 600) if full else (12, 2, 300, 250)
 
 
 # %%
-# Surfaces |x| = r(x / |x|) with random bumps; normals and mean curvature by automatic differentiation.
+# Surfaces ``|x| = r(x / |x|)`` with random bumps; normals and mean curvature by automatic differentiation.
 def surfaces(count, n):
     directions = torch.nn.functional.normalize(torch.randn(count, 8, 3), dim=-1)
     heights = torch.randn(count, 8)
