@@ -18,8 +18,8 @@ for module in (benben, benben.numpy, benben.torch):  # where readers import them
 project = "Benben"
 copyright = "the authors of Benben"
 version = release = benben.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "breathe", "sphinx_gallery.gen_gallery", "sphinx_copybutton", "benben_site",
-              "benchmark_figures"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "breathe", "sphinx_gallery.gen_gallery", "sphinx_copybutton",
+              "benben_site", "benchmark_figures"]
 exclude_patterns = ["gallery/*/GALLERY_HEADER.rst", "**/*.ipynb", "requirements.txt"]
 nitpicky = False
 

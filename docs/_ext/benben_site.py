@@ -1,5 +1,5 @@
-"""Directives that ask the library: the output of a command, the tables of operations and reductions. And mathematics as MathML,
-which browsers show without a script."""
+"""Directives that ask the library: the output of a command, the tables of operations and reductions. And mathematics as
+MathML, which browsers show without a script."""
 from __future__ import annotations
 
 import html
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -37,7 +38,7 @@ class Command(SphinxDirective):
     the output; :hide: shows the output without the command."""
 
     has_content = True
-    option_spec = {"lines": directives.unchanged, "language": directives.unchanged, "hide": directives.flag}
+    option_spec: ClassVar = {"lines": directives.unchanged, "language": directives.unchanged, "hide": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         command = "\n".join(self.content)
@@ -81,9 +82,11 @@ class Operations(SphinxDirective):
         rows = [op for op in json.loads(run("benben ops --json"))["operations"] if op["kind"] == self.arguments[0]]
         if not rows:
             raise self.error(f"no operation of the kind {self.arguments[0]}")
-        return [table(["name", "KeOps", "operands", "integers", "cost", "gradient", "meaning"], [14, 14, 6, 6, 6, 6, 48], [
+        titles = ["name", "KeOps", "operands", "integers", "cost", "gradient", "meaning"]
+        return [table(titles, [14, 14, 6, 6, 6, 6, 48], [
             [code(op["name"]), code(op["alias"]), nodes.Text(str(op["arity"])),
-             nodes.Text("any" if op["integers"] < 0 else str(op["integers"])), nodes.Text(f"{op['cost']:g}" if op["cost"] else ""),
+             nodes.Text("any" if op["integers"] < 0 else str(op["integers"])),
+             nodes.Text(f"{op['cost']:g}" if op["cost"] else ""),
              nodes.Text("yes" if op["differentiable"] else "no"), nodes.Text(op["doc"])] for op in rows])]
 
 
@@ -92,7 +95,8 @@ class Reductions(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         return [table(["name", "KeOps", "formulas", "K", "result", "meaning"], [18, 18, 6, 4, 8, 46], [
-            [code(f"{op['name']}_j"), code(op["alias"]), nodes.Text(str(op["formulas"])), nodes.Text("K" if op["takes_k"] else ""),
+            [code(f"{op['name']}_j"), code(op["alias"]), nodes.Text(str(op["formulas"])),
+             nodes.Text("K" if op["takes_k"] else ""),
              nodes.Text("indices" if op["is_index"] else "values"), nodes.Text(op["doc"])]
             for op in json.loads(run("benben ops --json"))["reductions"]])]
 

@@ -1,6 +1,7 @@
 """The directive `benchmark`: pictures of bench/results/acceptance.json, drawn when the page is built.
 
-`ratios`: the times of other systems over Benben's, a row for each case; `sizes`: time per pair against the number of pairs.
+`ratios`: the times of other systems over Benben's, a row for each case; `sizes`: time per pair against the number
+of pairs.
 """
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 TITLES = {"hand": "by hand", "plain": "plain C", "numpy": "NumPy", "numba": "Numba", "jax": "JAX", "torch": "PyTorch",
-          "compile": "torch.compile", "pykeops": "pykeops", "faiss": "FAISS", "sklearn": "scikit-learn", "scipy": "SciPy",
-          "taichi": "Taichi"}
+          "compile": "torch.compile", "pykeops": "pykeops", "faiss": "FAISS", "sklearn": "scikit-learn",
+          "scipy": "SciPy", "taichi": "Taichi"}
 SHOWN = ("pykeops", "jax", "torch", "numpy", "numba", "plain", "hand", "faiss", "sklearn")
 COLOURS = ("#2f6f9f", "#e0852d", "#4f9d69", "#b5485d", "#7d62a8", "#8c6d4f", "#3fa7a3", "#c7a62c", "#d16ba5")
 
@@ -32,10 +33,10 @@ def time(record: dict, system: str) -> float | None:
 def ratios(plot) -> None:
     """plot: matplotlib's axes."""
     cases = [r for r in records() if time(r, "benben") and sum(time(r, s) is not None for s in SHOWN) >= 2]
-    for system, colour in zip(SHOWN, COLOURS):
+    for system, colour in zip(SHOWN, COLOURS, strict=True):
         points = [(time(r, system) / time(r, "benben"), k) for k, r in enumerate(cases) if time(r, system)]
         if points:
-            plot.scatter(*zip(*points), color=colour, s=34, label=TITLES[system], zorder=3)
+            plot.scatter(*zip(*points, strict=True), color=colour, s=34, label=TITLES[system], zorder=3)
     plot.axvline(1, color="#1d2733", lw=1.2)
     plot.set(xscale="log", yticks=range(len(cases)), ylim=(len(cases) - 0.4, -0.6),
              xlabel="time over Benben's (right of the line: slower than Benben)")
@@ -46,11 +47,11 @@ def ratios(plot) -> None:
 
 def sizes(plot) -> None:
     """plot: matplotlib's axes."""
-    for name, colour in zip(("gauss", "energy", "argkmin"), COLOURS):
+    for name, colour in zip(("gauss", "energy", "argkmin"), COLOURS, strict=False):
         points = sorted((r["pairs"], time(r, "benben") / r["pairs"] * 1e9) for r in records()
-                        if r["case"].startswith(f"{name}/f32/") and r["case"].endswith("x3") and r["case"].count("x") == 2
-                        and time(r, "benben"))
-        plot.loglog(*zip(*points), "o-", color=colour, label=name, ms=4)
+                        if r["case"].startswith(f"{name}/f32/") and r["case"].endswith("x3")
+                        and r["case"].count("x") == 2 and time(r, "benben"))
+        plot.loglog(*zip(*points, strict=True), "o-", color=colour, label=name, ms=4)
     plot.set(xlabel="pairs", ylabel="ns per pair")
     plot.grid(alpha=0.3, which="major")
     plot.legend(frameon=False)
