@@ -3,7 +3,7 @@ same expressions through torch.compile."""
 import pytest
 
 torch = pytest.importorskip("torch")
-from cases import F64  # noqa: E402
+from tensor_cases import F64  # noqa: E402
 
 from benben.torch import LazyTensor, Pm, Vi, Vj  # noqa: E402
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 torch = pytest.importorskip("torch")
-from cases import CASES, F64  # noqa: E402
+from tensor_cases import CASES, F64  # noqa: E402
 
 import benben  # noqa: E402
 from benben.torch import Genred, LazyTensor, Pm, Vi, Vj  # noqa: E402

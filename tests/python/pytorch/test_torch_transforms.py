@@ -7,7 +7,7 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck  # noqa: E402
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
-from cases import BY_NAME, CASES, F64  # noqa: E402
+from tensor_cases import BY_NAME, CASES, F64  # noqa: E402
 
 full = pytest.mark.full
 FAMILY = [pytest.param(case, id=case.name, marks=() if k in (0, 1, 2, 5) else full) for k, case in enumerate(CASES)]
