@@ -119,7 +119,8 @@ else
 fi
 
 section "aarch64 (cross-compiled, run under qemu-user)"
-if need gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc && need qemu-user-static qemu-aarch64-static; then
+if need gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc &&
+    need libc6-dev-arm64-cross /usr/aarch64-linux-gnu/lib/crt1.o && need qemu-user-static qemu-aarch64-static; then
     tools/aarch64.sh build-aarch64 "$JOBS"
     verdict "aarch64 under qemu-user" $?
 else

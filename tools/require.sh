@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what a make target needs and the machine lacks:
-#   require.sh cmake | cmocka | opencl | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | torch | bench
+#   require.sh cmake | cmocka | opencl | package NAME COMMAND-OR-FILE | python-headers | python REQUIREMENTS.txt | torch | bench
 # Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
 # Python packages go to .venv only, the peers of the benchmark to .venv-bench.
 set -euo pipefail
@@ -88,7 +88,7 @@ opencl) # a loader, and a device that is the processor itself
     [ -e /usr/lib/oclgrind/liboclgrind-rt.so ] || apt_install oclgrind || true # a check; its test says that it is skipped
     ;;
 package)
-    command -v "$3" >/dev/null || apt_install "$2" || exit 1
+    command -v "$3" >/dev/null || [ -e "$3" ] || apt_install "$2" || exit 1
     ;;
 python-headers)
     python3 -c 'import os, sysconfig
@@ -102,7 +102,7 @@ torch)
     pytorch
     ;;
 *)
-    echo "usage: require.sh cmake | cmocka | package NAME COMMAND | python-headers | python REQUIREMENTS.txt | torch | bench" >&2
+    echo "usage: require.sh cmake | cmocka | package NAME COMMAND-OR-FILE | python-headers | python REQUIREMENTS.txt | torch | bench" >&2
     exit 2
     ;;
 esac
