@@ -46,6 +46,17 @@ static bool resolve(bbi_nvrtc *n, void *library) {
     return true;
 }
 
+/* NVRTC opens its built-in functions by their name alone, and some builds do not look beside themselves: a library that is
+ * loaded already is found. */
+static void load_builtins(const char *path, int major, int minor) {
+    char beside[BBI_PATH_SIZE + 48];
+    const char *end = strrchr(path, '/'), *why;
+    if (!end) return;
+    snprintf(beside, sizeof beside, "%.*s/libnvrtc-builtins.so.%d.%d", (int)(end - path), path, major, minor);
+    bbi_file_status status;
+    if (bbi_file_look(beside, &status) == 0) (void)bbi_library_open(beside, &why);
+}
+
 static bool try_path(bbi_nvrtc *n, const char *path) {
     const char *why;
     int major, minor;
@@ -55,6 +66,7 @@ static bool try_path(bbi_nvrtc *n, const char *path) {
         bbi_library_close(library);
         return false;
     }
+    load_builtins(path, major, minor);
     snprintf(n->path, sizeof n->path, "%s", path);
     n->version = 1000 * major + minor;
     return true;
