@@ -32,6 +32,8 @@ pytestmark = [pytest.mark.full, pytest.mark.skipif(not NVRTC or not NVDISASM.exi
 class Compiled:
     def __init__(self, source, arch):
         self.arch = arch
+        for builtins in glob.glob(f"{SITE}/lib/libnvrtc-builtins.so.*"):  # as src/run/device/nvrtc.c does
+            c.CDLL(builtins)
         lib, program = c.CDLL(NVRTC), c.c_void_p()
         assert lib.nvrtcCreateProgram(c.byref(program), source.encode(), b"kernel.cu", 0, None, None) == 0
         options = [f"--gpu-architecture=sm_{arch}", "--fmad=false", "--std=c++17", "--ptxas-options=-v"]
