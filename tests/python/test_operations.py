@@ -110,6 +110,9 @@ unary("sinc", np.sinc, -3, 3)
 # ---- hyperbolic and activation functions
 for name in ("sinh", "cosh", "tanh"):
     unary(name, getattr(np, name))
+unary("asinh", np.arcsinh, -3, 3)
+unary("acosh", np.arccosh, 1.2, 4)
+unary("atanh", np.arctanh, -0.9, 0.9)
 unary("sigmoid", special.expit, -3, 3)
 unary("softplus", lambda a: np.logaddexp(0, a), -3, 3)
 unary("silu", lambda a: a * special.expit(a), -3, 3)

@@ -15,7 +15,7 @@ enum { PRELUDE_BLOCK = 64 }; /* elements of a call: a multiple of every vector's
     X(expm1)                                                                                                           \
     X(log) X(log2) X(log10) X(log1p) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(erf)       \
         X(erfc) X(sigmoid) X(softplus) X(sqrt) X(floor) X(ceil) X(trunc) X(rint) X(sqrtk) X(rsqrtk) X(invk) X(abs)     \
-            X(signbit)
+            X(signbit) X(asinh) X(acosh) X(atanh)
 #define PRELUDE_BINARY(X) X(atan2) X(pow) X(hypot) X(mod) X(min) X(max) X(minx) X(maxx) X(copysign) X(xor)
 #define PRELUDE_MASKS(X)                                                                                               \
     X(lt) X(le) X(gt) X(ge) X(eq) X(ne) X(and_or_not) X(any) X(all) X(select) X(integer) X(fma) X(expk) X(expk_product)

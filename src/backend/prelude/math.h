@@ -592,6 +592,34 @@ BB_INLINE V v_acos(V x)
     return n * K(BB_HALF_PI) + v_fma(n, K(BB_HALF_PI_REST), u);
 }
 
+/*@ v_asinh : v_log1p */
+/* asinh x = log(1 + a + a^2/(1 + sqrt(1 + a^2))), a = |x|; from 2^60 on log(1 + a) + log 2; 3 ulp. */
+BB_INLINE V v_asinh(V x)
+{
+    V a = v_abs(x), z = a * a;
+    VM small = v_lt(a, K(0x1p60));
+    V y = v_log1p(v_sel(small, a + z / (K(1) + v_sqrt(K(1) + z)), a));
+    return v_copysign(v_sel(small, y, y + K(0x1.62e42fefa39efp-1)), x);
+}
+
+/*@ v_acosh : v_log1p */
+/* acosh x = log(1 + t + sqrt(t (t + 2))), t = x - 1; from 2^60 on log(1 + t) + log 2; NaN below 1; 3 ulp. */
+BB_INLINE V v_acosh(V x)
+{
+    V t = x - K(1);
+    VM small = v_lt(t, K(0x1p60));
+    V y = v_log1p(v_sel(v_lt(t, K(0)), K(-2), v_sel(small, t + v_sqrt(t * (t + K(2))), t)));
+    return v_sel(small, y, y + K(0x1.62e42fefa39efp-1));
+}
+
+/*@ v_atanh : v_log1p */
+/* atanh x = log(1 + 2 a/(1 - a))/2, a = |x|; infinite at 1, NaN beyond; 3 ulp. */
+BB_INLINE V v_atanh(V x)
+{
+    V a = v_abs(x);
+    return v_copysign(K(0.5) * v_log1p((a + a) / (K(1) - a)), x);
+}
+
 /*@ v_two_prod : */
 /* a b = h + l exactly (without FMA, and in double, up to 2^-105 of it): returns h. */
 BB_INLINE V v_two_prod(V a, V b, V *l)
