@@ -134,12 +134,44 @@ static void bad_ranges_are_refused(void **state) {
     case_close(&c);
 }
 
+/* A formula that lacks the rows gives one value, but ranges give each row columns of its own. */
+static void ranges_need_a_formula_that_has_the_rows(void **state) {
+    (void)state;
+    bb_ranges ranges = {
+        .size = sizeof ranges, .count_i = 2, .ranges_i = ranges_i, .slices_i = slices_i, .reduced_j = reduced_j};
+    bb_run_options options = {.size = sizeof options, .ranges = &ranges, .ranges_count = 1};
+    static const char *const lacking[] = {"sum_j(y:j1)", "sum_j(y:j1 * p:p1) + 1", "argmin_j(y:j1)",
+                                          "sum_j(x:i1 * y:j1); logsumexp_j(y)"};
+    run_case c;
+    for (size_t k = 0; k < sizeof lacking / sizeof *lacking; k++) {
+        case_open(&c, lacking[k], BB_FLOAT64, &interpreted);
+        case_size(&c, RM, RN);
+        EXPECT_OK(case_run(&c, NULL));
+        expect_refused(&c, &options, BB_BAD_RANGES, "does not depend on i");
+        case_close(&c);
+    }
+    case_open(&c, "sum_j(where(one:i1, y:j1, 0)); sum_i(sum_j(one * y))", BB_FLOAT64, &interpreted);
+    case_size(&c, RM, RN);
+    double *one = c.input[0].data, *y = c.input[1].data, all = 0;
+    for (int64_t i = 0; i < RM; i++) one[i] = 1;
+    EXPECT_OK(case_run(&c, &options));
+    for (int64_t i = 0; i < RM; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < RN; j++) sum += in_range(i, j) ? y[j] : 0;
+        assert_true(fabs(sum - case_element(&c.output[0], i)) < 1e-9);
+        all += sum;
+    }
+    assert_true(fabs(all - case_element(&c.output[1], 0)) < 1e-8);
+    case_close(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_leave_out_the_other_pairs),
         cmocka_unit_test(ranges_hold_for_both_axes_and_inner_stages),
         cmocka_unit_test(each_batch_element_may_have_ranges_of_its_own),
         cmocka_unit_test(bad_ranges_are_refused),
+        cmocka_unit_test(ranges_need_a_formula_that_has_the_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
