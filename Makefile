@@ -2,8 +2,8 @@
 #   make            the library and the command
 #   make check      what to run while working: C unit tests and the quick Python tests
 #   make check-all  everything, as .ci/run does
-#   make python     the Python package, staged in build/site
-#   make wheel      its wheel, in build/wheel
+#   make python     the Python package: staged in build/site, made a wheel, installed into .venv
+#   make wheel      the wheel for others: built from nothing, for glibc 2.28, in build/wheel
 #   make examples   the examples in Python: pictures and numbers in build/examples; FULL=1: at full size
 #   make demo       the first job on real data: build/demo/terrain.png
 #   make bench      times beside peers (bench/README.md); FULL=1: every case, table of acceptance, figures, docs
@@ -42,12 +42,14 @@ check-unit: build
 	@cd $(BUILD) && $(TEST_ENVIRONMENT) $(CTEST) -LE full -j $(JOBS) --output-on-failure
 
 check-python: python
-	@tools/require.sh python tests/requirements.txt && tools/require.sh torch
+	@tools/require.sh torch
 	@$(TEST_ENVIRONMENT) $(PYTHON) -m pytest -q -rs -m "not full" tests/python
 
 python: build
 	@tools/require.sh python-headers && $(CMAKE) $(BUILD) >/dev/null
 	@$(CMAKE) --build $(BUILD) -j $(JOBS) --target python_site
+	@tools/require.sh python python/requirements-wheel.txt && tools/require.sh python tests/requirements.txt
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/install_python.sh $(BUILD)/site $(PYTHON)
 
 wheel:
 	@tools/require.sh cmake && tools/require.sh python-headers
@@ -63,11 +65,11 @@ check-all:
 examples: python
 	@tools/require.sh python examples/requirements.txt
 	@for script in $(filter-out examples/common.py examples/terrain.py,$(wildcard examples/*.py)); do \
-	    PYTHONPATH=$(CURDIR)/$(BUILD)/site $(PYTHON) $$script --output $(BUILD)/examples $(if $(FULL),--full) || exit 1; \
+	    $(PYTHON) $$script --output $(BUILD)/examples $(if $(FULL),--full) || exit 1; \
 	done
 	@tools/require.sh torch && tools/require.sh python examples/torch/requirements.txt
 	@for script in $(filter-out examples/torch/setting.py,$(wildcard examples/torch/*.py)); do \
-	    MPLBACKEND=Agg PYTHONPATH=$(CURDIR)/$(BUILD)/site $(PYTHON) $$script --output $(BUILD)/examples $(if $(FULL),--full) || exit 1; \
+	    MPLBACKEND=Agg $(PYTHON) $$script --output $(BUILD)/examples $(if $(FULL),--full) || exit 1; \
 	done
 
 demo: build

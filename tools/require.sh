@@ -59,10 +59,12 @@ bench_peers() {
     [ -f "$stamp" ] && return
     [ -x .venv-bench/bin/python ] || python3 -m venv .venv-bench
     echo "Installing the peers of the benchmark into .venv-bench ..."
-    $pip -r bench/requirements-torch.txt --extra-index-url https://download.pytorch.org/whl/cpu ||
+    # as in pytorch(): one name alone is asked for at PyTorch's index, once
+    { $pip --retries 1 --no-deps $(grep -o '^torch[^;# ]*' bench/requirements-torch.txt) \
+        --extra-index-url https://download.pytorch.org/whl/cpu && $pip -r bench/requirements-torch.txt; } ||
         echo "PyTorch could not be installed: the benchmark runs without it" >&2
     $pip -r bench/requirements.txt || while read -r package; do # one that a machine lacks shall not stop the others
-        $pip "$package" || echo "$package could not be installed: the benchmark runs without it" >&2
+        $pip --retries 1 "$package" || echo "$package could not be installed: the benchmark runs without it" >&2
     done <bench/requirements.txt
     touch "$stamp"
 }

@@ -7,13 +7,11 @@ import sys
 
 import pytest
 from documentation import blocks, commands, run_page, same
+from under_test import ROOT, SITE
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("BENBEN_BUILD", ROOT / "build"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if blocks(page)]
-SITE = os.environ.get("BENBEN_SITE", str(BUILD / "site"))
-sys.path.insert(0, SITE)
 
 
 @pytest.fixture(scope="module")

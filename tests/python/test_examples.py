@@ -9,9 +9,8 @@ import sys
 
 import numpy as np
 import pytest
+from under_test import ROOT, SITE
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SITE = os.environ.get("BENBEN_SITE") or str(pathlib.Path(os.environ.get("BENBEN_BUILD", ROOT / "build")) / "site")
 EXAMPLES = ROOT / "examples"
 pytestmark = pytest.mark.full
 

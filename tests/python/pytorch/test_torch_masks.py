@@ -1,9 +1,9 @@
 """Masks on tensors: values and gradients against dense torch."""
 import pytest
-import torch
 
-from benben import masks, neighbors
-from benben.torch import Vi, Vj
+torch = pytest.importorskip("torch")
+from benben import masks, neighbors  # noqa: E402
+from benben.torch import Vi, Vj  # noqa: E402
 
 torch.manual_seed(0)
 M, N = 30, 41
