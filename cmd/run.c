@@ -321,18 +321,27 @@ void job_release(job *j) {
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
-enum { OPTION_DTYPE = 256, OPTION_TARGET, OPTION_THREADS, OPTION_SUM, OPTION_ROWS_I, OPTION_ROWS_J, OPTION_TIME, OPTION_DEVICE };
+enum {
+    OPTION_DTYPE = 256,
+    OPTION_TARGET,
+    OPTION_THREADS,
+    OPTION_SUM,
+    OPTION_ROWS_I,
+    OPTION_ROWS_J,
+    OPTION_TIME,
+    OPTION_DEVICE
+};
 const struct option job_options[] = {{"output", required_argument, NULL, 'o'},
-                                             {"dtype", required_argument, NULL, OPTION_DTYPE},
-                                             {"target", required_argument, NULL, OPTION_TARGET},
-                                             {"threads", required_argument, NULL, OPTION_THREADS},
-                                             {"sum", required_argument, NULL, OPTION_SUM},
-                                             {"rows-i", required_argument, NULL, OPTION_ROWS_I},
-                                             {"rows-j", required_argument, NULL, OPTION_ROWS_J},
-                                             {"time", no_argument, NULL, OPTION_TIME},
-                                             {"device", required_argument, NULL, OPTION_DEVICE},
-                                             {"help", no_argument, NULL, 'h'},
-                                             {0}};
+                                     {"dtype", required_argument, NULL, OPTION_DTYPE},
+                                     {"target", required_argument, NULL, OPTION_TARGET},
+                                     {"threads", required_argument, NULL, OPTION_THREADS},
+                                     {"sum", required_argument, NULL, OPTION_SUM},
+                                     {"rows-i", required_argument, NULL, OPTION_ROWS_I},
+                                     {"rows-j", required_argument, NULL, OPTION_ROWS_J},
+                                     {"time", no_argument, NULL, OPTION_TIME},
+                                     {"device", required_argument, NULL, OPTION_DEVICE},
+                                     {"help", no_argument, NULL, 'h'},
+                                     {0}};
 
 bool job_take_option(job *j, int letter, const char *argument) {
     static const char *const targets[] = {"auto", "interp", "cpu", "cuda", "opencl"};

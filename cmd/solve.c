@@ -4,8 +4,18 @@
 
 #include "job.h"
 
-enum { OPTION_ALPHA = 512, OPTION_RTOL, OPTION_PRECONDITION, OPTION_METHOD, OPTION_RANK, OPTION_UNKNOWN, OPTION_COUNT,
-       OPTION_PROBES, OPTION_TOLERANCE, OPTION_SEED };
+enum {
+    OPTION_ALPHA = 512,
+    OPTION_RTOL,
+    OPTION_PRECONDITION,
+    OPTION_METHOD,
+    OPTION_RANK,
+    OPTION_UNKNOWN,
+    OPTION_COUNT,
+    OPTION_PROBES,
+    OPTION_TOLERANCE,
+    OPTION_SEED
+};
 typedef enum task { SOLVE, LOGDET, EIGEN } task;
 typedef struct request {
     task task;
@@ -33,8 +43,10 @@ static const char help[] =
     "usage: benben solve  FORMULA NAME=FILE.npy:i NAME=FILE.npy:j ... [OPTIONS]   (K + alpha I) a = b\n"
     "       benben logdet FORMULA NAME=FILE.npy:i NAME=FILE.npy:j ... [OPTIONS]   log det(K + alpha I)\n"
     "       benben eigen  FORMULA NAME=FILE.npy:i NAME=FILE.npy:j ... [OPTIONS]   largest eigenvalues of K\n\n"
-    "The formula is a product such as sum_j(exp(-sqdist(x, y) / s) * b), linear in the unknown, its last variable; both\n"
-    "sides are given the same points. The unknown's array is the right-hand side (of the others its shape alone matters).\n\n"
+    "The formula is a product such as sum_j(exp(-sqdist(x, y) / s) * b), linear in the unknown, its last variable; "
+    "both\n"
+    "sides are given the same points. The unknown's array is the right-hand side (of the others its shape alone "
+    "matters).\n\n"
     "      --unknown NAME       another variable\n"
     "      --alpha NUMBER       ridge, 0\n"
     "      --rtol NUMBER        solve: residual relative to the right-hand side, 1e-6\n"

@@ -25,7 +25,7 @@ const core_exchange *core_exchange_of(PyObject *object); /* NULL where its type 
 /* Shape and strides are the tensor's own memory: it must stay alive. 0, or -1 with an exception. */
 int core_exchange_take(const core_exchange *table, PyObject *object, bb_array *array);
 PyObject *core_exchange_empty(const core_exchange *table, const bb_array *like, const int64_t *shape, int ndim,
-                              bb_dtype dtype); /* on the device of `like` */
+                              bb_dtype dtype);                                 /* on the device of `like` */
 void *core_exchange_stream(const core_exchange *table, const bb_array *array); /* the library's current one */
 
 /* ---- value.c: Python's arrays and numbers as the library's */
@@ -34,7 +34,7 @@ typedef struct core_value {
     Py_buffer buffer;
     PyObject *capsule;             /* of __dlpack__ */
     const core_exchange *exchange; /* or NULL */
-    double *numbers;   /* of a list of numbers, or `single` */
+    double *numbers;               /* of a list of numbers, or `single` */
     double single;
     Py_ssize_t count;
     int has_buffer, is_number, needs_conversion; /* of a type that the library does not compute in */

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-
 /* ---- making ----------------------------------------------------------------------------------------------------------- */
 static int choose(const char *value, const char *const *names, const char *what) {
     for (int k = 0; names[k]; k++)
@@ -234,7 +233,7 @@ int core_frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
 }
 
 int core_frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *rows_j, PyObject *threads,
-                         PyObject *progress) {
+                       PyObject *progress) {
     f->options = (bb_run_options){.size = sizeof f->options};
     f->watch.progress = progress == Py_None ? NULL : progress;
     f->options.progress = watch_run;
@@ -357,8 +356,8 @@ static PyObject *kernel_solve(core_kernel *self, PyObject *arguments) {
     int unknown, relative, threads = 0;
     long long max_iterations;
     bb_solve_options options = {.size = sizeof options};
-    if (!PyArg_ParseTuple(arguments, "OiddpLOO|i:solve", &inputs, &unknown, &options.alpha, &options.tolerance, &relative,
-                          &max_iterations, &ranges, &report, &threads))
+    if (!PyArg_ParseTuple(arguments, "OiddpLOO|i:solve", &inputs, &unknown, &options.alpha, &options.tolerance,
+                          &relative, &max_iterations, &ranges, &report, &threads))
         return NULL;
     options.relative = relative;
     options.max_iterations = max_iterations;

@@ -150,7 +150,8 @@ static int take_kernel(system_ *s, PyObject *matrix, PyObject *report) {
 
 static int take_callbacks(system_ *s, PyObject *matrix) {
     long long rows;
-    if (!PyArg_ParseTuple(matrix, "LOOOp", &rows, &s->multiply, &s->columns, &s->diagonal, &s->matrix.single)) return -1;
+    if (!PyArg_ParseTuple(matrix, "LOOOp", &rows, &s->multiply, &s->columns, &s->diagonal, &s->matrix.single))
+        return -1;
     s->matrix.rows = rows;
     s->matrix.multiply = call_multiply;
     s->matrix.entries = s->columns == Py_None ? NULL : call_columns;
@@ -217,10 +218,11 @@ static PyObject *solve_report(const bb_solve_result *r, const double *history, i
         if (!one || PyList_SetItem(residuals, k, one)) Py_CLEAR(residuals);
     }
     if (!residuals) return NULL;
-    return Py_BuildValue("{s:L,s:L,s:d,s:d,s:s,s:L,s:d,s:d,s:s,s:N}", "iterations", (long long)r->iterations, "products",
-                         (long long)r->products, "residual", r->residual, "seconds", r->seconds, "precondition",
-                         preconditioners[r->precondition], "rank", (long long)r->rank, "trace_left", r->trace_left,
-                         "precondition_seconds", r->precondition_seconds, "remark", r->remark, "history", residuals);
+    return Py_BuildValue("{s:L,s:L,s:d,s:d,s:s,s:L,s:d,s:d,s:s,s:N}", "iterations", (long long)r->iterations,
+                         "products", (long long)r->products, "residual", r->residual, "seconds", r->seconds,
+                         "precondition", preconditioners[r->precondition], "rank", (long long)r->rank, "trace_left",
+                         r->trace_left, "precondition_seconds", r->precondition_seconds, "remark", r->remark, "history",
+                         residuals);
 }
 
 static int solve_options(PyObject *options, bb_solve_options *o) {
@@ -377,12 +379,12 @@ static int new_trace_arrays(system_ *s, PyObject *matrix, trace_arrays *a, int64
 }
 
 static PyObject *trace_report(const bb_trace_result *r) {
-    return Py_BuildValue("{s:L,s:L,s:L,s:d,s:d,s:d,s:O,s:s,s:L,s:d,s:d,s:d,s:s}", "probes", (long long)r->probes, "steps",
-                         (long long)r->steps, "products", (long long)r->products, "statistical", r->statistical,
-                         "quadrature", r->quadrature, "rounding", r->rounding, "exact", r->exact ? Py_True : Py_False,
-                         "precondition", preconditioners[r->precondition], "rank", (long long)r->rank, "trace_left",
-                         r->trace_left, "precondition_seconds", r->precondition_seconds, "seconds", r->seconds, "remark",
-                         r->remark);
+    return Py_BuildValue("{s:L,s:L,s:L,s:d,s:d,s:d,s:O,s:s,s:L,s:d,s:d,s:d,s:s}", "probes", (long long)r->probes,
+                         "steps", (long long)r->steps, "products", (long long)r->products, "statistical",
+                         r->statistical, "quadrature", r->quadrature, "rounding", r->rounding, "exact",
+                         r->exact ? Py_True : Py_False, "precondition", preconditioners[r->precondition], "rank",
+                         (long long)r->rank, "trace_left", r->trace_left, "precondition_seconds",
+                         r->precondition_seconds, "seconds", r->seconds, "remark", r->remark);
 }
 
 PyObject *core_trace(PyObject *module, PyObject *arguments) {
