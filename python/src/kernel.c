@@ -348,53 +348,6 @@ end:
     return result;
 }
 
-/* ---- systems --------------------------------------------------------------------------------------------------------------- */
-/* solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report, threads=0): (a, iterations, residual, why it
- * stopped early or None). */
-static PyObject *kernel_solve(core_kernel *self, PyObject *arguments) {
-    PyObject *inputs, *ranges, *report, *output = NULL, *result = NULL;
-    int unknown, relative, threads = 0;
-    long long max_iterations;
-    bb_solve_options options = {.size = sizeof options};
-    if (!PyArg_ParseTuple(arguments, "OiddpLOO|i:solve", &inputs, &unknown, &options.alpha, &options.tolerance,
-                          &relative, &max_iterations, &ranges, &report, &threads))
-        return NULL;
-    options.relative = relative;
-    options.max_iterations = max_iterations;
-    frame f;
-    if (core_frame_take(&f, self, inputs)) goto end;
-    if (f.convert) {
-        result = Py_NotImplemented;
-        Py_INCREF(result);
-        goto end;
-    }
-    if (core_frame_options(&f, ranges, NULL, NULL, NULL, report)) goto end;
-    if (self->outputs != 1) {
-        PyErr_SetString(PyExc_ValueError, "solve: the formula must have one output");
-        goto end;
-    }
-    if (!(output = core_frame_output(&f, self, 0, NULL))) goto end;
-    bb_run_options run = f.options;
-    run.progress = NULL;
-    run.threads = threads;
-    options.run = &run;
-    options.report = core_watch_solve;
-    options.report_data = &f.watch;
-    bb_solve_result solved = {.size = sizeof solved};
-    f.watch.state = PyEval_SaveThread();
-    bb_status status = bb_solve(self->kernel, f.array, f.inputs, unknown, &f.array[f.inputs], &options, &solved);
-    PyEval_RestoreThread(f.watch.state);
-    if (PyErr_Occurred() || (status != BB_OK && status != BB_NO_CONVERGENCE && status != BB_INDEFINITE))
-        core_fail(status);
-    else
-        result = Py_BuildValue("(OLds)", output, (long long)solved.iterations, solved.residual,
-                               status == BB_OK ? NULL : bb_last_error());
-end:
-    core_frame_drop(&f);
-    Py_XDECREF(output);
-    return result;
-}
-
 /* ---- the rest ---------------------------------------------------------------------------------------------------------------- */
 static PyObject *kernel_tier(core_kernel *self, PyObject *arguments) {
     const char *dtype = "float32", *reason = "";
@@ -415,8 +368,6 @@ static PyObject *kernel_wait(core_kernel *self, PyObject *none) {
 static PyMethodDef kernel_methods[] = {
     {"run", (PyCFunction)(void (*)(void))kernel_run, METH_FASTCALL,
      "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None)"},
-    {"solve", (PyCFunction)(void (*)(void))kernel_solve, METH_VARARGS,
-     "solve(inputs, unknown, alpha, tolerance, relative, max_iterations, ranges, report, threads=0)"},
     {"tier", (PyCFunction)(void (*)(void))kernel_tier, METH_VARARGS,
      "tier(dtype='float32'): (what runs, why not compiled)"},
     {"wait", (PyCFunction)(void (*)(void))kernel_wait, METH_NOARGS, "Waits for background compiles."},

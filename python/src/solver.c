@@ -161,7 +161,7 @@ static int take_callbacks(system_ *s, PyObject *matrix) {
 }
 
 /* 0; 1 where the inputs have to be converted first; -1 with an exception */
-static int system_take(system_ *s, PyObject *matrix, PyObject *report) {
+static int system_take(system_ *s, PyObject *matrix, PyObject *options, PyObject *report) {
     memset(s, 0, sizeof *s);
     s->matrix.size = sizeof s->matrix;
     s->run = (bb_run_options){.size = sizeof s->run};
@@ -170,6 +170,8 @@ static int system_take(system_ *s, PyObject *matrix, PyObject *report) {
         return -1;
     }
     if (PyTuple_Size(matrix) == 4 ? take_kernel(s, matrix, report) : take_callbacks(s, matrix)) return -1;
+    PyObject *threads = options ? PyDict_GetItemString(options, "threads") : NULL;
+    s->run.threads = threads ? (int)PyLong_AsLong(threads) : 0;
     s->matrix.run = &s->run;
     s->watch.progress = report == Py_None ? NULL : report;
     return s->framed && s->f.convert;
@@ -285,7 +287,8 @@ static PyObject *run_solve(system_ *s, solve_arrays *a, bb_solve_options *o, PyO
     o->history = PyMem_Malloc(sizeof *o->history * (size_t)(o->history_capacity + 1));
     if (!o->history) return PyErr_NoMemory();
     s->watch.state = PyEval_SaveThread();
-    bb_status status = bb_solve_matrix(&s->matrix, &a->b, &a->x, o, &solved);
+    const bb_array *b = s->matrix.kernel ? &s->matrix.inputs[s->matrix.unknown] : &a->b;
+    bb_status status = bb_solve_matrix(&s->matrix, b, &a->x, o, &solved);
     PyEval_RestoreThread(s->watch.state);
     PyObject *result = NULL, *report = NULL;
     if (has_result(s, status) && (report = solve_report(&solved, o->history, o->history_capacity)))
@@ -303,7 +306,7 @@ PyObject *core_solve(PyObject *module, PyObject *arguments) {
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OOOOO!O:solve", &matrix, &b, &guess, &clusters, &PyDict_Type, &given, &report))
         return NULL;
-    int taken = system_take(&s, matrix, report);
+    int taken = system_take(&s, matrix, given, report);
     core_value out;
     memset(&out, 0, sizeof out);
     if (taken || solve_options(given, &o)) goto end;
@@ -312,7 +315,6 @@ PyObject *core_solve(PyObject *module, PyObject *arguments) {
     if (take_pattern(&a, clusters, &o)) goto end;
     if (s.matrix.kernel) {
         core_kernel *k = (core_kernel *)(void *)PyTuple_GetItem(matrix, 0);
-        a.b = s.f.array[s.matrix.unknown];
         if (!(x = core_frame_output(&s.f, k, 0, NULL))) goto end;
         a.x = s.f.array[s.f.inputs];
         s.matrix.inputs = s.f.array;
@@ -397,7 +399,7 @@ PyObject *core_trace(PyObject *module, PyObject *arguments) {
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OOpO!O:trace", &matrix, &function, &vectors, &PyDict_Type, &given, &report))
         return NULL;
-    int taken = system_take(&s, matrix, report), logdet = PyUnicode_Check(function); /* "logdet" */
+    int taken = system_take(&s, matrix, given, report), logdet = PyUnicode_Check(function); /* "logdet" */
     if (taken || trace_options(given, &o) || new_trace_arrays(&s, matrix, &a, o.probes, vectors && logdet)) goto end;
     if (!logdet && function != Py_None) {
         s.function = function;
@@ -436,7 +438,7 @@ PyObject *core_eigen(PyObject *module, PyObject *arguments) {
     bb_eigen_options o = {.size = sizeof o, .report = watch_system, .report_data = &s};
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OLO!O:eigen", &matrix, &count, &PyDict_Type, &given, &report)) return NULL;
-    int taken = system_take(&s, matrix, report);
+    int taken = system_take(&s, matrix, given, report);
     if (taken) goto end;
     o.count = count;
     int chosen = choice(given, "which", which);

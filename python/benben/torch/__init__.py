@@ -1,15 +1,19 @@
 """Benben for PyTorch tensors: the names of benben.numpy, differentiable in every way that PyTorch knows."""
 
+from ..solvers import Estimate, Solution
 from . import cluster
 from ._genred import Genred, KernelSolve, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
 from ._lazytensor import ComplexLazyTensor, LazyTensor, Pm, Var, Vi, Vj
+from .solvers import logdet, solve, trace
 
 __all__ = [
     "ComplexLazyTensor",
+    "Estimate",
     "Genred",
     "KernelSolve",
     "LazyTensor",
     "Pm",
+    "Solution",
     "Var",
     "Vi",
     "Vj",
@@ -18,4 +22,7 @@ __all__ = [
     "generic_argmin",
     "generic_logsumexp",
     "generic_sum",
+    "logdet",
+    "solve",
+    "trace",
 ]

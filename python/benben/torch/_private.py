@@ -143,3 +143,11 @@ def legacy_unwrap(tensor: Any, level: int) -> Any:
 
 def legacy_wrap(tensor: Any, level: int) -> Any:
     return torch._add_batch_dim(tensor, 0, level)  # type: ignore[attr-defined]
+
+
+def constant(tensor: Any) -> Any:
+    """tensor.detach(), which hidden batches lack."""
+    if not is_legacy_batched(tensor):
+        return tensor.detach()
+    level = legacy_level()
+    return legacy_wrap(legacy_unwrap(tensor, level).detach(), level)

@@ -215,3 +215,11 @@ def test_the_neighbors_preconditioner(n):
         solve(K, b, 1e-3, precondition="neighbors", neighbors=(found[:, :1], rank[:0]))
     with pytest.raises(ValueError, match="points"):
         solve(D, b, 1e-3, precondition="neighbors")
+
+
+def test_right_hand_sides_that_share_memory():
+    x, b = np.random.default_rng(0).random((5, 2)), np.broadcast_to(np.array([[1.0, 2.0]]), (5, 2))
+    K = (-((Vi(x) - Vj(x)) ** 2).sum(-1)).exp()
+    expected = np.linalg.solve(K.dense() + np.eye(5), b)
+    np.testing.assert_allclose(solve(K, b, 1.0, 1e-10).x, expected, rtol=1e-8)
+    np.testing.assert_allclose(K.solve(b, alpha=1.0, eps=1e-12), expected, rtol=1e-8)

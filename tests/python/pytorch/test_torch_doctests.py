@@ -13,7 +13,8 @@ import benben  # noqa: E402
 SITE = str(pathlib.Path(benben.__file__).parents[1])
 
 
-@pytest.mark.parametrize("name", ["benben.torch._genred", "benben.torch._lazytensor", "benben.torch.cluster"])
+@pytest.mark.parametrize("name", ["benben.torch._genred", "benben.torch._lazytensor", "benben.torch.cluster",
+                                  "benben.torch.solvers"])
 def test_examples(name):
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted and not found.failed
