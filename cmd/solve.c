@@ -14,14 +14,15 @@ enum {
     OPTION_COUNT,
     OPTION_PROBES,
     OPTION_TOLERANCE,
-    OPTION_SEED
+    OPTION_SEED,
+    OPTION_NEIGHBORS
 };
 typedef enum task { SOLVE, LOGDET, EIGEN } task;
 typedef struct request {
     task task;
     double alpha, rtol, tolerance;
     int precondition, method;
-    int64_t rank, count, probes, seed;
+    int64_t rank, count, probes, seed, neighbors;
     const char *unknown;
 } request;
 
@@ -35,6 +36,7 @@ static const struct option own_options[] = {{"output", required_argument, NULL, 
                                             {"count", required_argument, NULL, OPTION_COUNT},
                                             {"probes", required_argument, NULL, OPTION_PROBES},
                                             {"tolerance", required_argument, NULL, OPTION_TOLERANCE},
+                                            {"neighbors", required_argument, NULL, OPTION_NEIGHBORS},
                                             {"seed", required_argument, NULL, OPTION_SEED},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -51,7 +53,8 @@ static const char help[] =
     "      --alpha NUMBER       ridge, 0\n"
     "      --rtol NUMBER        solve: residual relative to the right-hand side, 1e-6\n"
     "      --method METHOD      solve: auto, cg or minres\n"
-    "      --precondition P     auto, none, rpcholesky or nystrom\n"
+    "      --precondition P     auto, none, rpcholesky, nystrom; solve: also blocks (of points near each other), neighbors\n"
+    "      --neighbors N        solve: of each point; chosen where it is left out\n"
     "      --rank N             of the preconditioner; chosen where it is left out\n"
     "      --probes N, --tolerance NUMBER   logdet: random vectors, 16; error that is to be reached\n"
     "      --count N            eigen: how many, 6\n"
@@ -73,8 +76,9 @@ static bool choose(const char *option, const char *text, const char *const *name
     return false;
 }
 
+static const char *const preconditioners[] = {"auto", "none", "rpcholesky", "nystrom", "blocks", "neighbors", NULL};
+
 static bool take(request *r, job *j, int letter, const char *argument) {
-    static const char *const preconditioners[] = {"auto", "none", "rpcholesky", "nystrom", NULL};
     static const char *const methods[] = {"auto", "cg", "minres", NULL};
     switch (letter) {
     case OPTION_ALPHA: return parse_number(argument, "--alpha", &r->alpha);
@@ -83,6 +87,7 @@ static bool take(request *r, job *j, int letter, const char *argument) {
     case OPTION_PRECONDITION: return choose("--precondition", argument, preconditioners, &r->precondition);
     case OPTION_METHOD: return choose("--method", argument, methods, &r->method);
     case OPTION_RANK: return parse_integer(argument, "--rank", 0, INT64_MAX / 2, &r->rank);
+    case OPTION_NEIGHBORS: return parse_integer(argument, "--neighbors", 1, 1000, &r->neighbors);
     case OPTION_COUNT: return parse_integer(argument, "--count", 1, 100000, &r->count);
     case OPTION_PROBES: return parse_integer(argument, "--probes", 1, 100000, &r->probes);
     case OPTION_SEED: return parse_integer(argument, "--seed", 0, INT64_MAX / 2, &r->seed);
@@ -115,12 +120,12 @@ static int solve(job *j, const request *r, int unknown) {
                           .method = (bb_solve_method)r->method,
                           .precondition = (bb_precondition)r->precondition,
                           .rank = r->rank,
+                          .neighbor_count = r->neighbors,
                           .seed = (uint64_t)r->seed};
-    static const char *const used[] = {"auto", "none", "rpcholesky", "nystrom", "blocks", "neighbors"};
     bb_solve_result found = {.size = sizeof found};
     int code = finish(bb_solve(j->kernel, j->inputs, j->input_count, unknown, j->outputs, &o, &found));
     fprintf(stderr, "%lld iterations, relative residual %.2e, preconditioner %s of rank %lld, %.3g s%s%s\n",
-            (long long)found.iterations, found.residual, used[found.precondition], (long long)found.rank, found.seconds,
+            (long long)found.iterations, found.residual, preconditioners[found.precondition], (long long)found.rank, found.seconds,
             found.remark && *found.remark ? ": " : "", found.remark ? found.remark : "");
     return code ? code : job_deliver(j);
 }

@@ -301,11 +301,11 @@ typedef struct bb_solve_options {
     const bb_array *guess;      /* first iterate, of the shape of the solution; NULL: 0 */
     double *history;            /* residuals of iterations 0, 1, ...; NULL, or room for history_capacity numbers */
     int64_t history_capacity;
-    const int64_t *clusters;    /* for BLOCKS: a number >= 0 for each unknown of a system; unknowns of one number are a block. NULL: 256 in a row (sort the points) */
+    const int64_t *clusters;    /* for BLOCKS: a number >= 0 for each unknown of a system; unknowns of one number are a block. NULL: at most 256 points near each other (without points: in a row) */
     const int64_t *neighbors;   /* for NEIGHBORS, (unknowns, neighbor_count): for each unknown some before it in the order (neighbours in space, of the points before it
-                                   in a random order, say); -1: none. AUTO takes them where a factor of low rank leaves too much */
+                                   in a random order, say); -1: none. NULL: found among the points, where the formula has some; AUTO does so, or takes these, where a factor of low rank leaves too much */
     const int64_t *neighbor_rank; /* position of each unknown in the order; NULL: as they are numbered */
-    int64_t neighbor_count;
+    int64_t neighbor_count;     /* without `neighbors`: how many, 0: as many as pay, 10 to 100 */
 } bb_solve_options;
 typedef struct bb_solve_result {
     size_t size;

@@ -241,16 +241,13 @@ def _nearest(x: Any, y: Any, k: int) -> Any:
 def _pattern(precondition: str, clusters: Any, neighbors: Any, points: Any, n: int) -> Any:
     """What the core takes as a pattern: labels, (neighbours, rank), or None."""
     if precondition == "blocks":
-        return _labels(clusters, points, n)
+        return None if clusters is None else _labels(clusters, n)
     if precondition not in ("auto", "neighbors"):
         return None
-    if neighbors is None or isinstance(neighbors, (int, np.integer)):
-        known = points is not None and len(points) == n and np.isfinite(points).all()
-        if precondition == "auto" and not (known and neighbors is None and n >= 4000 and points.shape[1] <= 4):
-            return None
-        if not known:
+    if neighbors is None or isinstance(neighbors, (int, np.integer)):  # the library finds them
+        if precondition == "neighbors" and (points is None or len(points) != n):
             raise ArgumentError("precondition='neighbors' needs points (M, D) along i, or neighbors=(numbers, rank)")
-        return neighbors_before(points, min(int(neighbors or 30), max(n - 1, 1)))
+        return None
     numbers, rank = (np.ascontiguousarray(a, dtype=np.int64) for a in neighbors)
     if numbers.ndim != 2 or len(numbers) != n or rank.shape != (n,):
         raise ShapeError(
@@ -259,9 +256,7 @@ def _pattern(precondition: str, clusters: Any, neighbors: Any, points: Any, n: i
     return numbers, rank
 
 
-def _labels(clusters: Any, points: Any, n: int) -> Any:
-    if clusters is None:
-        return None if points is None or len(points) != n else clusters_of(points)
+def _labels(clusters: Any, n: int) -> Any:
     labels = np.ascontiguousarray(clusters, dtype=np.int64)
     if labels.shape != (n,):
         raise ShapeError(f"clusters: expected a label for each of the {n} rows, found the shape {labels.shape}")
@@ -291,8 +286,9 @@ def solve(
     Each column is iterated until its residual is rtol (1e-6; in float32, where that cannot be had, 1e-4 will do) times
     its norm. precondition: 'auto' (randomly pivoted Cholesky where some plain iterations are not enough), 'rpcholesky',
     'nystrom', 'blocks' (exact within clusters, (M,) labels; by default points are clustered in space), 'neighbors'
-    (sparse inverse Cholesky factor, for rough or short kernels of many points; neighbors: their number, 30, or what
-    neighbors_before gives; 'auto' considers it from 4,000 points in up to 4 dimensions on) or None. method:
+    (sparse inverse Cholesky factor, for rough or short kernels of many points; neighbors: their number, by default one that
+    pays, 10 to 100, or what neighbors_before gives; 'auto' considers it from 3,000 points in up to 4 dimensions on) or
+    None. method:
     'cg' (block conjugate gradients; A + alpha I positive definite) or 'minres' (indefinite; no preconditioner). x0:
     first iterate. rank, memory (bytes, 256 MiB): of the preconditioner. callback(iteration, residual) stops where it
     returns True. mixed: of float64 arrays, iterate in float32 and correct by residuals in float64, which takes half of
@@ -322,6 +318,7 @@ def solve(
     options = dict(
         alpha=float(alpha), tolerance=float(rtol or 0), relative=1, method=method, precondition=precondition, rank=rank,
         max_iterations=max_iterations, memory=memory, seed=seed, history=HISTORY,
+        neighbors=int(neighbors) if isinstance(neighbors, (int, np.integer)) else 0,
     )  # fmt: skip
     if mixed and len(matrix) == 4 and b.dtype == np.float64:
         x, told, message = _refine(matrix, b, x0, pattern, options, callback)

@@ -240,6 +240,7 @@ static int solve_options(PyObject *options, bb_solve_options *o) {
     o->rank = integer(options, "rank");
     o->memory = integer(options, "memory");
     o->seed = (uint64_t)integer(options, "seed");
+    o->neighbor_count = integer(options, "neighbors");
     o->history_capacity = integer(options, "history");
     return PyErr_Occurred() ? -1 : 0;
 }

@@ -374,7 +374,8 @@ class Kernel:
         check(lib.bb_kernel_wait(self.handle))
 
     def solve(self, values, unknown, alpha=0.0, tolerance=0.0, relative=False, max_iterations=0, report=None,
-              method="auto", precondition="auto", rank=0, memory=0, seed=0, guess=None, history=0, clusters=None, neighbors=None, rank_of=None, **options):
+              method="auto", precondition="auto", rank=0, memory=0, seed=0, guess=None, history=0, clusters=None, neighbors=None,
+              rank_of=None, neighbor_count=0, **options):
         """(solution, SolveResult with .history); raises Error with .solution on failure to converge."""
         inputs, run = arrays(values), run_options(**options)
         solution = np.zeros_like(values[unknown])
@@ -388,7 +389,7 @@ class Kernel:
                                 c.pointer(first) if first else None,
                                 residuals.ctypes.data_as(c.POINTER(c.c_double)) if history else None, history,
                                 longs(clusters), longs(neighbors), longs(rank_of),
-                                neighbors.shape[1] if neighbors is not None else 0)
+                                neighbors.shape[1] if neighbors is not None else neighbor_count)
         status = lib.bb_solve(self.handle, inputs, len(values), unknown, c.byref(output), c.byref(settings),
                               c.byref(result))
         result.history = residuals[:min(history, result.history_count)]

@@ -472,8 +472,62 @@ def test_patterns_are_checked():
     near[5] = 2
     with pytest.raises(bb.Error, match="once"):
         k.solve(values, 3, alpha=1e-2, precondition="neighbors", neighbors=near)
-    with pytest.raises(bb.Error, match="needs neighbors"):
-        k.solve(values, 3, alpha=1e-2, precondition="neighbors")
+    with pytest.raises(bb.Error, match="neighbor_count"):
+        k.solve(values, 3, alpha=1e-2, precondition="neighbors", neighbor_count=1001)
+
+
+@pytest.mark.parametrize("points", ["plane", "line", "copies", "one place", "8-D"])
+@pytest.mark.parametrize("n", [1, 2, 13, 250])
+def test_neighbors_are_found_among_the_points(points, n):
+    """With all that come before it as neighbours the factor is exact; with some, it saves most of the iterations."""
+    values, _, b = system(n, 1e-3, 3, scale=0.01)
+    rng = np.random.default_rng(n)
+    x = {"plane": values[0], "line": np.hstack([values[0][:, :1], 0 * values[0][:, 1:]]), "8-D": rng.uniform(0, 1, (n, 8)),
+         "copies": values[0][rng.integers(0, n // 2 + 1, n)], "one place": 0 * values[0]}[points]
+    k = bb.parse("sum_j(exp(-sqdist(x, y) / s) * b)", f"x:i{x.shape[1]}", f"y:j{x.shape[1]}", "s:p1", "b:j3").compile(
+        target="interp")
+    values = (x, x, *values[2:])
+    matrix = np.exp(-((x[:, None] - x[None]) ** 2).sum(-1) / float(np.ravel(values[2])[0])) + 1e-3 * np.eye(n)
+    for count, most in ((n, 3), (12, n)):
+        found, result = k.solve(values, 3, alpha=1e-3, tolerance=1e-7, relative=True, precondition="neighbors",
+                                neighbor_count=min(count, 1000))
+        assert relative(matrix, found, b).max() <= 2.1e-7
+        assert result.used == "neighbors" and result.iterations <= most
+
+
+def test_neighbors_found_are_as_good_as_those_by_brute_force():
+    values, _, _ = system(900, 1e-3, 1, scale=0.003)
+    k = gauss().compile(target="interp")
+    near, rank = pattern(values[0], 15, np.random.default_rng(1))
+    options = dict(alpha=1e-3, tolerance=1e-8, relative=True, precondition="neighbors")
+    wanted = k.solve(values, 3, neighbors=near, rank_of=rank, **options)[1].iterations
+    assert abs(k.solve(values, 3, neighbor_count=15, **options)[1].iterations - wanted) <= 0.2 * wanted + 1
+    first = k.solve(values, 3, neighbor_count=15, threads=1, **options)[0]
+    np.testing.assert_array_equal(first, k.solve(values, 3, neighbor_count=15, threads=3, **options)[0])
+
+
+def test_auto_finds_neighbors_of_many_points():
+    values, matrix, b = system(3100, 1e-3, 1, scale=3e-5)
+    found, result = gauss().compile().solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True)
+    assert relative(matrix, found, b).max() <= 2.1e-8 and result.used == "neighbors"
+
+
+def test_neighbors_of_points_that_are_not_finite():
+    values, _, _ = system(40, 1e-3, 1)
+    values[0][7, 0] = np.nan
+    with pytest.raises(bb.Error, match="not"):
+        gauss().compile(target="interp").solve(values, 3, alpha=1e-3, precondition="neighbors")
+
+
+def test_blocks_are_made_of_points_near_each_other():
+    """No clusters named: the order of the points does not matter."""
+    values, matrix, b = system(1000, 1e-3, 1, scale=1e-4)
+    k = gauss().compile(target="interp")
+    found, result = k.solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True, precondition="blocks")
+    assert relative(matrix, found, b).max() <= 2.1e-8 and result.used == "blocks"
+    random = k.solve(values, 3, alpha=1e-3, tolerance=1e-8, relative=True, precondition="blocks",
+                     clusters=(np.random.default_rng(0).permutation(1000) // 256).astype(np.int64))[1]
+    assert 2 * result.iterations < random.iterations
 
 
 def test_auto_takes_neighbors_where_a_low_rank_leaves_too_much():
@@ -503,6 +557,11 @@ def test_the_commands_solve_logdet_eigen(tmp_path):
     done = call("solve", "--alpha", "0.1", "--rtol", "1e-9", "-o", "a.npy")
     np.testing.assert_allclose((matrix + 0.1 * np.eye(120)) @ np.load(tmp_path / "a.npy"), b, atol=1e-7)
     assert "iterations, relative residual" in done.stderr
+    for how in ("blocks", "neighbors"):
+        done = call("solve", "--alpha", "0.1", "--precondition", how, "--neighbors", "7", "-o", "c.npy")
+        assert how in done.stderr
+        np.testing.assert_allclose(np.load(tmp_path / "c.npy"), np.load(tmp_path / "a.npy"), atol=1e-4)
+    assert "preconditioners AUTO" in call("logdet", "--alpha", "0.1", "--precondition", "blocks", code=1).stderr
     value, error = call("logdet", "--alpha", "0.1").stdout.split(" +- ")
     assert abs(float(value) - np.linalg.slogdet(matrix + 0.1 * np.eye(120))[1]) <= float(error) + 1e-6
     found = np.array(call("eigen", "--count", "3", "-o", "v.npy").stdout.split(), float)

@@ -14,7 +14,7 @@ struct bbi_blocks {
     int threads;
 };
 
-enum { IN_A_ROW = 256 }; /* unknowns of a block where the caller named no clusters */
+enum { IN_A_ROW = 256 }; /* unknowns of a block where the caller named no clusters and there are no places */
 
 static int64_t size_of(const bbi_blocks *b, int64_t k) { return b->start[k + 1] - b->start[k]; }
 
@@ -51,6 +51,22 @@ static bb_status sort(bbi_blocks *b, const int64_t *clusters) {
     return BB_OK;
 }
 
+static bb_status sort_by_place(bbi_blocks *b, const bbi_matrix *m, int64_t batch) {
+    int dim = bbi_matrix_dimension(m);
+    if (!dim || b->n <= IN_A_ROW) return sort(b, NULL);
+    bool finite = true;
+    double *points = bbi_alloc((size_t)(b->n * dim) * sizeof *points);
+    int64_t *label = bbi_calloc((size_t)b->n, sizeof *label);
+    bb_status status =
+        points && label ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld points", (long long)b->n);
+    if (status == BB_OK) status = bbi_matrix_places(m, batch, points, &finite);
+    if (status == BB_OK && finite) status = bbi_pattern_clusters(points, b->n, dim, label);
+    if (status == BB_OK) status = sort(b, finite ? label : NULL);
+    bbi_free(points);
+    bbi_free(label);
+    return status;
+}
+
 typedef struct factoring {
     bbi_blocks *b;
     bool *good;
@@ -85,7 +101,7 @@ bb_status bbi_blocks_make(bbi_blocks **result, bbi_matrix *m, int64_t batch, con
     b->n = m->n;
     b->threads = m->threads;
     b->dense = bbi_dense_of(m->level);
-    BBI_FORWARD(sort(b, clusters));
+    BBI_FORWARD(clusters ? sort(b, clusters) : sort_by_place(b, m, batch));
     double bytes = 0;
     for (int64_t k = 0; k < b->count; k++) bytes += 8 * (double)size_of(b, k) * (double)size_of(b, k);
     if (bytes > (double)memory)

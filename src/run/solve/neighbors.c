@@ -9,6 +9,9 @@
 #include <string.h>
 
 enum { TOGETHER = 512 }; /* rows whose blocks are computed by one run */
+/* in operations per pair, as the planner counts, of float32 and float64: what it takes to find an unknown's neighbours, and
+ * to make and factor an entry of its block (measured for 20 to 80 neighbours) */
+static const double work_of_row[2] = {9e5, 5e5}, work_of_entry[2] = {1800, 1060};
 
 struct bbi_neighbors {
     int64_t n, width;  /* neighbours of an unknown at most, and itself */
@@ -62,7 +65,11 @@ static void factor_row(void *argument, int64_t item) {
     int64_t width = f->g->width, i = f->first + item, size = 0;
     double *a = f->block + item * width * width, *row = f->g->row + i * width;
     while (size < width && f->g->list[i * width + size] >= 0) size++;
-    for (int64_t k = 0; k < size; k++) a[k * width + k] += f->alpha;
+    for (int64_t k = 0; k < size; k++) {
+        for (int64_t l = 0; l < k; l++)
+            if (fabs(a[k * width + l]) < 1e-120) a[k * width + l] = 0; /* products of smaller ones are denormal, hence slow */
+        a[k * width + k] += f->alpha;
+    }
     double own = a[(size - 1) * width + size - 1];
     memset(row, 0, (size_t)width * sizeof *row);
     f->good[i] = own > 0 && isfinite(own);
@@ -96,23 +103,70 @@ static bb_status factor(bbi_neighbors *g, bbi_matrix *m, int64_t batch, double a
     return status;
 }
 
+/* ---- how many -------------------------------------------------------------------------------- */
+double bbi_neighbors_cost(const bbi_matrix *m, int64_t wanted) {
+    double width = (double)wanted + 1;
+    return (double)m->n * (work_of_row[m->is_double] + work_of_entry[m->is_double] * width * width);
+}
+
+/* Iterations fall about as count^-0.7 (Gaussian and Matern kernels in the plane, from 24 and 11 with 20 neighbours). */
+static double iterations_with(int64_t count, double digits) { return 1 + 14 * pow((double)count, -0.7) * digits; }
+
+int64_t bbi_neighbors_wanted(const bbi_matrix *m, const bbi_factor_options *o, double *cost) {
+    int64_t most = m->n > 1 ? m->n - 1 : 1, best = o->neighbor_count ? o->neighbor_count : 10;
+    *cost = bbi_neighbors_cost(m, best) + iterations_with(best, o->digits) * o->work;
+    for (int64_t count = 20; count <= 100 && !o->neighbor_count; count += 10) {
+        double total = bbi_neighbors_cost(m, count) + iterations_with(count, o->digits) * o->work;
+        if ((double)m->n * (double)(count + 1) * 24 > (double)o->memory) break;
+        if (total < *cost) *cost = total, best = count;
+    }
+    return best < most ? best : most;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+static bb_status find_pattern(bbi_neighbors *g, bbi_matrix *m, int64_t batch, uint64_t seed, const char **reason) {
+    int dim = bbi_matrix_dimension(m);
+    int64_t wanted = g->width - 1;
+    bool finite = true;
+    if (!dim) {
+        *reason = "the formula has no points along the output's axis, of at most 16 dimensions, to look for neighbours among";
+        return BB_OK;
+    }
+    double *points = bbi_alloc((size_t)(g->n * dim) * sizeof *points + 8);
+    int64_t *near = bbi_alloc((size_t)(g->n * (wanted + 1)) * sizeof *near + 8), *rank = near + g->n * wanted;
+    bb_status status = points && near ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for neighbours");
+    if (status == BB_OK) status = bbi_matrix_places(m, batch, points, &finite);
+    if (!finite) *reason = "the points have coordinates that are not finite";
+    if (status == BB_OK && finite) status = bbi_pattern_make(points, g->n, dim, wanted, m->threads, seed, near, rank);
+    if (status == BB_OK && finite) status = take_pattern(g, near, rank);
+    bbi_free(points);
+    bbi_free(near);
+    return status;
+}
+
 bb_status bbi_neighbors_make(bbi_neighbors **result, bbi_matrix *m, int64_t batch, const bbi_factor_options *o,
                              const char **reason) {
-    if (!o->neighbors || o->neighbor_count < 1 || o->neighbor_count > 1000)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_solve: the preconditioner NEIGHBORS needs neighbors, (unknowns, "
-                                         "neighbor_count) numbers, 1 to 1000 of them each");
+    if (o->neighbor_count < (o->neighbors ? 1 : 0) || o->neighbor_count > 1000)
+        return bbi_fail(BB_BAD_ARGUMENT,
+                        "bb_solve: neighbor_count is %lld: expected 1 to 1000 neighbours of each unknown, or 0 without "
+                        "the array neighbors",
+                        (long long)o->neighbor_count);
     bbi_neighbors *g = *result = bbi_calloc(1, sizeof *g);
     if (!g) return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for the preconditioner");
     g->n = m->n;
-    g->width = o->neighbor_count + 1;
+    double cost;
+    g->width = 1 + (o->neighbors ? o->neighbor_count : bbi_neighbors_wanted(m, o, &cost));
     g->threads = m->threads;
     g->list = bbi_alloc((size_t)(g->n * g->width) * sizeof *g->list + 8);
     g->row = bbi_alloc((size_t)(g->n * g->width) * sizeof *g->row + 8);
     if (!g->list || !g->row)
         return bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld neighbours of %lld unknowns",
                         (long long)g->width, (long long)g->n);
-    BBI_FORWARD(take_pattern(g, o->neighbors, o->neighbor_rank));
-    return factor(g, m, batch, o->alpha, reason);
+    if (o->neighbors)
+        BBI_FORWARD(take_pattern(g, o->neighbors, o->neighbor_rank));
+    else
+        BBI_FORWARD(find_pattern(g, m, batch, o->seed, reason));
+    return *reason ? BB_OK : factor(g, m, batch, o->alpha, reason);
 }
 
 void bbi_neighbors_solve(const bbi_neighbors *g, int64_t columns, const double *r, double *z, double *scratch) {

@@ -17,8 +17,9 @@
 
 /* pair operations, as the planner counts, that take the time of one fused multiply-add of dense.c */
 static const double work_of_fma[2] = {5, 2.5};
-static const double entry_overhead = 17; /* an entry by a run on single points costs that many pairs of a product */
+static const double entry_overhead = 1500; /* ... of an entry by a run on single points */
 enum { PANEL_GROUPS = 16 };
+#define TINY 1e-120 /* products of smaller numbers are denormal, hence slow */
 
 static double *panel_of(const bbi_factor *f, int64_t chunk, int64_t panel) {
     return f->chunk[chunk] + panel * f->width[chunk] * BBI_PANEL;
@@ -136,11 +137,15 @@ static void add_panel(void *argument, int64_t panel) {
         f->dense->gemm(width, BBI_PANEL, f->width[k], b->rows + at, f->rank, 1, panel_of(f, k, panel), BBI_PANEL, c,
                        BBI_PANEL, -1);
     double *diagonal = b->diagonal + panel * BBI_PANEL, old[BBI_CHUNK * BBI_PANEL];
-    memcpy(old, c, (size_t)(width * BBI_PANEL) * sizeof *c);
+    for (int64_t k = 0; k < width * BBI_PANEL; k++) old[k] = fabs(c[k]) < TINY ? 0 : c[k];
     memset(c, 0, (size_t)(width * BBI_PANEL) * sizeof *c);
     f->dense->gemm(width, BBI_PANEL, width, b->inverse, BBI_CHUNK, 1, old, BBI_PANEL, c, BBI_PANEL, 1);
     for (int64_t p = 0; p < width; p++)
-        for (int64_t r = 0; r < rows; r++) diagonal[r] -= c[p * BBI_PANEL + r] * c[p * BBI_PANEL + r];
+        for (int64_t r = 0; r < rows; r++) {
+            double *x = &c[p * BBI_PANEL + r];
+            if (fabs(*x) < TINY) *x = 0;
+            diagonal[r] -= *x * *x;
+        }
     for (int64_t r = 0; r < rows; r++)
         if (diagonal[r] < 0 || b->chosen[panel * BBI_PANEL + r]) diagonal[r] = 0;
 }
@@ -152,7 +157,8 @@ static void invert_triangle(block *b) {
         for (int64_t i = j; i < b->pivots; i++) {
             double sum = i == j;
             for (int64_t k = j; k < i; k++) sum -= b->triangle[i * BBI_CHUNK + k] * b->inverse[k * BBI_CHUNK + j];
-            b->inverse[i * BBI_CHUNK + j] = sum / b->triangle[i * BBI_CHUNK + i];
+            sum /= b->triangle[i * BBI_CHUNK + i];
+            b->inverse[i * BBI_CHUNK + j] = fabs(sum) < TINY ? 0 : sum;
         }
 }
 
@@ -196,7 +202,7 @@ static double iterations_ahead(const bbi_factor *f, const bbi_factor_options *o,
 
 static double build_cost(const bbi_factor *f, const bbi_matrix *m, double rank) {
     double n = (double)f->n;
-    return rank * n * entry_overhead * m->pair_cost + 1.5 * rank * rank * n * work_of_fma[m->is_double];
+    return rank * n * (entry_overhead + m->pair_cost) + 1.5 * rank * rank * n * work_of_fma[m->is_double];
 }
 
 static double iteration_cost(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double rank) {
@@ -213,7 +219,7 @@ static bool worth_its_price(const bbi_factor *f, const bbi_matrix *m, const bbi_
                             const capture *old) {
     double rank = (double)f->rank, built = build_cost(f, m, rank);
     double now = iterations_ahead(f, o, captured) * iteration_cost(f, m, o, rank);
-    if (built >= now) return false;
+    if (built >= now || (o->rival > 0 && now > o->rival && built > 0.1 * o->rival)) return false;
     if (built < 0.1 * now || !(old->share > captured) || !(captured > 0)) return true;
     double fall = pow(captured / old->share, 1 / log2(rank / old->rank)); /* when the rank doubles */
     double next = iterations_ahead(f, o, captured * fall) * iteration_cost(f, m, o, 2 * rank);
@@ -241,9 +247,12 @@ static int64_t candidates_wanted(const bbi_factor *f, const bbi_factor_options *
     return wanted < f->n - f->rank ? wanted : f->n - f->rank;
 }
 
-static bool is_finite(const double *a, int64_t count) {
-    for (int64_t k = 0; k < count; k++)
+/* Whether all are finite; those of short kernels that are next to nothing become 0. */
+static bool is_finite(double *a, int64_t count) {
+    for (int64_t k = 0; k < count; k++) {
         if (!isfinite(a[k])) return false;
+        if (fabs(a[k]) < TINY) a[k] = 0;
+    }
     return true;
 }
 
@@ -354,7 +363,7 @@ static bb_status make_sparse(bbi_factor *f, bbi_matrix *m, int64_t batch, const 
     bb_status status = BB_OK;
     if (o->kind == BB_PRECONDITION_BLOCKS)
         status = bbi_blocks_make(&f->blocks, m, batch, o->clusters, o->alpha, o->memory, reason);
-    else if (!m->kernel || m->n != m->points)
+    else if (!m->kernel || m->n != m->points || !m->structure.scalar)
         *reason = "a sparse factor needs a kernel with one unknown for each point";
     else
         status = bbi_neighbors_make(&f->neighbors, m, batch, o, reason);

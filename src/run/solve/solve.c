@@ -6,8 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-/* before a preconditioner is thought of; that a factor of low rank may leave where there are neighbours */
-enum { PLAIN_ITERATIONS = 12, ENOUGH_ITERATIONS = 25 };
+enum { PLAIN_ITERATIONS = 12 }; /* before a preconditioner is thought of */
+/* from here on, and in so many dimensions at most, neighbours are thought of without being asked for */
+enum { MANY_POINTS = 3000, FEW_DIMENSIONS = 4 };
 static const int64_t default_memory = (int64_t)1 << 28;
 
 typedef struct solver {
@@ -133,11 +134,11 @@ static bb_status factor_all(solver *s, const bbi_factor_options *how, const char
     return status;
 }
 
-static bb_status make_factors(solver *s) {
+static bbi_factor_options factor_options(const solver *s) {
     const bb_solve_options *o = &s->options;
-    double points = (double)s->m.points, start = bbi_seconds(), ahead;
+    double points = (double)s->m.points;
     int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : default_memory;
-    bbi_factor_options how = {.kind = o->precondition ? o->precondition : BB_PRECONDITION_RPCHOLESKY,
+    return (bbi_factor_options){.kind = o->precondition ? o->precondition : BB_PRECONDITION_RPCHOLESKY,
                               .clusters = o->clusters,
                               .neighbors = o->neighbors,
                               .neighbor_rank = o->neighbor_rank,
@@ -148,9 +149,33 @@ static bb_status make_factors(solver *s) {
                               .rank = o->rank < s->m.n ? o->rank : s->m.n,
                               .memory = memory / (s->m.batches ? s->m.batches : 1),
                               .seed = o->seed};
+}
+
+/* Whether a sparse inverse factor may serve where nothing was asked for. */
+static bool has_neighbors(const solver *s) {
+    int dim = bbi_matrix_dimension(&s->m);
+    if (s->m.structure.no_entries || !s->m.structure.scalar || !dim) return false;
+    return s->options.neighbors || (s->m.n >= MANY_POINTS && dim <= FEW_DIMENSIONS && !s->options.rank);
+}
+
+/* Plain iterations before a preconditioner: they shall not cost much more than it does. */
+static int64_t iterations_before(const solver *s) {
+    if (!has_neighbors(s)) return PLAIN_ITERATIONS;
+    bbi_factor_options how = factor_options(s);
+    double cost;
+    cost = bbi_neighbors_cost(&s->m, bbi_neighbors_wanted(&s->m, &how, &cost)) / how.work;
+    return cost < 2 ? 2 : cost > PLAIN_ITERATIONS ? PLAIN_ITERATIONS : (int64_t)cost;
+}
+
+static bb_status make_factors(solver *s) {
+    const bb_solve_options *o = &s->options;
+    double start = bbi_seconds(), ahead;
+    bbi_factor_options how = factor_options(s);
     const char *reason = NULL;
+    bool alternative = !o->precondition && has_neighbors(s);
+    if (alternative) (void)bbi_neighbors_wanted(&s->m, &how, &how.rival);
     bb_status status = factor_all(s, &how, &reason, &ahead);
-    if (status == BB_OK && !reason && !o->precondition && o->neighbors && ahead > ENOUGH_ITERATIONS) {
+    if (status == BB_OK && !reason && alternative && ahead * how.work > how.rival) {
         how.kind = BB_PRECONDITION_NEIGHBORS;
         free_factors(s);
         status = factor_all(s, &how, &reason, &ahead);
@@ -180,10 +205,10 @@ static bb_status first_phases(solver *s) {
     const bb_solve_options *o = &s->options;
     bool automatic = o->precondition == BB_PRECONDITION_AUTO && o->method != BB_SOLVE_MINRES;
     if (automatic) {
-        it->pause = s->m.structure.no_entries ? 0 : PLAIN_ITERATIONS;
+        it->pause = s->m.structure.no_entries ? 0 : iterations_before(s);
         s->found.remark = s->m.structure.no_entries ? s->m.structure.no_entries : "";
         BBI_FORWARD(run_phase(s));
-        if (it->done && s->found.iterations <= PLAIN_ITERATIONS) s->found.remark = "";
+        if (it->done && s->found.iterations <= it->pause) s->found.remark = "";
         if (it->done || !it->pause || s->found.iterations >= it->limit) return BB_OK;
         it->pause = 0;
     }

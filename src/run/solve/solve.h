@@ -94,9 +94,21 @@ bb_status bbi_matrix_blocks(bbi_matrix *m, int64_t batch, const int64_t *list, i
 /* The block of some unknowns: result[k * count + i] = K[list[i], list[k]]. */
 bb_status bbi_matrix_block(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result);
 
+/* ---- pattern.c ------------------------------------------------------------------------------- */
+/* Components of the points that the unknowns belong to, up to 16; 0: there are none. */
+int bbi_matrix_dimension(const bbi_matrix *m);
+/* ... (points, dimension); *finite: whether all are. */
+bb_status bbi_matrix_places(const bbi_matrix *m, int64_t batch, double *points, bool *finite);
+/* For each of n points the `wanted` nearest of those that come before it in a random order, list (n, wanted), -1 for none;
+ * rank (n): the order. */
+bb_status bbi_pattern_make(const double *points, int64_t n, int dim, int64_t wanted, int threads, uint64_t seed,
+                           int64_t *list, int64_t *rank);
+/* Clusters of at most 256 points near each other: their numbers. */
+bb_status bbi_pattern_clusters(const double *points, int64_t n, int dim, int64_t *label);
+
 /* ---- blocks.c -------------------------------------------------------------------------------- */
 typedef struct bbi_blocks bbi_blocks;
-/* clusters: the number of each unknown's block, NULL: some in a row. *result is there also after a failure. */
+/* clusters: the number of each unknown's block, NULL: by the points' places, else some in a row. *result is there also after a failure. */
 bb_status bbi_blocks_make(bbi_blocks **result, bbi_matrix *m, int64_t batch, const int64_t *clusters, double alpha,
                           int64_t memory, const char **reason);
 void bbi_blocks_free(bbi_blocks *blocks);
@@ -106,7 +118,11 @@ void bbi_blocks_solve(const bbi_blocks *blocks, int64_t columns, const double *r
 /* ---- neighbors.c ----------------------------------------------------------------------------- */
 typedef struct bbi_neighbors bbi_neighbors;
 struct bbi_factor_options;
-/* *result is there also after a failure. */
+/* Neighbours of each unknown that pay where the caller left their number open; *cost: operations that the solution is then
+ * expected to take, and those of building. */
+int64_t bbi_neighbors_wanted(const bbi_matrix *m, const struct bbi_factor_options *options, double *cost);
+double bbi_neighbors_cost(const bbi_matrix *m, int64_t wanted);
+/* Of the options, or found among the points. *result is there also after a failure. */
 bb_status bbi_neighbors_make(bbi_neighbors **result, bbi_matrix *m, int64_t batch,
                              const struct bbi_factor_options *options, const char **reason);
 void bbi_neighbors_free(bbi_neighbors *neighbors);
@@ -135,6 +151,7 @@ typedef struct bbi_factor_options {
     int64_t neighbor_count;
     double alpha, work; /* the ridge; pair operations that one iteration costs */
     double digits;      /* -log of the tolerance */
+    double rival;       /* operations that a solution without a factor of low rank takes, 0: that is none */
     bool fit;           /* mu takes up the trace that L leaves: P is to be like the matrix, not only to be inverted */
     int64_t rank, memory;
     uint64_t seed;
