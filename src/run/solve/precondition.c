@@ -193,7 +193,7 @@ static bb_status add_chunk(block *b) {
 /* An average column of the last block took this much of the trace: an estimate of the residual's largest
  * eigenvalue, hence of the condition number of P^-1 (K + alpha I). */
 static double iterations_ahead(const bbi_factor *f, const bbi_factor_options *o, double captured) {
-    double most = f->n < 2000 ? (double)f->n : 2000;
+    double most = f->n < 400 ? 5 * (double)f->n : 2000; /* rounding makes them more than the unknowns */
     if (!(o->alpha > 0)) return most;
     double condition = 1 + (captured < f->trace_left ? captured : f->trace_left) / o->alpha;
     double iterations = 0.5 * sqrt(condition) * (o->digits + 0.7);
