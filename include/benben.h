@@ -248,17 +248,25 @@ typedef struct bb_run_options {
     int threads;             /* 0: all cores */
     const bb_ranges *ranges; /* NULL: all pairs */
     int64_t ranges_count;    /* 1, or the number of batch elements */
-    int32_t device_type, device_id;
-    void *stream;
-    void *(*workspace)(void *data, size_t bytes); /* device memory from the caller; NULL: our own */
-    void *workspace_data;
+    int32_t device_type, device_id; /* of the arrays; 0: whatever they say */
+    void *stream;            /* CUstream of arrays on a CUDA device; NULL: the default stream */
+    /* Device memory for the time of a run, asked for once (see bb_run). The pointer is given back when the last kernel that
+       uses it is in the stream, before that kernel is done: as torch's caching allocator takes it. NULL: our own. */
+    void *(*allocate)(void *allocator, size_t bytes, void *stream);
+    void (*release)(void *allocator, void *memory, size_t bytes, void *stream);
+    void *allocator;
     int (*progress)(void *data, double done); /* done in [0, 1], from one thread at a time; non-zero return cancels */
     void *progress_data;
     const volatile int *cancel; /* non-zero: stop soon with BB_CANCELLED */
     int64_t rows_i, rows_j;     /* M and N where no input says them; 0: from the inputs */
 } bb_run_options;
 /* Arrays of a CUDA device (device_type 2, all on one device) are taken where the target is cuda, or automatic: then the run is done on that
- * device. They are read once `stream` has come to its end, and results are there when the call returns.
+ * device. They are used in place: kernels are put into `stream` of the options, one after the other, and the call returns without
+ * waiting for them. Outputs lie on the same device. Small inputs may lie on the host: up to 4 numbers of a parameter travel with the kernels, more
+ * are copied in the order of the stream. After a first call with the same kernel, dtype and kind of sizes (few rows or many; with ranges: the same ranges)
+ * a call only starts kernels and asks for memory in the order of the stream: CUDA graphs can capture it, where all arrays but such parameters are on the device. The
+ * exceptions wait for the stream and go by way of the host: programs with listed pairs or reductions of the caller's own, outputs on the host,
+ * outputs that share memory with inputs.
  * inputs: in the order of the signature; outputs: preallocated, of the shapes of bb_output_shape; floating-point outputs may have any floating dtype, index outputs int64. */
 BB_API bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs,
                         int output_count, const bb_run_options *options);

@@ -11,7 +11,7 @@ extern const char bbi_prelude_gpu[], bbi_prelude_cuda[], bbi_prelude_opencl[];
 enum { MAX_TILE_COMPONENTS = 48, MAX_TILE_COMPONENTS_DOUBLE = 24 }; /* 24 KiB of local memory */
 
 const char *bbi_gpu_refusal(const bbi_stage *stage) {
-    if (stage->folded == BBI_P) return "nothing is folded";
+    if (stage->nsource + stage->nresult + stage->nfold > BBI_GPU_MAX_ARRAYS) return "more arrays than a kernel takes";
     if (stage->list) return "listed pairs";
     if (stage->symmetric) return "a symmetric schedule";
     if (stage->nfold > BBI_GPU_MAX_FOLDS) return "more reductions than a kernel takes";
@@ -162,7 +162,8 @@ static void emit_block(bbi_gpu *g, int casts) {
  * about an exponent, whose condition is of rows and tile alone: its blocks may be larger. Of a selection, whose condition
  * is also of the thread's own state, they need not: the blocks of both loops are the same, and q goes on. */
 static void emit_fast(bbi_gpu *g) {
-    int casts = g->distance.scale && !g->options->is_double ? 8 : g->layout->casts;
+    bool large = g->distance.scale && !g->options->is_double && g->e.stage->sum_count <= 4; /* registers */
+    int casts = large ? 8 : g->layout->casts;
     g->fast = true;
     if (!g->distance.scale) bbi_gpu_begin_selection(g);
     LINE("int q = share * %d;", casts);
@@ -178,37 +179,37 @@ static void emit_fast(bbi_gpu *g) {
 /* ---- skeleton ---- */
 static const char opening[] =
     "BB_KERNEL(BB_THREADS) void " BBI_GPU_SYMBOL "(\n"
-    "    BB_GLOBAL const I64 *BB_RESTRICT geometry, BB_GLOBAL const I64 *BB_RESTRICT size,\n"
+    "    BB_TABLE(geometry), BB_GLOBAL const I64 *BB_RESTRICT size,\n"
     "    BB_GLOBAL const R *BB_RESTRICT uniform, BB_GLOBAL const R *BB_RESTRICT row,\n"
     "    BB_GLOBAL const R *BB_RESTRICT column, BB_GLOBAL const I64 *BB_RESTRICT group,\n"
     "    BB_GLOBAL const I64 *BB_RESTRICT interval, BB_GLOBAL A *BB_RESTRICT value,\n"
     "    BB_GLOBAL I64 *BB_RESTRICT index, BB_GLOBAL R *BB_RESTRICT scratch BB_TILE_ARGUMENT)\n"
     "{\n"
     "    BB_TILE_DECLARATION\n"
-    "    const int tx = (int)geometry[BB_GEO_TX], shares = BB_THREADS / tx, x = BB_THREAD % tx, share = BB_THREAD / "
+    "    const int tx = (int)BB_AT(geometry, BB_GEO_TX), shares = BB_THREADS / tx, x = BB_THREAD % tx, share = BB_THREAD / "
     "tx;\n"
-    "    const I64 groups = geometry[BB_GEO_GROUPS], chunks = geometry[BB_GEO_CHUNKS];\n"
-    "    const I64 row_stride = geometry[BB_GEO_ROW_STRIDE], column_stride = geometry[BB_GEO_COLUMN_STRIDE];\n"
-    "    const I64 total = geometry[BB_GEO_TOTAL];\n"
+    "    const I64 groups = BB_AT(geometry, BB_GEO_GROUPS), chunks = BB_AT(geometry, BB_GEO_CHUNKS);\n"
+    "    const I64 row_stride = BB_AT(geometry, BB_GEO_ROW_STRIDE), column_stride = BB_AT(geometry, BB_GEO_COLUMN_STRIDE);\n"
+    "    const I64 total = BB_AT(geometry, BB_GEO_TOTAL);\n"
     "    const I64 chunk = BB_BLOCK % chunks, number = BB_BLOCK / chunks % groups, slot = BB_BLOCK / chunks / groups;\n"
-    "    const I64 part = chunk * shares + share, begin = chunk * geometry[BB_GEO_CHUNK];\n"
+    "    const I64 part = chunk * shares + share, begin = chunk * BB_AT(geometry, BB_GEO_CHUNK);\n"
     "    const I64 padded = (slot * groups + number) * tx * BB_ROWS + x;\n"
-    "    I64 first_row = (geometry[BB_GEO_FIRST_GROUP] + number) * tx * BB_ROWS;\n"
-    "    I64 end_row = geometry[BB_GEO_ROWS], columns = geometry[BB_GEO_COLUMNS], intervals = 0;\n"
-    "    if (geometry[BB_GEO_RANGES]) {\n"
-    "        group += (geometry[BB_GEO_FIRST_GROUP] + number) * 5;\n"
+    "    I64 first_row = (BB_AT(geometry, BB_GEO_FIRST_GROUP) + number) * tx * BB_ROWS;\n"
+    "    I64 end_row = BB_AT(geometry, BB_GEO_ROWS), columns = BB_AT(geometry, BB_GEO_COLUMNS), intervals = 0;\n"
+    "    if (BB_AT(geometry, BB_GEO_RANGES)) {\n"
+    "        group += (BB_AT(geometry, BB_GEO_FIRST_GROUP) + number) * 5;\n"
     "        first_row = group[0], end_row = group[1], intervals = group[3], columns = group[4];\n"
     "        interval += 2 * group[2];\n"
     "    }\n"
-    "    uniform += slot * geometry[BB_GEO_UNIFORM_SLOT];\n"
-    "    row += slot * geometry[BB_GEO_ROW_SLOT];\n"
-    "    column += slot * geometry[BB_GEO_COLUMN_SLOT];\n"
+    "    uniform += slot * BB_AT(geometry, BB_GEO_UNIFORM_SLOT);\n"
+    "    row += slot * BB_AT(geometry, BB_GEO_ROW_SLOT);\n"
+    "    column += slot * BB_AT(geometry, BB_GEO_COLUMN_SLOT);\n"
     "    I64 at[BB_ROWS];\n"
     "    BB_EACH(r, BB_ROWS) at[r] = first_row + x + r * tx < end_row ? first_row + x + r * tx : end_row - 1;\n"
     "    value += part * BB_VALUES * total + padded;\n"
     "    index += part * BB_INDICES * total + padded;\n"
     "    scratch += part * BB_SLOTS * total + padded;\n"
-    "    const I64 left = columns - begin, most = geometry[BB_GEO_CHUNK];\n"
+    "    const I64 left = columns - begin, most = BB_AT(geometry, BB_GEO_CHUNK);\n"
     "    const int count = (int)(left < 0 ? 0 : left < most ? left : most);\n";
 
 /* Threads of all shares fill the tile. A position beyond the columns is never read. */
@@ -269,18 +270,19 @@ static void emit_kernel(bbi_gpu *g) {
     LINE("}");
 }
 
-static void emit_operations(bbi_gpu *g) {
+static void emit_operations(bbi_gpu *g, const bbi_code *const *codes, int count) {
     static const char *const operands[] = {"void", "V a", "V a, V b", "V a, V b, V c"};
     bool used[BBI_OP_COUNT] = {false};
-    for (int32_t n = 0; n < g->e.code->count; n++)
-        if (g->e.code->instruction[n].kind == BBI_STEP_MAP) used[g->e.code->instruction[n].op] = true;
+    for (int k = 0; k < count; k++)
+        for (int32_t n = 0; n < codes[k]->count; n++)
+            if (codes[k]->instruction[n].kind == BBI_STEP_MAP) used[codes[k]->instruction[n].op] = true;
     for (int op = 0; op < BBI_OP_COUNT; op++) {
         const bbi_op_row *row = bbi_op_info(op);
         if (used[op]) LINE("BB_INLINE V op_%s(%s) { return %s; }", row->name, operands[row->arity], row->value);
     }
 }
 
-static void emit_head(bbi_gpu *g) {
+void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
     static const char *const geometry[BBI_GEO_COUNT] = {
         [BBI_GEO_TX] = "TX",
         [BBI_GEO_GROUPS] = "GROUPS",
@@ -296,18 +298,32 @@ static void emit_head(bbi_gpu *g) {
         [BBI_GEO_UNIFORM_SLOT] = "UNIFORM_SLOT",
         [BBI_GEO_TOTAL] = "TOTAL",
         [BBI_GEO_RANGES] = "RANGES",
+        [BBI_GEO_SLOTS] = "SLOTS",
+        [BBI_GEO_FIRST_BATCH] = "FIRST_BATCH",
+        [BBI_GEO_BATCH] = "BATCH",
+        [BBI_GEO_ROW_BLOCKS] = "ROW_BLOCKS",
+        [BBI_GEO_PARTS] = "PARTS",
+        [BBI_GEO_GROUP_ROWS] = "GROUP_ROWS",
+        [BBI_GEO_EXTENT_J] = "EXTENT_J",
     };
-    const bbi_gpu_layout *l = g->layout;
     const char *target = g->options->cuda ? bbi_prelude_cuda : bbi_prelude_opencl;
     LINE("#define BB_DOUBLE %d\n#define BB_WIDE %d", (int)g->options->is_double,
          (int)(g->options->is_double || g->options->wide));
     bbi_text_append(g->e.text, target, strlen(target));
     bbi_text_append(g->e.text, bbi_prelude_gpu, strlen(bbi_prelude_gpu));
-    emit_operations(g);
-    LINE("#define BB_THREADS %d\n#define BB_TILE %d\n#define BB_ROWS %d", BBI_GPU_THREADS, BBI_GPU_TILE, l->rows);
+    emit_operations(g, codes, count);
+    for (int k = 0; k < BBI_GEO_COUNT; k++)
+        if (geometry[k]) LINE("#define BB_GEO_%s %d", geometry[k], k);
+    LINE("BB_TABLE_TYPE(geometry, %d)", (int)BBI_GEO_COUNT);
+    LINE("#define BB_THREADS %d", BBI_GPU_THREADS);
+}
+
+static void emit_head(bbi_gpu *g) {
+    const bbi_gpu_layout *l = g->layout;
+    bbi_gpu_head(g, &g->e.code, 1);
+    LINE("#define BB_TILE %d\n#define BB_ROWS %d", BBI_GPU_TILE, l->rows);
     LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld\n#define BB_SLOTS %lld", (long long)l->values,
          (long long)l->indices, (long long)l->slots);
-    for (int k = 0; k < BBI_GEO_COUNT; k++) LINE("#define BB_GEO_%s %d", geometry[k], k);
     LINE("#define BB_LOG2E K(0x1.71547652b82fep+0)");
     LINE("#define BB_VALUE(c, r) value[(I64)(c) * total + (r) * tx]");
     LINE("#define BB_INDEX(c, r) index[(I64)(c) * total + (r) * tx]");
@@ -355,6 +371,7 @@ bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_opt
                  .layout = layout};
     bb_status status = BB_OK;
     memset(layout, 0, sizeof *layout);
+    if (stage->folded == BBI_P) return BB_OK;
     if (new_emitter(&g)) {
         int32_t count = 0;
         find_loops(&g);

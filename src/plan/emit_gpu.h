@@ -29,6 +29,14 @@ typedef enum bbi_gpu_geometry {
     BBI_GEO_UNIFORM_SLOT,
     BBI_GEO_TOTAL,  /* rows that `value` has room for: batch elements * groups * tx * rows */
     BBI_GEO_RANGES, /* 1: `group` and `interval` say who meets whom */
+    /* ---- of the kernels around the pairs alone */
+    BBI_GEO_SLOTS,       /* batch elements of this launch */
+    BBI_GEO_FIRST_BATCH, /* number of the first of them */
+    BBI_GEO_BATCH,       /* extents of the batch, BBI_GPU_BATCH_DIMS of them */
+    BBI_GEO_ROW_BLOCKS = BBI_GEO_BATCH + 4, /* blocks that pack rows; the others pack columns */
+    BBI_GEO_PARTS,
+    BBI_GEO_GROUP_ROWS, /* tx * rows */
+    BBI_GEO_EXTENT_J,   /* for indices over both axes */
     BBI_GEO_COUNT
 } bbi_gpu_geometry;
 /* of a group of rows, in `group`: first row, end, first interval, intervals, columns */
@@ -51,9 +59,43 @@ typedef struct bbi_gpu_layout {
 } bbi_gpu_layout;
 #define BBI_GPU_SYMBOL "benben_pairs"
 
+/* What a kernel is told of an array: element (b, r, d) is at offset + b . batch + r row + d dim bytes. */
+enum { BBI_GPU_BATCH_DIMS = 4, BBI_GPU_MAX_ARRAYS = 40 };
+typedef enum bbi_gpu_field {
+    BBI_FIELD_OFFSET,
+    BBI_FIELD_ROW,
+    BBI_FIELD_DIM,
+    BBI_FIELD_DTYPE, /* bbi_gpu_dtype */
+    BBI_FIELD_BATCH, /* BBI_GPU_BATCH_DIMS of them */
+    BBI_FIELD_COUNT = BBI_FIELD_BATCH + BBI_GPU_BATCH_DIMS, /* components */
+    BBI_FIELD_FIRST,                                        /* the first of them in the packed array */
+    BBI_FIELDS
+} bbi_gpu_field;
+typedef enum bbi_gpu_dtype { BBI_GPU_F16, BBI_GPU_BF16, BBI_GPU_F32, BBI_GPU_F64, BBI_GPU_I64, BBI_GPU_GIVEN } bbi_gpu_dtype; /* as bbi_dtype; GIVEN: uniform, up to
+                                            BBI_GPU_BATCH_DIMS numbers as bits of R in the place of batch strides */
+/* The kernels around the pairs, in one text (emit_gpu_map.c, emit_gpu_finish.c). Their arguments, in this order:
+ *   uniform  geometry size constant uniform, sources, views    one block of threads for a batch element
+ *   pack     geometry size uniform row column, sources of rows, of columns, views    a thread for a row or column
+ *   finish   geometry size uniform row group interval value index, arrays (see bbi_gpu_finish_arrays), views
+ *            a thread for a row: merges the parts in their order, epilogue, results
+ * views: BBI_FIELDS numbers for each array. */
+typedef enum bbi_gpu_map { BBI_MAP_UNIFORM, BBI_MAP_PACK, BBI_MAP_FINISH, BBI_MAPS } bbi_gpu_map;
+extern const char *const bbi_gpu_map_symbols[BBI_MAPS + 1];
+bool bbi_gpu_is_source(const bbi_source *source, uint8_t space); /* an array, of this space */
+/* What the kernel `finish` finds its arrays for: indices along j that are looked up, then results. number: of the fold
+ * or result. Returns how many there are. */
+typedef struct bbi_gpu_finish_array {
+    bool is_lookup;
+    int32_t number;
+} bbi_gpu_finish_array;
+int bbi_gpu_finish_arrays(const bbi_stage *stage, bbi_gpu_finish_array *arrays); /* room for BBI_GPU_MAX_ARRAYS */
+
 /* NULL, or why the stage is left to the CPU. */
 const char *bbi_gpu_refusal(const bbi_stage *stage);
 bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_options *options, bbi_gpu_layout *layout);
+/* layout: of either kernel of pairs; where nothing is folded, zeros. */
+bb_status bbi_emit_gpu_maps(bbi_text *text, const bbi_stage *stage, const bbi_gpu_options *options,
+                            const bbi_gpu_layout *layout);
 
 /* ---- shared by these files ---- */
 enum { BBI_GPU_MAX_DISTANCE = 4 };
@@ -80,6 +122,12 @@ typedef struct bbi_gpu {
     bool *skip; /* of an instruction: part of the distance */
     bool fast;  /* the body being printed expands it */
 } bbi_gpu;
+
+/* ---- emit_gpu.c ---- */
+void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count); /* preludes, operations, names of the geometry */
+
+/* ---- emit_gpu_finish.c ---- */
+void bbi_gpu_emit_finish(bbi_gpu *g);
 
 /* ---- emit_gpu_body.c ---- */
 int64_t bbi_gpu_component(const bbi_gpu *g, int32_t index); /* value with all counters 0 */

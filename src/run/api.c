@@ -286,7 +286,10 @@ static bb_status show_gpu_sources(bbi_text *text, const bbi_plan *plan, bb_dtype
             bbi_text_add(text, "/* ==== stage %d: on the processor: %s ==== */\n", s, why);
         else
             bbi_text_add(text, "/* ==== stage %d ==== */\n", s);
-        if (!why) BBI_FORWARD(bbi_emit_gpu(text, &plan->stage[s], &options, &layout));
+        if (why) continue;
+        BBI_FORWARD(bbi_emit_gpu(text, &plan->stage[s], &options, &layout));
+        bbi_text_add(text, "/* ==== stage %d, around the pairs ==== */\n", s);
+        BBI_FORWARD(bbi_emit_gpu_maps(text, &plan->stage[s], &options, &layout));
     }
     return BB_OK;
 }

@@ -279,20 +279,6 @@ static bb_status run_candidates(region *r) {
     return run_region(&rest);
 }
 
-bb_status bbi_run_rows_of(bbi_run *run, int32_t stage, int64_t slots, bbi_segments *segments,
-                          void (*perform)(bbi_worker *worker, const bbi_item *item)) {
-    const bbi_schedule *s = &run->schedule[stage];
-    region r = {.run = run, .stage = stage, .groups = s->groups, .chunks = 1, .perform = perform};
-    if (segments) {
-        bbi_segments_number(segments, s->group);
-        r.segments = segments;
-        r.groups = segments->groups;
-    }
-    r.items = r.groups * slots;
-    r.work = (double)s->rows * (double)slots * (double)(s->value_count + run->plan->stage[stage].row_count);
-    return r.items ? run_region(&r) : BB_OK;
-}
-
 static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     const bbi_stage *stage = &run->plan->stage[number];
     const bbi_schedule *s = &run->schedule[number];
@@ -315,8 +301,8 @@ static bb_status run_stage(bbi_run *run, int32_t number, int64_t slots) {
     r.items = (s->tiles ? s->tiles : r.groups * r.chunks) * slots;
     if (r.items == 0) return BB_OK;
     if (run->candidates && stage->folded != BBI_P) return run_candidates(&r);
-    if (run->executable->gpu && !bbi_gpu_refusal(stage)) {
-        BBI_FORWARD(bbi_gpu_run_stage(run, number, slots, (bbi_segments *)(uintptr_t)r.segments));
+    if (run->executable->gpu && stage->folded != BBI_P && !bbi_gpu_refusal(stage)) {
+        BBI_FORWARD(bbi_gpu_call_stages(run, number, 1, run->first_batch, run->first_batch + slots, false));
         run->work_done += r.work;
         return BB_OK;
     }
@@ -433,8 +419,31 @@ static bb_status reserve_memory(bbi_run *run) {
     return BB_OK;
 }
 
+static bb_status finished(const bbi_run *run) {
+    if (run->options.progress && run->options.progress(run->options.progress_data, 1.0))
+        return bbi_fail(BB_CANCELLED, "the run was cancelled by its progress callback");
+    return BB_OK;
+}
+
+bool bbi_gpu_takes(const bbi_plan *plan) {
+    for (int32_t k = 0; k < plan->nstage; k++)
+        if (bbi_gpu_refusal(&plan->stage[k])) return false;
+    return true;
+}
+
+static bb_status run_on_device(bbi_run *run, bool arrays_too) {
+    for (int32_t k = 0; k < run->plan->nstage; k++) {
+        const bbi_stage *stage = &run->plan->stage[k];
+        if (stage->folded == BBI_P) continue;
+        BBI_FORWARD(check_k(stage, bbi_run_rows(run, stage->kept), bbi_run_rows(run, stage->folded)));
+    }
+    BBI_FORWARD(bbi_gpu_call_stages(run, 0, run->plan->nstage, 0, run->extent.batches, arrays_too));
+    return finished(run);
+}
+
 static bb_status run_batches(bbi_run *run) {
     if (run->extent.batches == 0) return BB_OK;
+    if (run->executable->gpu && !run->candidates && bbi_gpu_takes(run->plan)) return run_on_device(run, false);
     BBI_FORWARD(choose_slots(run));
     BBI_FORWARD(make_schedules(run));
     BBI_FORWARD(reserve_memory(run));
@@ -442,9 +451,7 @@ static bb_status run_batches(bbi_run *run) {
         int64_t left = run->extent.batches - run->first_batch, slots = left < run->slots ? left : run->slots;
         for (int32_t k = 0; k < run->plan->nstage; k++) BBI_FORWARD(run_stage(run, k, slots));
     }
-    if (run->options.progress && run->options.progress(run->options.progress_data, 1.0))
-        return bbi_fail(BB_CANCELLED, "the run was cancelled by its progress callback");
-    return BB_OK;
+    return finished(run);
 }
 
 /* ---- ranges ---- */
@@ -582,5 +589,47 @@ bb_status bbi_execute_candidates(bbi_executable *executable, bbi_candidates *can
     run.temporary = run.frame->temporary;
     bb_status status = run_arrays(&run, inputs, signature, outputs, info);
     give_frame(executable, run.frame);
+    return status;
+}
+
+/* ---- arrays of a device ---- */
+static bb_status run_device_arrays(bbi_run *run, const bb_array *arrays, const bb_array *plain, const bbi_variable *signature,
+                                   const bb_output_info *info) {
+    const bbi_plan *plan = run->plan;
+    block segments = {0};
+    for (int k = 0; k < plan->ninput; k++) {
+        bbi_view_of(&plain[k], signature[k].place == BBI_P ? 1 : 2, &run->extent, &run->input[k]);
+        run->input[k].on_host = arrays[k].device_type == 1;
+    }
+    for (int k = 0; k < plan->noutput; k++)
+        bbi_view_of(&plain[plan->ninput + k], info[k].place == BB_NONE ? 1 : 2, &run->extent, &run->output[k]);
+    if (run->extent.batches == 0) return BB_OK;
+    bb_status status = make_segments(run, &segments);
+    if (status == BB_OK) status = run_on_device(run, true);
+    free_segments(&segments);
+    return status;
+}
+
+bb_status bbi_execute_on_device(bbi_executable *executable, const bb_array *inputs, int ninput,
+                                const bbi_variable *signature, const bb_array *outputs, int noutput,
+                                const bb_output_info *info, const bb_run_options *options) {
+    const bbi_plan *plan = executable->plan;
+    bbi_run run = {.executable = executable, .plan = plan};
+    size_t count = (size_t)(ninput + noutput);
+    BBI_FORWARD(bbi_run_options_of(options, &run.options));
+    bb_array *arrays = bbi_calloc(2 * count + 1, sizeof *arrays), *plain = arrays ? arrays + count : NULL;
+    bbi_view *view = bbi_calloc(count + 1, sizeof *view);
+    bb_status status = arrays && view ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a run");
+    for (size_t k = 0; status == BB_OK && k < count; k++) {
+        arrays[k] = plain[k] = k < (size_t)ninput ? inputs[k] : outputs[k - (size_t)ninput];
+        plain[k].device_type = 1; /* for checks, which are the same everywhere */
+    }
+    run.input = view;
+    run.output = view + ninput;
+    if (status == BB_OK) status = bbi_arrays_extent(plain, ninput, signature, plan->ninput, &run.options, &run.extent);
+    if (status == BB_OK) status = bbi_arrays_check_outputs(plain + ninput, noutput, info, &run.extent);
+    if (status == BB_OK) status = run_device_arrays(&run, arrays, plain, signature, info);
+    bbi_free(arrays);
+    bbi_free(view);
     return status;
 }

@@ -18,7 +18,7 @@ typedef struct bbi_extent {
 /* an array as the packers see it, over the broadcast batch */
 typedef struct bbi_view {
     bbi_array array; /* of batch element 0 */
-    bool batched;
+    bool batched, on_host; /* on_host: of a run on a device */
     int64_t batch_stride[BBI_MAX_BATCH_DIMS]; /* bytes; 0 where broadcast */
 } bbi_view;
 /* Number of the dtype, or -1. */
@@ -101,7 +101,6 @@ void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows
 
 /* ---- execute.c ---- */
 typedef struct bbi_run bbi_run;
-typedef struct bbi_gpu_job bbi_gpu_job; /* gpu_stage.c */
 /* one thread in one stage */
 typedef struct bbi_worker {
     bbi_run *run;
@@ -134,7 +133,6 @@ typedef struct bbi_candidates {
 } bbi_candidates;
 struct bbi_run {
     bbi_candidates *candidates; /* NULL: all columns are met */
-    bbi_gpu_job *gpu;             /* of the stage that runs on a device */
     bbi_executable *executable;
     const bbi_plan *plan;
     bbi_extent extent;
@@ -161,17 +159,20 @@ bool bbi_run_stopped(bbi_run *run); /* also looks at the caller's cancel flag */
 bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_t slot);
 int64_t bbi_run_rows(const bbi_run *run, bbi_place place);
 void bbi_frame_free(bbi_frame *frame);
-/* All rows of a stage, `group` of the schedule at a time, by all threads. segments: numbered by that group, or NULL. */
-bb_status bbi_run_rows_of(bbi_run *run, int32_t stage, int64_t slots, bbi_segments *segments,
-                          void (*perform)(bbi_worker *worker, const bbi_item *item));
-/* gpu_stage.c */
-bb_status bbi_gpu_run_stage(bbi_run *run, int32_t number, int64_t slots, bbi_segments *segments);
+/* gpu_call.c */
+bb_status bbi_gpu_call_stages(bbi_run *run, int32_t first, int32_t count, int64_t begin, int64_t end, bool on_device);
+/* Whether a device takes all stages. */
+bool bbi_gpu_takes(const bbi_plan *plan);
 
 int bbi_threads_allowed(int asked); /* asked, else BENBEN_THREADS, else all cores */
 /* signature: the program's variables (ninput of them); info: its outputs (noutput of them). The executable's
  * real type must be that of bbi_arrays_real_type. Any number of threads may run one executable at a time. */
 bb_status bbi_execute(bbi_executable *executable, const bb_array *inputs, int ninput, const bbi_variable *signature,
                       const bb_array *outputs, int noutput, const bb_output_info *info, const bb_run_options *options);
+/* The same for arrays on the device of the executable (inputs may lie on the host), in the order of the options' stream. */
+bb_status bbi_execute_on_device(bbi_executable *executable, const bb_array *inputs, int ninput,
+                                const bbi_variable *signature, const bb_array *outputs, int noutput,
+                                const bb_output_info *info, const bb_run_options *options);
 /* The plan has one stage that folds, a minimum or the K smallest of one component: of candidates, where they suffice. */
 bb_status bbi_execute_candidates(bbi_executable *executable, bbi_candidates *candidates, const bb_array *inputs,
                                  int ninput, const bbi_variable *signature, const bb_array *outputs, int noutput,

@@ -1,7 +1,7 @@
 /* gpu_arrays.c: arrays in the memory of a CUDA device. A run whose arrays lie there is done on that device (a
- * kernel that was compiled for another target refuses them): the arrays are read after the caller's stream has come to its end, the run
- * goes over copies in host memory, and results are written before the call returns. Packing is the host's work for now,
- * and the copies are O(M + N), the work O(M N). */
+ * kernel that was compiled for another target refuses them), in place and in the order of the caller's stream. What the device
+ * does not take as a whole (see is_direct) is read after that stream has come to its end, worked on through copies in host memory, and
+ * written before the call returns. */
 #include "gpu.h"
 #include "program.h"
 
@@ -66,7 +66,7 @@ static bb_status stage(bbi_device *device, const bb_array *a, bb_array *copy, co
     copy->data = host;
     copy->byte_offset = (uint64_t)s.below;
     bbi_memory from = (bbi_memory)(uintptr_t)a->data + a->byte_offset - (uint64_t)s.below;
-    return device->driver->read(device, host, from,
+    return device->driver->read(device, host, from, 0,
                                 (size_t)s.bytes); /* outputs too: what lies between their elements stays */
 }
 
@@ -74,7 +74,7 @@ static bb_status write_back(bbi_device *device, const bb_array *a, const bb_arra
     span s;
     if (!is_cuda(a) || !span_of(a, &s)) return BB_OK;
     bbi_memory to = (bbi_memory)(uintptr_t)a->data + a->byte_offset - (uint64_t)s.below;
-    return device->driver->write(device, to, copy->data, (size_t)s.bytes);
+    return device->driver->write(device, to, 0, copy->data, (size_t)s.bytes);
 }
 
 /* ---- a run ---- */
@@ -115,6 +115,43 @@ static bb_status options_of(const bb_run_options *options, bb_run_options *all) 
     return bbi_run_options_of(&plain, all);
 }
 
+/* ---- in place ---- */
+static bool is_reachable(const bb_array *a) { return is_cuda(a) || a->device_type == DEVICE_PINNED; }
+
+static bb_status check_device(const bb_array *a, int number, const char *kind, int position) {
+    if (a->device_type != DEVICE_CUDA || a->device_id == number) return BB_OK;
+    return bbi_fail(BB_DEVICE, "%s %d lies on CUDA device %d, others on device %d: bring them together", kind, position,
+                    (int)a->device_id, number);
+}
+
+/* Whether a run on the device waits for nothing: all stages are taken there, and outputs lie apart from inputs. */
+static bool is_direct(const bbi_plan *plan, const bb_array *inputs, int ninput, const bb_array *outputs, int noutput) {
+    if (!bbi_gpu_takes(plan)) return false;
+    for (int k = 0; k < ninput + noutput; k++) {
+        const bb_array *a = k < ninput ? &inputs[k] : &outputs[k - ninput];
+        if (bbi_array_dtype(a) < 0 || a->ndim < 0 || (a->ndim && !a->shape)) return false; /* the checks of the other way tell */
+        if (!is_reachable(a) && !(k < ninput && is_host(a))) return false;
+    }
+    for (int k = 0; k < noutput; k++)
+        for (int n = 0; n < ninput; n++)
+            if (bbi_arrays_meet(&outputs[k], &inputs[n])) return false;
+    return true;
+}
+
+static bb_status run_direct(bb_kernel *kernel, int number, const bb_array *inputs, int ninput, const bb_array *outputs,
+                            int noutput, const bb_run_options *options, bool *done) {
+    const bb_program *p = kernel->program;
+    bool is_double;
+    bbi_variant *v;
+    BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, ninput, p->signature.variables, &is_double));
+    BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
+    *done = v->executable->gpu && is_direct(v->executable->plan, inputs, ninput, outputs, noutput);
+    if (!*done) return BB_OK;
+    for (int k = 0; k < ninput; k++) BBI_FORWARD(check_device(&inputs[k], number, "input", k));
+    for (int k = 0; k < noutput; k++) BBI_FORWARD(check_device(&outputs[k], number, "output", k));
+    return bbi_execute_on_device(v->executable, inputs, ninput, p->signature.variables, outputs, noutput, p->info, options);
+}
+
 bb_status bbi_run_staged(bb_kernel *kernel, const bb_array *inputs, int ninput, const bb_array *outputs, int noutput,
                          const bb_run_options *options) {
     int count = ninput + noutput, number = device_number(inputs, ninput, outputs, noutput);
@@ -124,6 +161,9 @@ bb_status bbi_run_staged(bb_kernel *kernel, const bb_array *inputs, int ninput, 
     BBI_FORWARD(options_of(options, &all));
     BBI_FORWARD(bbi_device_open(&bbi_driver_cuda, number, &device));
     BBI_FORWARD(kernel_for(kernel, number, &chosen));
+    bool done = false;
+    BBI_FORWARD(run_direct(chosen, number, inputs, ninput, outputs, noutput, &all, &done));
+    if (done) return BB_OK;
     bb_array *copy = bbi_calloc((size_t)count + 1, sizeof *copy);
     if (!copy) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a run");
     bb_status status = device->driver->wait(device, all.stream);

@@ -1,5 +1,6 @@
 /* cuda.c: a stand-in for libcuda.so.1, for machines without a graphics processor. Device memory is host memory; a launch
- * checks what it is given, fills the partial results of every row with 1 and computes nothing. Every call is a line of
+ * checks what it is given; of the pairs every partial result is 1, and a row's result (of programs with one output of float32) how many
+ * there are; nothing else is computed. Every call is a line of
  * the file that STANDIN_LOG names. STANDIN_FAIL=name:n:code lets call number n of a function fail with that code;
  * STANDIN_MEMORY bounds the bytes of all allocations; STANDIN_ARCH is the compute capability (90). What a caller does
  * wrong (a pointer that is none, no context, a launch out of bounds, memory that is too small) is a line `WRONG ...`. */
@@ -23,8 +24,17 @@ enum {
     COLUMN_STRIDE,
     COLUMN_SLOT,
     UNIFORM_SLOT,
-    TOTAL
+    TOTAL,
+    RANGES,
+    SLOTS,
+    FIRST_BATCH,
+    BATCH,
+    ROW_BLOCKS = BATCH + 4,
+    PARTS,
+    GROUP_ROWS
 }; /* see bbi_gpu_geometry */
+enum { OFFSET, ROW, DIM, DTYPE, BATCH_STRIDE, COUNT = BATCH_STRIDE + 4, FIRST, FIELDS }; /* see bbi_gpu_field */
+static char functions[4][32] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish"};
 
 static struct {
     char *bytes;
@@ -75,10 +85,19 @@ static int fails(const char *name) {
         if (contexts < 1) line("WRONG %s without a context", __func__);                                                \
     } while (0)
 
+/* The block that holds an address. */
 static int find(unsigned long long pointer) {
-    for (int k = 0; k < count; k++)
-        if (blocks[k].bytes && (unsigned long long)(size_t)blocks[k].bytes == pointer) return k;
+    for (int k = 0; k < count; k++) {
+        unsigned long long first = (unsigned long long)(size_t)blocks[k].bytes;
+        if (blocks[k].bytes && first <= pointer && pointer < first + blocks[k].size) return k;
+    }
     return -1;
+}
+
+/* Bytes from an address to the end of its block. */
+static size_t room(unsigned long long pointer) {
+    int k = find(pointer);
+    return k < 0 ? 0 : blocks[k].size - (size_t)(pointer - (unsigned long long)(size_t)blocks[k].bytes);
 }
 
 API int cuInit(unsigned flags) {
@@ -167,7 +186,9 @@ API int cuModuleUnload(void *module) {
 API int cuModuleGetFunction(void **function, void *module, const char *name) {
     IN_CONTEXT();
     ENTER("cuModuleGetFunction %s", name);
-    *function = module;
+    (void)module;
+    for (int k = 0; k < 4; k++)
+        if (strcmp(name, functions[k]) == 0) *function = functions[k];
     return 0;
 }
 API int cuMemAlloc_v2(unsigned long long *pointer, size_t size) {
@@ -186,7 +207,8 @@ API int cuMemFree_v2(unsigned long long pointer) {
     int k = find(pointer);
     IN_CONTEXT();
     ENTER("cuMemFree");
-    if (k < 0) {
+    if (!pointer) return 0;
+    if (k < 0 || (unsigned long long)(size_t)blocks[k].bytes != pointer) {
         line("WRONG a pointer that is none is freed");
         return 1;
     }
@@ -198,8 +220,7 @@ API int cuMemFree_v2(unsigned long long pointer) {
 }
 
 static int copy(const char *name, void *to, const void *from, unsigned long long device, size_t size) {
-    int k = find(device);
-    if (k < 0 || size > blocks[k].size) {
+    if (size > room(device)) {
         line("WRONG %s of %zu bytes beside its block", name, size);
         return 1;
     }
@@ -217,34 +238,77 @@ API int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t size, voi
     return copy("cuMemcpyDtoH", to, (const void *)(size_t)from, from, size);
 }
 
+static unsigned long long address(void **arguments, int k) {
+    unsigned long long pointer;
+    memcpy(&pointer, arguments[k], sizeof pointer);
+    return pointer;
+}
+
+static void need(void **arguments, int k, long long bytes, const char *what) {
+    if (bytes > 0 && room(address(arguments, k)) < (size_t)bytes) line("WRONG %s: too small, or no device memory", what);
+}
+
 /* geometry size uniform row column group interval value index scratch */
-API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                       unsigned shared, void *stream, void **arguments, void **extra) {
-    unsigned long long pointer[10];
-    int block[10];
-    IN_CONTEXT();
-    ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u stream %s", gx, gy, gz, bx, by, bz, shared,
-          stream == symbol ? "own" : "other");
-    if (function != symbol || extra) line("WRONG function or extra");
-    for (int k = 0; k < 10; k++) {
-        memcpy(&pointer[k], arguments[k], sizeof pointer[k]);
-        block[k] = find(pointer[k]);
-        if (block[k] < 0) {
-            line("WRONG argument %d is no device memory", k);
-            return 1;
-        }
-    }
-    const long long *g = (const long long *)(size_t)pointer[0];
+static void pairs(const long long *g, unsigned gx, unsigned bx, void **arguments) {
     long long shares = bx / g[TX], parts = g[CHUNKS] * shares, slots = gx / (g[GROUPS] * g[CHUNKS]);
     line("geometry tx %lld groups %lld first %lld chunks %lld chunk %lld rows %lld columns %lld slots %lld parts %lld",
          g[TX], g[GROUPS], g[FIRST_GROUP], g[CHUNKS], g[CHUNK], g[ROWS], g[COLUMNS], slots, parts);
     if (g[CHUNK] * g[CHUNKS] < g[COLUMNS]) line("WRONG columns that no chunk holds");
-    if (g[TOTAL] % (slots * g[GROUPS] * g[TX]) != 0) line("WRONG total");
-    if (blocks[block[3]].size < (size_t)(4 * g[ROW_SLOT] * slots) || g[ROW_STRIDE] < g[ROWS])
-        line("WRONG rows too small");
-    if (blocks[block[4]].size < (size_t)(4 * g[COLUMN_SLOT] * slots) || g[COLUMN_STRIDE] < g[COLUMNS])
-        line("WRONG columns too small");
-    if (blocks[block[7]].size < (size_t)(4 * parts * g[TOTAL])) line("WRONG values too small");
-    for (size_t k = 0; k < blocks[block[7]].size / 4; k++) ((float *)blocks[block[7]].bytes)[k] = 1;
+    if (g[TOTAL] != slots * g[GROUPS] * g[GROUP_ROWS] || g[PARTS] != parts || g[SLOTS] != slots) line("WRONG total");
+    if (g[ROW_STRIDE] < g[ROWS] || g[COLUMN_STRIDE] < g[COLUMNS]) line("WRONG strides");
+    need(arguments, 1, 8, "sizes");
+    need(arguments, 3, 4 * g[ROW_SLOT] * slots, "rows");
+    need(arguments, 4, 4 * g[COLUMN_SLOT] * slots, "columns");
+    need(arguments, 7, 4 * parts * g[TOTAL], "values");
+    float *value = (float *)(size_t)address(arguments, 7);
+    for (long long k = 0; k < parts * g[TOTAL]; k++) value[k] = 1;
+}
+
+/* geometry size uniform row group interval value index result views */
+static void finish(const long long *g, unsigned gx, unsigned bx, void **arguments) {
+    const long long *view = arguments[9];
+    if ((long long)gx * bx < g[TOTAL]) line("WRONG rows that no thread finishes");
+    need(arguments, 3, 4 * g[ROW_SLOT] * g[SLOTS], "rows");
+    need(arguments, 6, 4 * g[PARTS] * g[TOTAL], "values");
+    for (long long slot = 0; slot < g[SLOTS]; slot++)
+        for (long long k = 0; k < g[GROUPS] * g[GROUP_ROWS]; k++) {
+            long long row = g[FIRST_GROUP] * g[GROUP_ROWS] + k;
+            long long batch = g[FIRST_BATCH] + slot;
+            float sum = 0;
+            if (row >= g[ROWS]) continue;
+            unsigned long long at = address(arguments, 8) + (unsigned long long)(view[OFFSET] + row * view[ROW]);
+            for (int d = 3; d >= 0; batch /= g[BATCH + d--])
+                at += (unsigned long long)(batch % g[BATCH + d] * view[BATCH_STRIDE + d]);
+            const float *value = (const float *)(size_t)address(arguments, 6) + slot * g[GROUPS] * g[GROUP_ROWS] + k;
+            for (long long p = 0; p < g[PARTS]; p++) sum += value[p * g[TOTAL]];
+            if (room(at) < 4 || view[DTYPE] != 2) {
+                line("WRONG a result outside of its array");
+                return;
+            }
+            *(float *)(size_t)at = sum;
+        }
+}
+
+API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                       unsigned shared, void *stream, void **arguments, void **extra) {
+    IN_CONTEXT();
+    ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u stream %s %s", gx, gy, gz, bx, by, bz, shared,
+          stream == symbol ? "own" : "other", (const char *)function);
+    const long long *g = arguments[0];
+    if (extra) line("WRONG extra");
+    if (function == functions[0]) {
+        pairs(g, gx, bx, arguments);
+    } else if (function == functions[1]) {
+        need(arguments, 3, 4 * g[UNIFORM_SLOT] * g[SLOTS], "uniform values");
+        if (gx != g[SLOTS]) line("WRONG blocks of uniform values");
+    } else if (function == functions[2]) {
+        need(arguments, 3, 4 * g[ROW_SLOT] * g[SLOTS], "packed rows");
+        need(arguments, 4, 4 * g[COLUMN_SLOT] * g[SLOTS], "packed columns");
+        if ((gx - g[ROW_BLOCKS]) * bx < g[COLUMNS] * g[SLOTS]) line("WRONG columns that no thread packs");
+    } else if (function == functions[3]) {
+        finish(g, gx, bx, arguments);
+    } else {
+        line("WRONG function");
+    }
     return 0;
 }

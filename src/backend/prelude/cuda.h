@@ -14,6 +14,12 @@ typedef long long I64;
 /* the largest of numbers >= 0, or NaN, in local memory; as float, rounded upwards a little */
 #define BB_RAISE(most, x) atomicMax(most, __float_as_uint((float)(x) * 1.000001f))
 #define BB_TALLEST(most) K(__uint_as_float((most)[0]))
+/* numbers that are passed by value */
+#define BB_TABLE_TYPE(name, count) typedef struct { I64 v[count]; } name##_table;
+#define BB_TABLE(name) const name##_table name
+#define BB_AT(name, k) name.v[k]
+#define BB_BARRIER_GLOBAL() __syncthreads()
+#define BB_HAS_DOUBLE 1
 #define BB_UNROLL _Pragma("unroll")
 #define BB_UNROLL_TWICE _Pragma("unroll 2")
 #define BB_ROLLED _Pragma("unroll 1")
@@ -72,3 +78,19 @@ typedef long long I64;
         return y;                                                       \
     }
 #endif
+/* numbers of two bytes */
+BB_INLINE float bb_from_half(const void *p)
+{
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(*(const unsigned short *)p));
+    return y;
+}
+BB_INLINE void bb_to_half(float x, void *p)
+{
+    unsigned short y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    *(unsigned short *)p = y;
+}
+#define bb_bits(x) __float_as_uint(x)
+#define bb_from_bits(x) __uint_as_float(x)
+#define bb_from_wide_bits(x) __longlong_as_double(x)

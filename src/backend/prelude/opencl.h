@@ -1,7 +1,4 @@
 /* What OpenCL C 1.2 calls things: see gpu.h. */
-#if BB_WIDE
-#pragma OPENCL EXTENSION cl_khr_fp64 : enable
-#endif
 #pragma OPENCL FP_CONTRACT OFF
 typedef long I64;
 #define BB_INLINE static inline
@@ -18,6 +15,17 @@ typedef long I64;
 /* the largest of numbers >= 0, or NaN, in local memory; as float, rounded upwards a little */
 #define BB_RAISE(most, x) atomic_max((volatile __local unsigned *)(most), as_uint((float)(x) * 1.000001f))
 #define BB_TALLEST(most) K(as_float((most)[0]))
+/* numbers that are passed in a buffer of their own */
+#define BB_TABLE_TYPE(name, count)
+#define BB_TABLE(name) __global const I64 *restrict name
+#define BB_AT(name, k) name[k]
+#define BB_BARRIER_GLOBAL() barrier(CLK_GLOBAL_MEM_FENCE)
+#ifdef cl_khr_fp64
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#define BB_HAS_DOUBLE 1
+#else
+#define BB_HAS_DOUBLE 0
+#endif
 #define BB_UNROLL _Pragma("unroll")
 #define BB_UNROLL_TWICE _Pragma("unroll 2")
 #define BB_ROLLED _Pragma("unroll 1")
@@ -43,3 +51,9 @@ typedef long I64;
 #define v_rsqrtk(a) ((a) == K(0) ? K(0) : K(1) / sqrt(a))
 #define v_invk(a) (K(1) / (a))
 #define BB_EXPK static inline R bb_expk(R t) { return t < BB_UNDERFLOW ? (R)0 : exp2(t); }
+/* numbers of two bytes */
+#define bb_from_half(p) vload_half(0, (BB_GLOBAL const half *)(p))
+#define bb_to_half(x, p) vstore_half_rte(x, 0, (BB_GLOBAL half *)(p))
+#define bb_bits(x) as_uint(x)
+#define bb_from_bits(x) as_float(x)
+#define bb_from_wide_bits(x) as_double(x)

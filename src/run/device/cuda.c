@@ -12,7 +12,9 @@ typedef unsigned long long cu_pointer;
 enum {
     CU_CAPABILITY_MAJOR = 75, /* attributes of a device */
     CU_CAPABILITY_MINOR = 76,
+    CU_MEMORY_POOLS = 115,
     CU_STREAM_NON_BLOCKING = 1,
+    CU_POOL_RELEASE_THRESHOLD = 4,
     CU_OUT_OF_MEMORY = 2,
     CU_NO_DEVICE = 100
 };
@@ -41,9 +43,17 @@ enum {
     F(cuLaunchKernel, cuLaunchKernel,                                                                                  \
       (cu_handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, cu_handle, void **, void **))
 
+/* memory in the order of streams: CUDA 11.2 */
+#define CU_POOL_FUNCTIONS(F)                                                                                           \
+    F(cuMemPoolCreate, cuMemPoolCreate, (cu_handle *, const void *))                                                   \
+    F(cuMemPoolSetAttribute, cuMemPoolSetAttribute, (cu_handle, int, void *))                                          \
+    F(cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync, (cu_pointer *, size_t, cu_handle, cu_handle))                  \
+    F(cuMemFreeAsync, cuMemFreeAsync, (cu_pointer, cu_handle))
+
 typedef struct functions {
 #define DECLARE(name, symbol, parameters) int(*name) parameters;
     CU_FUNCTIONS(DECLARE)
+    CU_POOL_FUNCTIONS(DECLARE)
 #undef DECLARE
 } functions;
 
@@ -52,11 +62,11 @@ typedef struct cuda {
     functions cu;
     const bbi_nvrtc *nvrtc;
     int id, arch, driver_version;
-    cu_handle context, stream;
+    cu_handle context, stream, pool;
 } cuda;
-typedef struct cu_kernel {
-    cu_handle module, function;
-} cu_kernel;
+typedef struct cu_kernels {
+    cu_handle module, function[BBI_KERNEL_SYMBOLS];
+} cu_kernels;
 
 /* ---- messages ---- */
 static bb_status failure(const functions *cu, const char *name, int code, const char *what) {
@@ -93,6 +103,13 @@ static bb_status load(functions *cu) {
     }
     CU_FUNCTIONS(RESOLVE)
 #undef RESOLVE
+#define RESOLVE(name, exported, parameters)                                                                            \
+    {                                                                                                                  \
+        void *symbol = bbi_library_symbol(library, #exported);                                                         \
+        memcpy(&cu->name, &symbol, sizeof symbol);                                                                     \
+    }
+    CU_POOL_FUNCTIONS(RESOLVE)
+#undef RESOLVE
     int code = cu->cuInit(0);
     if (code == CU_NO_DEVICE)
         return bbi_fail(BB_DEVICE,
@@ -127,6 +144,28 @@ static void leave(const cuda *d) {
     d->cu.cuCtxPopCurrent(&popped);
 }
 
+/* as CUmemPoolProps */
+typedef struct pool_properties {
+    int type, handles, location, id; /* 1: pinned; 0: none; 1: a device */
+    void *security;
+    size_t most;
+    unsigned char reserved[56];
+} pool_properties;
+
+/* A pool of our own keeps what it has: without a threshold each synchronisation would give it back to the system. Where
+ * there is none, streams have workspaces. */
+static void make_pool(cuda *d) {
+    int has = 0;
+    unsigned long long keep = UINT64_MAX;
+    pool_properties p = {.type = 1, .location = 1, .id = d->id};
+    const functions *cu = &d->cu;
+    if (!cu->cuMemPoolCreate || !cu->cuMemPoolSetAttribute || !cu->cuMemAllocFromPoolAsync || !cu->cuMemFreeAsync) return;
+    if (cu->cuDeviceGetAttribute(&has, CU_MEMORY_POOLS, d->id) != 0 || !has) return;
+    if (cu->cuMemPoolCreate(&d->pool, &p) != 0) return;
+    cu->cuMemPoolSetAttribute(d->pool, CU_POOL_RELEASE_THRESHOLD, &keep);
+    d->device.has_stream_memory = true;
+}
+
 static bb_status start(cuda *d, int number) {
     snprintf(d->device.name, sizeof d->device.name, "device %d", number);
     BBI_FORWARD(load(&d->cu));
@@ -136,7 +175,9 @@ static bb_status start(cuda *d, int number) {
     if (code == 0) code = enter(d);
     if (code != 0) return failed(d, code, "no context");
     code = d->cu.cuStreamCreate(&d->stream, CU_STREAM_NON_BLOCKING);
+    if (code == 0) make_pool(d);
     leave(d);
+    d->device.stream = d->stream;
     return code == 0 ? BB_OK : failed(d, code, "no stream");
 }
 
@@ -152,63 +193,70 @@ static bb_status cu_open(int number, bbi_device **device) {
 }
 
 /* ---- kernels ---- */
-static bb_status cu_build(bbi_device *device, const char *source, const char *symbol, void **kernel) {
+static bb_status cu_build(bbi_device *device, const char *source, const char *const *symbols, void **kernels) {
     cuda *d = (cuda *)device;
     char *image;
     size_t length;
-    cu_kernel *k = bbi_calloc(1, sizeof *k);
-    if (!k) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while loading a kernel");
+    cu_kernels *all = bbi_calloc(1, sizeof *all);
+    if (!all) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while loading a kernel");
     bb_status status = bbi_nvrtc_compile(d->nvrtc, source, d->arch, d->driver_version, &image, &length);
     if (status == BB_OK) {
         int code = enter(d);
         if (code == 0) {
-            code = d->cu.cuModuleLoadData(&k->module, image);
-            if (code == 0) code = d->cu.cuModuleGetFunction(&k->function, k->module, symbol);
+            code = d->cu.cuModuleLoadData(&all->module, image);
+            for (int k = 0; code == 0 && symbols[k]; k++) {
+                code = d->cu.cuModuleGetFunction(&all->function[k], all->module, symbols[k]);
+                if (code != 0) d->cu.cuModuleUnload(all->module);
+            }
             leave(d);
         }
         bbi_free(image);
         if (code != 0) status = failed(d, code, "loading a kernel");
     }
     if (status == BB_OK)
-        *kernel = k;
+        *kernels = all;
     else
-        bbi_free(k);
+        bbi_free(all);
     return status;
 }
 
-static void cu_drop(bbi_device *device, void *kernel) {
+static void cu_drop(bbi_device *device, void *kernels) {
     cuda *d = (cuda *)device;
-    cu_kernel *k = kernel;
-    if (k && bbi_device_check(device) == BB_OK && enter(d) == 0) {
-        d->cu.cuModuleUnload(k->module);
+    cu_kernels *all = kernels;
+    if (all && bbi_device_check(device) == BB_OK && enter(d) == 0) {
+        d->cu.cuModuleUnload(all->module);
         leave(d);
     }
-    bbi_free(k);
+    bbi_free(all);
 }
 
-static bb_status cu_launch(bbi_device *device, void *kernel, int64_t blocks, int threads, size_t local_bytes,
-                           const bbi_memory *arguments, int count) {
+static bb_status cu_launch(bbi_device *device, void *stream, void *kernels, int number, int64_t blocks, int threads,
+                           size_t local_bytes, const bbi_argument *arguments, int count) {
     cuda *d = (cuda *)device;
-    const cu_kernel *k = kernel;
-    cu_pointer pointer[16];
-    void *place[16];
+    const cu_kernels *all = kernels;
+    void *place[BBI_MOST_ARGUMENTS];
     if (blocks > INT32_MAX)
         return bbi_fail(BB_DEVICE, "CUDA (%s): %lld blocks in a launch: divide the rows among several calls",
                         d->device.name, (long long)blocks);
-    for (int n = 0; n < count; n++) {
-        pointer[n] = arguments[n];
-        place[n] = &pointer[n];
-    }
+    for (int n = 0; n < count; n++) place[n] = (void *)(uintptr_t)arguments[n].value;
     int code = enter(d);
     if (code == 0) {
-        code = d->cu.cuLaunchKernel(k->function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1, (unsigned)local_bytes,
-                                    d->stream, place, NULL);
+        code = d->cu.cuLaunchKernel(all->function[number], (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1,
+                                    (unsigned)local_bytes, stream, place, NULL);
         leave(d);
     }
     return code == 0 ? BB_OK : failed(d, code, "starting a kernel");
 }
 
 /* ---- memory ---- */
+static bb_status no_memory(const cuda *d, int code, size_t bytes) {
+    if (code != CU_OUT_OF_MEMORY) return failed(d, code, "allocating memory");
+    return bbi_fail(BB_OUT_OF_MEMORY,
+                    "CUDA (%s): %lld bytes do not fit into the memory of the device: divide the rows or "
+                    "the batch among several calls",
+                    d->device.name, (long long)bytes);
+}
+
 static bb_status cu_allocate(bbi_device *device, size_t bytes, bbi_memory *memory) {
     cuda *d = (cuda *)device;
     cu_pointer pointer = 0;
@@ -218,12 +266,7 @@ static bb_status cu_allocate(bbi_device *device, size_t bytes, bbi_memory *memor
         leave(d);
     }
     *memory = code == 0 ? pointer : 0;
-    if (code == CU_OUT_OF_MEMORY)
-        return bbi_fail(BB_OUT_OF_MEMORY,
-                        "CUDA (%s): %lld bytes do not fit into the memory of the device: divide the rows or "
-                        "the batch among several calls",
-                        d->device.name, (long long)bytes);
-    return code == 0 ? BB_OK : failed(d, code, "allocating memory");
+    return code == 0 ? BB_OK : no_memory(d, code, bytes);
 }
 
 static void cu_release(bbi_device *device, bbi_memory memory) {
@@ -233,24 +276,55 @@ static void cu_release(bbi_device *device, bbi_memory memory) {
     leave(d);
 }
 
-static bb_status cu_write(bbi_device *device, bbi_memory to, const void *from, size_t bytes) {
+static bb_status cu_stream_allocate(bbi_device *device, void *stream, size_t bytes, bbi_memory *memory) {
+    cuda *d = (cuda *)device;
+    cu_pointer pointer = 0;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuMemAllocFromPoolAsync(&pointer, bytes ? bytes : 1, d->pool, stream);
+        leave(d);
+    }
+    *memory = code == 0 ? pointer : 0;
+    return code == 0 ? BB_OK : no_memory(d, code, bytes);
+}
+
+static void cu_stream_release(bbi_device *device, void *stream, bbi_memory memory) {
+    cuda *d = (cuda *)device;
+    if (!memory || enter(d) != 0) return;
+    d->cu.cuMemFreeAsync(memory, stream);
+    leave(d);
+}
+
+static bb_status cu_write(bbi_device *device, bbi_memory to, size_t offset, const void *from, size_t bytes) {
     cuda *d = (cuda *)device;
     if (bytes == 0) return BB_OK;
     int code = enter(d);
     if (code == 0) {
-        code = d->cu.cuMemcpyHtoDAsync(to, from, bytes, d->stream); /* from pageable memory: copied when it returns */
+        code = d->cu.cuMemcpyHtoDAsync(to + offset, from, bytes, d->stream); /* from pageable memory: copied when it returns */
         if (code == 0) code = d->cu.cuStreamSynchronize(d->stream);
         leave(d);
     }
     return code == 0 ? BB_OK : failed(d, code, "copying to the device");
 }
 
-static bb_status cu_read(bbi_device *device, void *to, bbi_memory from, size_t bytes) {
+/* From pageable memory the driver has taken the bytes when it returns. */
+static bb_status cu_send(bbi_device *device, void *stream, bbi_memory to, const void *from, size_t bytes) {
     cuda *d = (cuda *)device;
     if (bytes == 0) return BB_OK;
     int code = enter(d);
     if (code == 0) {
-        code = d->cu.cuMemcpyDtoHAsync(to, from, bytes, d->stream);
+        code = d->cu.cuMemcpyHtoDAsync(to, from, bytes, stream);
+        leave(d);
+    }
+    return code == 0 ? BB_OK : failed(d, code, "copying to the device");
+}
+
+static bb_status cu_read(bbi_device *device, void *to, bbi_memory from, size_t offset, size_t bytes) {
+    cuda *d = (cuda *)device;
+    if (bytes == 0) return BB_OK;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuMemcpyDtoHAsync(to, from + offset, bytes, d->stream);
         if (code == 0) code = d->cu.cuStreamSynchronize(d->stream);
         leave(d);
     }
@@ -307,7 +381,10 @@ const bbi_driver bbi_driver_cuda = {.name = "cuda",
                                     .allocate = cu_allocate,
                                     .release = cu_release,
                                     .write = cu_write,
+                                    .send = cu_send,
                                     .read = cu_read,
                                     .launch = cu_launch,
                                     .wait = cu_wait,
+                                    .stream_allocate = cu_stream_allocate,
+                                    .stream_release = cu_stream_release,
                                     .describe = cu_describe};

@@ -73,6 +73,59 @@ static void open_pool(bbi_device *device) {
     device->pool = NULL;
 }
 
+/* ---- workspaces of streams ---- */
+struct bbi_workspace {
+    bbi_mutex *mutex;
+    void *stream;
+    bbi_memory memory;
+    size_t bytes;
+    bbi_workspace *next;
+};
+
+static bbi_workspace *workspace_of(bbi_device *device, void *stream) {
+    bbi_workspace *w = NULL;
+    bbi_global_lock(BBI_GLOBAL_SETUP);
+    for (w = device->workspace; w && w->stream != stream;) w = w->next;
+    if (!w && (w = bbi_calloc(1, sizeof *w)) != NULL) {
+        w->stream = stream;
+        w->mutex = bbi_mutex_new();
+        if (w->mutex) {
+            w->next = device->workspace;
+            device->workspace = w;
+        } else {
+            bbi_free(w);
+            w = NULL;
+        }
+    }
+    bbi_global_unlock(BBI_GLOBAL_SETUP);
+    return w;
+}
+
+/* Where the block grows, kernels that use the old one may still run: releasing waits for them. */
+bb_status bbi_workspace_take(bbi_device *device, void *stream, size_t bytes, bbi_workspace **workspace,
+                             bbi_memory *memory) {
+    bbi_workspace *w = *workspace = workspace_of(device, stream);
+    if (!w) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a device's workspace");
+    bbi_mutex_lock(w->mutex);
+    bb_status status = BB_OK;
+    if (w->bytes < bytes) {
+        device->driver->release(device, w->memory);
+        w->memory = 0, w->bytes = 0;
+        status = device->driver->allocate(device, bytes, &w->memory);
+        if (status == BB_OK) w->bytes = bytes;
+    }
+    *memory = w->memory;
+    if (status != BB_OK) {
+        bbi_mutex_unlock(w->mutex);
+        *workspace = NULL;
+    }
+    return status;
+}
+
+void bbi_workspace_give(bbi_workspace *workspace) {
+    if (workspace) bbi_mutex_unlock(workspace->mutex);
+}
+
 /* ---- devices ---- */
 static bb_status forked(const char *name) {
     return bbi_fail(BB_DEVICE,

@@ -7,20 +7,33 @@
 
 typedef struct bbi_device bbi_device;
 typedef uint64_t bbi_memory; /* device memory: an address or a handle; 0: none */
+typedef struct bbi_argument {
+    const void *value; /* of an address: a bbi_memory */
+    size_t bytes;
+    bool is_table; /* numbers: passed by value, or in a buffer of their own */
+} bbi_argument;
+enum { BBI_KERNEL_SYMBOLS = 4, BBI_MOST_ARGUMENTS = 64 };
 typedef struct bbi_driver {
     const char *name;
     /* Number `number` of the devices of this kind. BB_DEVICE with what is missing and what to do. */
     bb_status (*open)(int number, bbi_device **device);
-    bb_status (*build)(bbi_device *device, const char *source, const char *symbol, void **kernel);
-    void (*drop)(bbi_device *device, void *kernel);
+    /* The kernels of a text by name (at most BBI_KERNEL_SYMBOLS, then NULL). */
+    bb_status (*build)(bbi_device *device, const char *source, const char *const *symbols, void **kernels);
+    void (*drop)(bbi_device *device, void *kernels);
     bb_status (*allocate)(bbi_device *device, size_t bytes, bbi_memory *memory);
     void (*release)(bbi_device *device, bbi_memory memory);
-    bb_status (*write)(bbi_device *device, bbi_memory to, const void *from, size_t bytes);
-    bb_status (*read)(bbi_device *device, void *to, bbi_memory from, size_t bytes); /* waits for what was launched */
-    /* blocks of `threads` threads, in one dimension */
-    bb_status (*launch)(bbi_device *device, void *kernel, int64_t blocks, int threads, size_t local_bytes,
-                        const bbi_memory *arguments, int count);
-    bb_status (*wait)(bbi_device *device, void *stream); /* until a caller's stream has come to its end */
+    /* Copies at bytes of the device's memory, in the order of the device's own stream; they return when they are done. */
+    bb_status (*write)(bbi_device *device, bbi_memory to, size_t offset, const void *from, size_t bytes);
+    /* In the order of a stream; `from` may be overwritten when it returns. NULL where streams are not a caller's. */
+    bb_status (*send)(bbi_device *device, void *stream, bbi_memory to, const void *from, size_t bytes);
+    bb_status (*read)(bbi_device *device, void *to, bbi_memory from, size_t offset, size_t bytes);
+    /* Starts kernel number `number` of a text, blocks of `threads` threads in one dimension. */
+    bb_status (*launch)(bbi_device *device, void *stream, void *kernels, int number, int64_t blocks, int threads,
+                        size_t local_bytes, const bbi_argument *arguments, int count);
+    bb_status (*wait)(bbi_device *device, void *stream); /* until what was given to a stream is done */
+    /* Memory in the order of a stream; NULL, or device->has_stream_memory false: there is none. */
+    bb_status (*stream_allocate)(bbi_device *device, void *stream, size_t bytes, bbi_memory *memory);
+    void (*stream_release)(bbi_device *device, void *stream, bbi_memory memory);
     /* A line for `benben doctor`: what was found, or what is missing. */
     void (*describe)(bbi_text *text);
 } bbi_driver;
@@ -28,10 +41,12 @@ typedef struct bbi_driver {
 struct bbi_device {
     const bbi_driver *driver;
     int number;
-    bool is_cuda, has_double;
+    bool is_cuda, has_double, has_stream_memory;
     char name[256];
     int64_t memory, largest; /* bytes of the device; of one allocation at most */
+    void *stream;            /* the device's own */
     struct bbi_pool *pool;
+    struct bbi_workspace *workspace;
 };
 
 extern const bbi_driver bbi_driver_opencl, bbi_driver_cuda;
@@ -44,5 +59,12 @@ bb_status bbi_device_check(const bbi_device *device); /* the same for one that i
  * is short. `bytes` is the same number in both calls. */
 bb_status bbi_device_allocate(bbi_device *device, size_t bytes, bbi_memory *memory);
 void bbi_device_release(bbi_device *device, size_t bytes, bbi_memory memory);
+
+/* Memory of a run on a caller's stream where the driver has none in the order of streams: one block for each stream, kept.
+ * Held until it is given back, so that no other thread puts kernels between those of the run. */
+typedef struct bbi_workspace bbi_workspace;
+bb_status bbi_workspace_take(bbi_device *device, void *stream, size_t bytes, bbi_workspace **workspace,
+                             bbi_memory *memory);
+void bbi_workspace_give(bbi_workspace *workspace);
 
 #endif

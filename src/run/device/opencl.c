@@ -26,6 +26,8 @@ enum {
     CL_PROGRAM_BUILD_LOG = 0x1183,
     CL_DEVICE_TYPE_GPU = 4,
     CL_MEM_READ_WRITE = 1,
+    CL_MEM_READ_ONLY = 4,
+    CL_MEM_COPY_HOST_PTR = 32,
     MAX_PLATFORMS = 16,
     MAX_DEVICES = 32
 };
@@ -67,6 +69,8 @@ typedef struct opencl {
     functions cl;
     cl_handle id, context, queue;
     bbi_mutex *mutex; /* arguments of a kernel and its launch belong together */
+    cl_handle table[BBI_MOST_ARGUMENTS];
+    int tables;
 } opencl;
 
 static const char *error_text(cl_int code) {
@@ -209,24 +213,39 @@ static bb_status build_failure(opencl *d, cl_handle program, cl_int code) {
     return status;
 }
 
-static bb_status cl_build(bbi_device *device, const char *source, const char *symbol, void **kernel) {
+typedef struct cl_kernels {
+    cl_handle kernel[BBI_KERNEL_SYMBOLS];
+} cl_kernels;
+
+static void cl_drop(bbi_device *device, void *kernels) {
     opencl *d = (opencl *)device;
-    cl_int code = 0;
-    cl_handle program = d->cl.clCreateProgramWithSource(d->context, 1, &source, NULL, &code);
-    if (!program) return failure(d, code, "no program");
-    code = d->cl.clBuildProgram(program, 1, &d->id, "-cl-std=CL1.2", NULL, NULL);
-    bb_status status = code == 0 ? BB_OK : build_failure(d, program, code);
-    if (status == BB_OK) {
-        *kernel = d->cl.clCreateKernel(program, symbol, &code);
-        if (!*kernel) status = failure(d, code, "no kernel");
-    }
-    d->cl.clReleaseProgram(program); /* the kernel holds it */
-    return status;
+    cl_kernels *all = kernels;
+    for (int k = 0; all && bbi_device_check(device) == BB_OK && k < BBI_KERNEL_SYMBOLS; k++)
+        if (all->kernel[k]) d->cl.clReleaseKernel(all->kernel[k]);
+    bbi_free(all);
 }
 
-static void cl_drop(bbi_device *device, void *kernel) {
+static bb_status cl_build(bbi_device *device, const char *source, const char *const *symbols, void **kernels) {
     opencl *d = (opencl *)device;
-    if (kernel && bbi_device_check(device) == BB_OK) d->cl.clReleaseKernel(kernel);
+    cl_int code = 0;
+    cl_kernels *all = bbi_calloc(1, sizeof *all);
+    if (!all) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while loading a kernel");
+    cl_handle program = d->cl.clCreateProgramWithSource(d->context, 1, &source, NULL, &code);
+    bb_status status = program ? BB_OK : failure(d, code, "no program");
+    if (status == BB_OK) {
+        code = d->cl.clBuildProgram(program, 1, &d->id, "-cl-std=CL1.2", NULL, NULL);
+        if (code != 0) status = build_failure(d, program, code);
+    }
+    for (int k = 0; status == BB_OK && symbols[k]; k++) {
+        all->kernel[k] = d->cl.clCreateKernel(program, symbols[k], &code);
+        if (!all->kernel[k]) status = failure(d, code, "no kernel");
+    }
+    if (program) d->cl.clReleaseProgram(program); /* kernels hold it */
+    if (status == BB_OK)
+        *kernels = all;
+    else
+        cl_drop(device, all);
+    return status;
 }
 
 /* ---- memory and launches ---- */
@@ -246,34 +265,58 @@ static void cl_release(bbi_device *device, bbi_memory memory) {
     if (memory) ((opencl *)device)->cl.clReleaseMemObject(handle_of(memory));
 }
 
-static bb_status cl_write(bbi_device *device, bbi_memory to, const void *from, size_t bytes) {
+static bb_status cl_write(bbi_device *device, bbi_memory to, size_t offset, const void *from, size_t bytes) {
     opencl *d = (opencl *)device;
     if (bytes == 0) return BB_OK;
-    cl_int code = d->cl.clEnqueueWriteBuffer(d->queue, handle_of(to), 1, 0, bytes, from, 0, NULL, NULL);
+    cl_int code = d->cl.clEnqueueWriteBuffer(d->queue, handle_of(to), 1, offset, bytes, from, 0, NULL, NULL);
     return code == 0 ? BB_OK : failure(d, code, "copying to the device");
 }
 
-static bb_status cl_read(bbi_device *device, void *to, bbi_memory from, size_t bytes) {
+static bb_status cl_read(bbi_device *device, void *to, bbi_memory from, size_t offset, size_t bytes) {
     opencl *d = (opencl *)device;
     if (bytes == 0) return BB_OK;
-    cl_int code = d->cl.clEnqueueReadBuffer(d->queue, handle_of(from), 1, 0, bytes, to, 0, NULL, NULL);
+    cl_int code = d->cl.clEnqueueReadBuffer(d->queue, handle_of(from), 1, offset, bytes, to, 0, NULL, NULL);
     return code == 0 ? BB_OK : failure(d, code, "copying from the device");
 }
 
-static bb_status cl_launch(bbi_device *device, void *kernel, int64_t blocks, int threads, size_t local_bytes,
-                           const bbi_memory *arguments, int count) {
+/* A table is a buffer that lives as long as the kernel runs, which holds it. */
+static cl_int set_argument(opencl *d, cl_handle kernel, int number, const bbi_argument *a) {
+    cl_int code = 0;
+    if (!a->is_table) {
+        bbi_memory memory;
+        memcpy(&memory, a->value, sizeof memory);
+        cl_handle buffer = handle_of(memory);
+        return d->cl.clSetKernelArg(kernel, (cl_uint)number, sizeof buffer, &buffer);
+    }
+    cl_handle table = d->cl.clCreateBuffer(d->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, a->bytes,
+                                           (void *)(uintptr_t)a->value, &code);
+    if (!table) return code;
+    code = d->cl.clSetKernelArg(kernel, (cl_uint)number, sizeof table, &table);
+    d->table[d->tables++] = table;
+    return code;
+}
+
+static bb_status cl_launch(bbi_device *device, void *stream, void *kernels, int number, int64_t blocks, int threads,
+                           size_t local_bytes, const bbi_argument *arguments, int count) {
     opencl *d = (opencl *)device;
+    cl_handle kernel = ((cl_kernels *)kernels)->kernel[number];
     size_t all = (size_t)blocks * (size_t)threads, group = (size_t)threads;
     cl_int code = 0;
+    (void)stream;
     bbi_mutex_lock(d->mutex);
-    for (int k = 0; k < count && code == 0; k++) {
-        cl_handle buffer = handle_of(arguments[k]);
-        code = d->cl.clSetKernelArg(kernel, (cl_uint)k, sizeof buffer, &buffer);
-    }
-    if (code == 0) code = d->cl.clSetKernelArg(kernel, (cl_uint)count, local_bytes, NULL);
+    for (int k = 0; k < count && code == 0; k++) code = set_argument(d, kernel, k, &arguments[k]);
+    if (code == 0 && local_bytes) code = d->cl.clSetKernelArg(kernel, (cl_uint)count, local_bytes, NULL);
     if (code == 0) code = d->cl.clEnqueueNDRangeKernel(d->queue, kernel, 1, NULL, &all, &group, 0, NULL, NULL);
+    while (d->tables > 0) d->cl.clReleaseMemObject(d->table[--d->tables]);
     bbi_mutex_unlock(d->mutex);
     return code == 0 ? BB_OK : failure(d, code, "starting a kernel");
+}
+
+static bb_status cl_wait(bbi_device *device, void *stream) {
+    opencl *d = (opencl *)device;
+    (void)stream;
+    cl_int code = d->cl.clFinish(d->queue);
+    return code == 0 ? BB_OK : failure(d, code, "waiting for the device");
 }
 
 static void cl_describe(bbi_text *text) {
@@ -309,4 +352,5 @@ const bbi_driver bbi_driver_opencl = {.name = "opencl",
                                       .write = cl_write,
                                       .read = cl_read,
                                       .launch = cl_launch,
+                                      .wait = cl_wait,
                                       .describe = cl_describe};
