@@ -162,8 +162,7 @@ static void emit_block(bbi_gpu *g, int casts) {
  * about an exponent, whose condition is of rows and tile alone: its blocks may be larger. Of a selection, whose condition
  * is also of the thread's own state, they need not: the blocks of both loops are the same, and q goes on. */
 static void emit_fast(bbi_gpu *g) {
-    bool large = g->distance.scale && !g->options->is_double && g->e.stage->sum_count <= 4; /* registers */
-    int casts = large ? 8 : g->layout->casts;
+    int casts = g->distance.scale && !g->options->is_double ? 8 : g->layout->casts;
     g->fast = true;
     if (!g->distance.scale) bbi_gpu_begin_selection(g);
     LINE("int q = share * %d;", casts);

@@ -105,8 +105,8 @@ static const char *worst(const bbi_fold *f) { return is_less(f) ? "BB_INF" : "-B
 
 static void fill(const bbi_gpu *g, const char *macro, int64_t first, int64_t count, const char *value) {
     if (count > 0)
-        LINE("for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) %s(%lld + c, r) = %s;", L(count), macro, L(first),
-             value);
+        LINE("BB_UNROLL_TWICE for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) %s(%lld + c, r) = %s;", L(count), macro,
+             L(first), value);
 }
 
 static void begin_memory(const bbi_gpu *g, int k) {
@@ -379,7 +379,7 @@ void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s) {
 /* ---- the end of a tile, and of the columns ---- */
 static void flush_memory(const bbi_gpu *g, int64_t slot, int64_t value, int64_t count, int64_t low) {
     if (count <= 0) return;
-    LINE("for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) {", L(count));
+    LINE("BB_UNROLL_TWICE for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) {", L(count));
     if (low > 0) {
         LINE("    A high = BB_VALUE(%lld + c, r), low = BB_VALUE(%lld + c, r);", L(value), L(value + low));
         LINE("    BB_TWO_SUM(high, low, (A)BB_SLOT(%lld + c, r));", L(slot));

@@ -2,12 +2,15 @@
  * checks what it is given; of the pairs every partial result is 1, and a row's result (of programs with one output of float32) how many
  * there are; nothing else is computed. Every call is a line of
  * the file that STANDIN_LOG names. STANDIN_FAIL=name:n:code lets call number n of a function fail with that code;
- * STANDIN_MEMORY bounds the bytes of all allocations; STANDIN_ARCH is the compute capability (90). What a caller does
+ * With STANDIN_EMULATE (the path of emulate.hpp) and nvrtc.c beside it kernels compute. STANDIN_POOLS=1: there is memory in the order of
+ * streams. STANDIN_MEMORY bounds the bytes of all allocations; STANDIN_ARCH is the compute capability (90). What a caller does
  * wrong (a pointer that is none, no context, a launch out of bounds, memory that is too small) is a line `WRONG ...`. */
+#include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define API __attribute__((visibility("default")))
 enum { MOST = 4096 };
@@ -40,6 +43,11 @@ static struct {
     char *bytes;
     size_t size;
 } blocks[MOST];
+typedef void launcher(unsigned, unsigned, void **);
+typedef struct record {
+    const char *name;
+    launcher *emulate;
+} record;
 static int count, contexts;
 static size_t used;
 static char symbol[64];
@@ -132,7 +140,7 @@ API int cuDeviceGetAttribute(int *value, int attribute, int device) {
     const char *arch = getenv("STANDIN_ARCH");
     int capability = arch ? atoi(arch) : 90;
     ENTER("cuDeviceGetAttribute %d %d", attribute, device);
-    *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 16 ? 132 : 0;
+    *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 115 ? getenv("STANDIN_POOLS") != NULL : 0;
     return 0;
 }
 API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
@@ -168,45 +176,90 @@ API int cuStreamSynchronize(void *stream) {
     ENTER("cuStreamSynchronize %s", stream == symbol ? "own" : "other");
     return 0;
 }
+/* The text of a kernel as a library of the host. */
+static void *emulate(const char *text) {
+    static int number;
+    char path[256], command[1024];
+    snprintf(path, sizeof path, "%s/benben_emulated_%d_%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid(), number++);
+    FILE *file = fopen(path, "w");
+    if (!file) return NULL;
+    fputs(text, file);
+    fclose(file);
+    snprintf(command, sizeof command, "c++ -std=c++17 -O1 -w -shared -fPIC -ffp-contract=off -include %s -o %s.so -x c++ %s",
+             getenv("STANDIN_EMULATE"), path, path);
+    void *library = system(command) == 0 ? (strcat(path, ".so"), dlopen(path, RTLD_NOW | RTLD_LOCAL)) : NULL;
+    if (!library) line("WRONG text: %s", command);
+    remove(path);
+    return library;
+}
+
 API int cuModuleLoadData(void **module, const void *image) {
     const char *bytes = image;
     IN_CONTEXT();
     ENTER("cuModuleLoadData %s", memcmp(bytes, "\177ELF", 4) == 0 ? "cubin"
+                                 : memcmp(bytes, "//EMU", 5) == 0 ? "text"
                                  : strstr(bytes, ".version")      ? "ptx"
                                                                   : "nonsense");
-    *module = symbol;
-    return 0;
+    *module = memcmp(bytes, "//EMU", 5) == 0 ? emulate(bytes) : symbol;
+    return *module ? 0 : 218;
 }
 API int cuModuleUnload(void *module) {
     IN_CONTEXT();
     ENTER("cuModuleUnload");
-    if (module != symbol) line("WRONG a module that is none");
+    if (!module) line("WRONG a module that is none");
     return 0;
 }
 API int cuModuleGetFunction(void **function, void *module, const char *name) {
     IN_CONTEXT();
     ENTER("cuModuleGetFunction %s", name);
-    (void)module;
-    for (int k = 0; k < 4; k++)
-        if (strcmp(name, functions[k]) == 0) *function = functions[k];
+    for (int k = 0; k < 4; k++) {
+        char emulated[64];
+        if (strcmp(name, functions[k]) != 0) continue;
+        record *made = calloc(1, sizeof *made); /* held to the end: a module's functions are few */
+        made->name = functions[k];
+        snprintf(emulated, sizeof emulated, "emulate_%s", name);
+        void *found = module == symbol ? NULL : dlsym(module, emulated);
+        memcpy(&made->emulate, &found, sizeof found);
+        *function = made;
+    }
     return 0;
 }
-API int cuMemAlloc_v2(unsigned long long *pointer, size_t size) {
+static int allocate(unsigned long long *pointer, size_t size) {
     const char *most = getenv("STANDIN_MEMORY");
-    IN_CONTEXT();
-    ENTER("cuMemAlloc %zu", size);
     if (most && used + size > (size_t)atoll(most)) return 2;
     if (count == MOST) return 2;
     blocks[count].bytes = calloc(1, size);
     blocks[count].size = size;
     used += size;
+    memset(blocks[count].bytes, 0x7f, size); /* large numbers */
     *pointer = (unsigned long long)(size_t)blocks[count++].bytes;
     return 0;
 }
-API int cuMemFree_v2(unsigned long long pointer) {
-    int k = find(pointer);
+API int cuMemAlloc_v2(unsigned long long *pointer, size_t size) {
     IN_CONTEXT();
-    ENTER("cuMemFree");
+    ENTER("cuMemAlloc %zu", size);
+    return allocate(pointer, size);
+}
+API int cuMemPoolCreate(void **pool, const void *properties) {
+    const int *p = properties;
+    IN_CONTEXT();
+    ENTER("cuMemPoolCreate");
+    if (p[0] != 1 || p[2] != 1) line("WRONG properties of a pool");
+    *pool = symbol;
+    return 0;
+}
+API int cuMemPoolSetAttribute(void *pool, int attribute, void *value) {
+    ENTER("cuMemPoolSetAttribute %d", attribute);
+    return pool == symbol && value ? 0 : 1;
+}
+API int cuMemAllocFromPoolAsync(unsigned long long *pointer, size_t size, void *pool, void *stream) {
+    ENTER("cuMemAllocFromPoolAsync %zu %s", size, stream == symbol ? "own" : "other");
+    (void)pool;
+    return allocate(pointer, size);
+}
+
+static int release(unsigned long long pointer) {
+    int k = find(pointer);
     if (!pointer) return 0;
     if (k < 0 || (unsigned long long)(size_t)blocks[k].bytes != pointer) {
         line("WRONG a pointer that is none is freed");
@@ -217,6 +270,16 @@ API int cuMemFree_v2(unsigned long long pointer) {
     blocks[k].bytes = NULL;
     line("held %zu", used);
     return 0;
+}
+API int cuMemFreeAsync(unsigned long long pointer, void *stream) {
+    IN_CONTEXT();
+    ENTER("cuMemFreeAsync %s", stream == symbol ? "own" : "other");
+    return release(pointer);
+}
+API int cuMemFree_v2(unsigned long long pointer) {
+    IN_CONTEXT();
+    ENTER("cuMemFree");
+    return release(pointer);
 }
 
 static int copy(const char *name, void *to, const void *from, unsigned long long device, size_t size) {
@@ -293,10 +356,14 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
                        unsigned shared, void *stream, void **arguments, void **extra) {
     IN_CONTEXT();
     ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u stream %s %s", gx, gy, gz, bx, by, bz, shared,
-          stream == symbol ? "own" : "other", (const char *)function);
+          stream == symbol ? "own" : "other", ((record *)function)->name);
+    launcher *emulated = ((record *)function)->emulate;
+    function = (void *)((record *)function)->name;
     const long long *g = arguments[0];
     if (extra) line("WRONG extra");
-    if (function == functions[0]) {
+    if (emulated) {
+        emulated(gx, bx, arguments);
+    } else if (function == functions[0]) {
         pairs(g, gx, bx, arguments);
     } else if (function == functions[1]) {
         need(arguments, 3, 4 * g[UNIFORM_SLOT] * g[SLOTS], "uniform values");

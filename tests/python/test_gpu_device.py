@@ -1,0 +1,249 @@
+"""Arrays in the memory of a CUDA device, without one: the kernels, compiled for the host (tests/standin/emulate.hpp), compute on
+memory that a stand-in for the driver hands out, which also writes down every call. Results are compared with the
+interpreter's, calls with what a run on a stream may do: no synchronisation, no allocation of its own, no other stream."""
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import bb
+
+STANDINS = {"BENBEN_LIBCUDA": str(bb.BUILD / "tests" / "libstandin_cuda.so"),
+            "BENBEN_NVRTC": str(bb.BUILD / "tests" / "libstandin_nvrtc.so"),
+            "STANDIN_EMULATE": str(bb.ROOT / "tests" / "standin" / "emulate.hpp")}
+pytestmark = pytest.mark.full
+
+HEAD = """
+import ctypes as c, os
+import numpy as np, bb
+cu = c.CDLL(os.environ["BENBEN_LIBCUDA"])
+context, STREAM = c.c_void_p(), 12345
+assert cu.cuInit(0) == 0 and cu.cuDevicePrimaryCtxRetain(c.byref(context), 0) == 0
+
+def call(name, *arguments):
+    assert cu.cuCtxPushCurrent_v2(context) == 0
+    code = getattr(cu, name)(*arguments)
+    assert cu.cuCtxPopCurrent_v2(c.byref(c.c_void_p())) == 0
+    assert code == 0
+
+def send(values, device=0):
+    \"\"\"An array on the device, with the strides of the one on the host.\"\"\"
+    values = np.asarray(values) if not isinstance(values, bb.bfloat16) else values
+    made = bb.describe(values)
+    base = values if isinstance(values, bb.bfloat16) else values.base if isinstance(values.base, np.ndarray) else values
+    raw = base.bits if isinstance(base, bb.bfloat16) else base
+    pointer = c.c_uint64()
+    call("cuMemAlloc_v2", c.byref(pointer), c.c_size_t(raw.nbytes + 8))
+    call("cuMemcpyHtoDAsync_v2", pointer, c.c_void_p(raw.ctypes.data), c.c_size_t(raw.nbytes), None)
+    made.data, made.device_type, made.device_id = pointer.value + made.data - raw.ctypes.data, 2, device
+    made.base, made.raw = pointer, raw
+    return made
+
+def fetch(array):
+    call("cuMemcpyDtoHAsync_v2", c.c_void_p(array.raw.ctypes.data), array.base, c.c_size_t(array.raw.nbytes), None)
+
+def options(**more):
+    o = bb.run_options()
+    o.device_type, o.stream = 2, STREAM
+    for name, value in more.items():
+        setattr(o, name, value)
+    return o
+
+def run(kernel, inputs, results, how=None):
+    how = how or options()
+    outputs = [send(r) for r in results]
+    bb.check(bb.lib.bb_run(kernel.handle, (bb.Array * max(1, len(inputs)))(*inputs), len(inputs),
+                           (bb.Array * len(outputs))(*outputs), len(outputs), c.byref(how)))
+    for out in outputs:
+        fetch(out)
+
+def close(found, expected, tolerance):
+    assert found.shape == expected.shape and found.dtype == expected.dtype, (found.shape, expected.shape)
+    if found.dtype == np.int64:
+        np.testing.assert_array_equal(found, expected)
+    else:
+        scale = max(1, np.abs(expected[np.isfinite(expected)]).max(initial=0))
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale)
+
+def check(program, *values, tolerance=None, how=None, host=(), target="cuda", **compiled):
+    kernel = program.compile(target=target, **compiled)
+    expected = program.compile(target="interp")(*values)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    results = [np.full(e.shape, 77, e.dtype) for e in expected]
+    inputs = [bb.describe(v) if k in host else send(v) for k, v in enumerate(values)]
+    for _ in range(2):
+        run(kernel, inputs, results, how)
+        for found, wanted in zip(results, expected):
+            close(found, wanted, tolerance or (1e-12 if values[0].dtype == np.float64 else 2e-5))
+"""
+
+
+def standins(code, tmp_path, **environment):
+    log = tmp_path / "log"
+    log.write_text("")
+    done = subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=170,
+                          cwd=os.path.dirname(__file__),
+                          env={**os.environ, **STANDINS, "STANDIN_LOG": str(log), "TMPDIR": str(tmp_path), **environment})
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text().splitlines()
+    assert not [line for line in lines if line.startswith("WRONG")]
+    return done.stdout.split(), lines
+
+
+def launches(lines):
+    return [line for line in lines if line.startswith("cuLaunchKernel")]
+
+
+RANDOM = """
+rng = np.random.default_rng(0)
+def arrays(*shapes, dtype=np.float32):
+    return [rng.standard_normal(s).astype(dtype) for s in shapes]
+"""
+
+
+@pytest.mark.parametrize("pools", ["0", "1"])
+def test_a_run_on_a_stream_starts_kernels_and_nothing_else(pools, tmp_path):
+    printed, lines = standins(RANDOM + """
+p = bb.parse("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i3", "y:j3", "b:j1", "s:p1")
+k = p.compile(target="cuda")
+values = arrays((130, 3), (700, 3), (700, 1)) + [np.float32([0.5])]
+inputs = [send(v) for v in values]
+expected, out = p.compile(target="interp")(*values), np.zeros((130, 1), np.float32)
+result, how = send(out), options()
+for n in range(3):
+    cu.cuDeviceGetCount(c.byref(c.c_int()))   # a mark
+    bb.check(bb.lib.bb_run(k.handle, (bb.Array * 4)(*inputs), 4, (bb.Array * 1)(result), 1, c.byref(how)))
+cu.cuDeviceGetCount(c.byref(c.c_int()))
+fetch(result)
+close(out, expected, 2e-5)
+""", tmp_path, **({"STANDIN_POOLS": "1"} if pools == "1" else {}))
+    marks = [k for k, line in enumerate(lines) if line == "cuDeviceGetCount"][-4:]
+    warm = lines[marks[1] + 1:marks[2]]
+    assert warm == [re.sub(r"\d{6,}", "", line) for line in warm]  # no address in the log: comparable
+    assert warm == lines[marks[2] + 1:marks[3]]
+    started = [line for line in warm if line.startswith("cuLaunch")]
+    assert [line.split()[-1] for line in started] == ["benben_uniform", "benben_pack", "benben_pairs", "benben_finish"]
+    assert all("stream other" in line for line in started)
+    others = {line.split()[0] for line in warm} - {"cuLaunchKernel", "cuCtxPushCurrent", "cuCtxPopCurrent", "held"}
+    assert others == ({"cuMemAllocFromPoolAsync", "cuMemFreeAsync"} if pools == "1" else set())
+    assert not [line for line in lines if line == "cuStreamSynchronize other"]
+
+
+def test_reductions_and_roles_are_the_interpreters(tmp_path):
+    """Every family, several parts of a row, few rows and many, over either axis and both."""
+    _, lines = standins(RANDOM + """
+import test_reductions
+for axis in ("j", "i", "ij"):
+    names = [n for n in test_reductions.NAMES if not (axis == "ij" and n in test_reductions.ONE_AXIS)]
+    program = bb.parse("; ".join(test_reductions.formula(name, axis) for name in names), "x:i2", "y:j2", "b:j3")
+    kernel, interp = program.compile(target="cuda"), program.compile(target="interp")
+    for m, n in ((5, 700), (140, 9)):
+        values = test_reductions.points(m, n, np.float64)
+        expected = interp(*values)
+        results = [np.full(e.shape, 77, e.dtype) for e in expected]
+        run(kernel, [send(v) for v in values], results)
+        for name, found, wanted in zip(names, results, expected):
+            try:
+                close(found, wanted, 1e-10)
+            except AssertionError as error:
+                raise AssertionError(f"{name} over {axis}, {m} x {n}") from error
+""", tmp_path)
+    assert all("stream other" in line for line in launches(lines))
+    assert "cuStreamSynchronize other" not in lines
+
+
+def test_types_strides_batches_and_parameters_of_the_host(tmp_path):
+    _, lines = standins(RANDOM + """
+gauss = bb.parse("sum_j(exp(-sqdist(x, y) * s) * b)", "x:i3", "y:j3", "b:j2", "s:p1")
+half = np.float32([0.5])
+x, y, b = arrays((2, 3, 20, 3), (3, 33, 3), (2, 1, 33, 2))
+check(gauss, x, y, b, half)
+check(gauss, x, y, b, half, host=(3,))                      # a number travels with the kernels
+check(gauss, x, y, b, half, host=(1, 3))                    # an array is copied in the order of the stream
+x, y, b = arrays((40, 6), (66, 3), (66, 2))
+check(gauss, x[::-2, ::2], y[::3], b[::3], half)            # strides, also negative ones
+check(gauss, *(v.astype(np.float16) for v in (x[:, :3], y, b, half)), tolerance=3e-3)
+check(gauss, *arrays((0, 3), (7, 3), (7, 2), (1,)))
+check(gauss, *arrays((7, 3), (0, 3), (0, 2), (1,)))
+x, y, b, s = (v.astype(np.float64) for v in arrays((2, 1, 2, 1, 2, 1, 2, 5, 3), (1, 2, 1, 2, 1, 2, 1, 6, 3), (6, 2), (1,)))
+check(gauss, x, y, b, abs(s))                                # more broadcast dimensions than a kernel is told of
+out = np.full((40, 4), 77, np.float32)
+x, y, b = arrays((40, 3), (66, 3), (66, 2))
+run(gauss.compile(target="cuda"), [send(v) for v in (x, y, b, half)], [out[:, ::2]])
+np.testing.assert_allclose(out[:, ::2], gauss(x, y, b, half), atol=1e-4)
+assert (out[:, 1::2] == 77).all()
+""", tmp_path)
+    assert "cuStreamSynchronize other" not in lines
+
+
+def test_stages_and_gradients(tmp_path):
+    _, lines = standins(RANDOM + """
+p = bb.parse("sum_j(exp(-sqdist(x, y) - logsumexp_j(-sqdist(x, y))) * b)", "x:i3", "y:j3", "b:j1")
+values = arrays((70, 3), (90, 3), (90, 1), dtype=np.float64)
+check(p, *values, tolerance=1e-11)
+check(p.grad(["x", "y", "b"]), *values, np.ones((70, 1)), tolerance=1e-10)
+far = bb.parse("sum_j(exp(-sqdist(x, y)) * b); argkmin_j(sqdist(x, y), 3)", "x:i20", "y:j20", "b:j12")
+check(far, *arrays((30, 20), (150, 20), (150, 12)), tolerance=1e-4)
+""", tmp_path)
+    assert "cuStreamSynchronize other" not in lines
+
+
+def test_an_allocator_of_the_callers_is_asked_once_for_each_run(tmp_path):
+    standins(RANDOM + """
+held, ALLOCATE = {}, c.CFUNCTYPE(c.c_void_p, c.c_void_p, c.c_size_t, c.c_void_p)
+RELEASE = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p, c.c_size_t, c.c_void_p)
+calls = []
+@ALLOCATE
+def allocate(mine, size, stream):
+    assert mine == 99 and stream == STREAM
+    pointer = c.c_uint64()
+    call("cuMemAlloc_v2", c.byref(pointer), c.c_size_t(size))
+    held[pointer.value] = size
+    calls.append(size)
+    return pointer.value
+@RELEASE
+def release(mine, pointer, size, stream):
+    assert mine == 99 and stream == STREAM and held.pop(pointer) == size
+    call("cuMemFree_v2", c.c_uint64(pointer))
+how = options(allocate=c.cast(allocate, c.c_void_p), release=c.cast(release, c.c_void_p), allocator=99)
+p = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j1")
+check(p, *arrays((70, 3), (90, 3), (90, 1)), how=how)
+assert len(calls) == 2 and not held
+refuse = ALLOCATE(lambda mine, size, stream: None)
+how.allocate = c.cast(refuse, c.c_void_p)
+try:
+    check(p, *arrays((70, 3), (90, 3), (90, 1)), how=how)
+    raise SystemExit("no error")
+except bb.Error as error:
+    assert error.status == "OUT_OF_MEMORY" and "allocator" in str(error), error
+""", tmp_path)
+
+
+FAILURES = ["cuLaunchKernel:1", "cuLaunchKernel:2", "cuLaunchKernel:3", "cuLaunchKernel:4", "cuMemAllocFromPoolAsync:1",
+            "cuModuleLoadData:2", "cuModuleGetFunction:3", "cuCtxPushCurrent_v2:9"]
+
+
+@pytest.mark.parametrize("failing", FAILURES)
+def test_a_failure_on_a_stream_is_an_error_and_leaves_everything_usable(failing, tmp_path):
+    code = 2 if "Alloc" in failing else 700
+    printed, lines = standins(RANDOM + """
+p = bb.parse("sum_j(x * y)", "x:i1", "y:j1", "s:p1")
+values = arrays((5, 1), (7, 1), (1,))
+inputs, out = [send(v) for v in values], np.zeros((5, 1), np.float32)
+result, k, how = send(out), p.compile(target="cuda"), options()
+def go():
+    bb.check(bb.lib.bb_run(k.handle, (bb.Array * 3)(*inputs), 3, (bb.Array * 1)(result), 1, c.byref(how)))
+try:
+    go()
+    print("none")
+except bb.Error as error:
+    print(error.status)
+go()
+fetch(result)
+close(out, p.compile(target="interp")(*values), 2e-5)
+""", tmp_path, STANDIN_POOLS="1", STANDIN_FAIL=f"{failing}:{code}")
+    failed = any(line.endswith(f"fails with {code}") for line in lines)
+    assert printed == [("OUT_OF_MEMORY" if code == 2 else "DEVICE") if failed else "none"]
+    assert failed or failing == "cuLaunchKernel:4"
