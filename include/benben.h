@@ -162,6 +162,7 @@ typedef struct bb_variable_info {
     const char *name; /* owned by the program; "" when it has none */
     bb_axis place;
     int64_t dim;
+    int is_index; /* int64: forward indices of a derivative */
 } bb_variable_info;
 typedef struct bb_output_info {
     bb_axis place; /* BB_I: (..., M, dim), BB_J: (..., N, dim), BB_NONE: (..., dim) */
@@ -183,7 +184,7 @@ BB_API bb_status bb_program_output(const bb_program *program, int position, bb_o
 BB_API bb_expr bb_program_expr(const bb_program *program, int position);
 BB_API double bb_program_cost(const bb_program *program); /* operations per pair, weighted by the table's cost column */
 /* The gradient program. Inputs: the program's own, one cotangent per floating-point output (shaped as it), then the forward outputs named by `forward`,
- * whose values it may use instead of computing them again. Outputs: one per variable, shaped as it (summed over the axes that it lacks).
+ * whose values it may use instead of computing them again (indices, too, of formulas that depend on both axes: the selection is not repeated). Outputs: one per variable, shaped as it (summed over the axes that it lacks).
  * Method: reverse accumulation; see Griewank and Walther, Evaluating Derivatives, 2008. */
 BB_API bb_status bb_grad(const bb_program *program, const int *variables, int count, const int *forward,
                          int forward_count, bb_program **gradient);

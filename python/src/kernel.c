@@ -182,11 +182,13 @@ void core_frame_drop(frame *f) {
 
 /* What the inputs are computed in: double if there is a float64, unless something else is there too: then the caller
  * converts. Half precision is storage: outputs have it where all inputs do. */
-static void frame_types(frame *f) {
+static void frame_types(frame *f, const core_kernel *self) {
     int wide = 0, narrow = 0, half = 0, brain = 0;
     for (int k = 0; k < f->inputs; k++) {
         const core_value *v = &f->value[k];
         if (v->is_number) continue;
+        if (k < self->inputs && self->variable[k].is_index && v->array.dtype_code == CODE_INT && v->array.dtype_bits == 64)
+            continue;
         if (v->needs_conversion) f->convert = 1;
         if (v->exchange && !f->like) f->like = v;
         if (v->array.dtype_bits == 64)
@@ -223,7 +225,7 @@ int core_frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
         if (core_value_take(PyTuple_GetItem(inputs, k), 0, &f->value[k])) return -1;
     }
     f->inputs = (int)count;
-    frame_types(f);
+    frame_types(f, self);
     if (f->convert) return 0;
     for (Py_ssize_t k = 0; k < count; k++) {
         if (f->value[k].is_number) core_value_number(&f->value[k], f->dtype == BB_FLOAT64);

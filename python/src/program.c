@@ -218,6 +218,20 @@ static PyObject *program_variables(core_program *self, void *none) {
     return list;
 }
 
+static PyObject *program_lists(core_program *self, void *none) {
+    (void)none;
+    int count = bb_program_variable_count(self->program);
+    PyObject *list = PyList_New(0);
+    for (int k = 0; list && k < count; k++) {
+        bb_variable_info info;
+        if (bb_program_variable(self->program, k, &info) != BB_OK || !info.is_index) continue;
+        PyObject *position = PyLong_FromLong(k);
+        if (!position || PyList_Append(list, position)) Py_CLEAR(list);
+        Py_XDECREF(position);
+    }
+    return list;
+}
+
 static PyObject *program_outputs(core_program *self, void *none) {
     (void)none;
     int count = bb_program_output_count(self->program);
@@ -292,6 +306,7 @@ static PyMethodDef program_methods[] = {
      "compile(target='auto', policy='auto', sum_scheme='auto', accumulate_double=False) -> Kernel"},
     {NULL, NULL, 0, NULL}};
 static PyGetSetDef program_properties[] = {{"variables", (getter)program_variables, NULL, "[(name, place, dim)]", NULL},
+                                           {"lists", (getter)program_lists, NULL, "positions of variables that are int64 indices", NULL},
                                            {"outputs", (getter)program_outputs, NULL, "[(place, dim, is_index)]", NULL},
                                            {"cost", (getter)program_cost, NULL, "operations per pair", NULL},
                                            {NULL, NULL, NULL, NULL, NULL}};

@@ -130,6 +130,7 @@ typedef struct bbi_variable {
     char *name; /* "" when anonymous */
     int64_t dim;
     bbi_place place; /* BBI_I, BBI_J or BBI_P */
+    bool is_index;   /* a list of indices: int64 */
 } bbi_variable;
 
 /* A reduction of the caller's own: formulas over parameters s (position 0: a state), f (1: a value) and t (2: another

@@ -200,6 +200,7 @@ static bb_status copy_signature(bbi_signature *copy, const bb_program *p) {
         const bbi_variable *v = &p->signature.variables[k];
         int64_t position;
         BBI_FORWARD(bbi_signature_add(copy, v->name, strlen(v->name), v->dim, v->place, &position));
+        copy->variables[position].is_index = v->is_index;
     }
     return BB_OK;
 }
@@ -228,17 +229,25 @@ static bb_status open_derivation(derivation *d, const bb_program *p, const int *
                                  "%s: the program has only index outputs, which have no derivative", what);
 }
 
+/* Indices are read as lists of pairs; those of a formula that depends on the folded axis alone are compared with numbers,
+ * which an array of int64 does not serve. */
+static bool may_be_known(const bb_program *p, int output) {
+    return !p->info[output].is_index || p->output[output]->arg[0]->place == BBI_IJ;
+}
+
 static bb_status add_forward(derivation *d, const int *forward, int count, const char *what) {
     const bb_program *p = d->program;
     if (count < 0 || count > BBI_MAX_OUTPUTS || (count > 0 && !forward))
         return bbi_fail(BB_BAD_ARGUMENT, "%s: %d forward outputs", what, count);
     for (int k = 0; k < count; k++) {
-        if (forward[k] < 0 || forward[k] >= p->noutput || p->info[forward[k]].is_index)
-            return bbi_fail(BB_BAD_ARGUMENT, "%s: forward output %d is no floating-point output of the program", what,
+        if (forward[k] < 0 || forward[k] >= p->noutput || !may_be_known(p, forward[k]))
+            return bbi_fail(BB_BAD_ARGUMENT,
+                            "%s: forward output %d is no output of the program that a derivative could read", what,
                             forward[k]);
         d->known[k] = bbi_place_as(p->context, p->output[forward[k]], p->place[forward[k]]);
         if (!d->known[k]) return bbi_fail_append("%s", "");
         BBI_FORWARD(add_variable(d, "forward", forward[k], d->known[k], &d->stand_in[k]));
+        d->signature.variables[d->signature.count - 1].is_index = p->info[forward[k]].is_index;
     }
     return BB_OK;
 }
@@ -343,7 +352,7 @@ bb_status bb_program_variable(const bb_program *program, int position, bb_variab
     if (!program || !info || position < 0 || position >= program->signature.count)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_program_variable: there is no variable %d", position);
     const bbi_variable *v = &program->signature.variables[position];
-    *info = (bb_variable_info){.name = v->name, .place = (bb_axis)v->place, .dim = v->dim};
+    *info = (bb_variable_info){.name = v->name, .place = (bb_axis)v->place, .dim = v->dim, .is_index = v->is_index};
     return BB_OK;
 }
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .. import _core
-from .._errors import DtypeError, NotDifferentiableError
+from .._errors import ArgumentError, DtypeError, NotDifferentiableError
 from .._options import Accuracy
 from . import _private
 from ._private import plain_types
@@ -31,6 +31,7 @@ _threads = torch.get_num_threads
 _grad_enabled = torch.is_grad_enabled
 _compiling = torch.compiler.is_compiling
 _has_exchange = hasattr(Tensor, "__dlpack_c_exchange_api__")  # torch >= 2.10
+SELECTIONS = frozenset(["min", "max", "kmin"])
 TABLE_LIMIT = 5000  # operations kept by key
 _TRAILING = {"i": 2, "j": 2, "p": 1}  # axes of a variable behind its batches
 
@@ -57,7 +58,9 @@ class Op:
         "index_outputs",
         "kernel",
         "key",
+        "lists",
         "outputs",
+        "paired",
         "places",
         "program",
         "recipe",
@@ -75,6 +78,8 @@ class Op:
         self.float_outputs = tuple([k for k, (_, _, is_index) in enumerate(self.outputs) if not is_index])
         self.index_outputs = len(self.float_outputs) < len(self.outputs)
         self.uniform = tuple([k for k, (place, _, _) in enumerate(self.outputs) if place == "p"])
+        self.lists = frozenset(program.lists)
+        self.paired: Any = None  # see with_indices
         self.derived: dict[Any, Any] = {}
         self.run = functools.partial(call, self)
 
@@ -112,9 +117,13 @@ class Op:
         """The program of the gradients, and which outputs of this one it is given, because that saves work."""
         found = self.derived.get(variables)
         if found is None:
-            grad = self.program.grad
-            cheaper = grad(variables, self.float_outputs).cost < grad(variables).cost
-            forward = self.float_outputs if cheaper else ()
+            forward: tuple[int, ...] = ()
+            least = self.program.grad(variables).cost
+            for known in (self.float_outputs, tuple(range(len(self.outputs)))):
+                with contextlib.suppress(ArgumentError):  # indices that a derivative would not read as a list
+                    cost = self.program.grad(variables, known).cost
+                    if cost < least:
+                        least, forward = cost, known
             found = self.derived[variables] = (self.derive("grad", variables, forward), forward)
         return found  # type: ignore[no-any-return]
 
@@ -125,12 +134,25 @@ class Op:
             found = self.derived[variables, outputs] = self.derive("select", outputs).derive("grad", variables)
         return found  # type: ignore[no-any-return]
 
-    def tangent(self, variables: tuple[int, ...]) -> Op:
-        """The program of the tangents of the outputs, given those of these variables."""
-        found = self.derived.get(("diff", variables))
+    def tangent(self, variables: tuple[int, ...], forward: tuple[int, ...] = ()) -> Op:
+        """The program of the tangents of the outputs, given those of these variables and some outputs."""
+        found = self.derived.get(("diff", variables, forward))
         if found is None:
-            found = self.derived["diff", variables] = self.derive("diff", variables, ())
+            found = self.derived["diff", variables, forward] = self.derive("diff", variables, forward)
         return found  # type: ignore[no-any-return]
+
+    def with_indices(self) -> Op | None:
+        """Where this is a selection (minima, K smallest values): the same with its indices, which its derivatives read
+        instead of selecting again."""
+        if self.paired is None:
+            self.paired = False
+            recipe = _paired(self.recipe)
+            if recipe is not None and not self.steps:
+                with contextlib.suppress(ArgumentError):
+                    made = Op.make(_program(recipe), recipe, self.accuracy)
+                    if 1 in made.gradient((0,))[1]:
+                        self.paired = made
+        return self.paired or None
 
     # ---- running ----
     def compute(self, args: tuple[Any, ...], setting: Setting) -> Any:
@@ -151,7 +173,8 @@ class Op:
 
     def empty(self, args: Any, setting: Setting) -> list[Tensor]:
         """Tensors for the outputs."""
-        tensors = [(a, place) for a, place in zip(args, self.places, strict=True) if isinstance(a, Tensor)]
+        known = [(a, place) for a, place in zip(args, self.places, strict=True) if isinstance(a, Tensor)]
+        tensors = [(a, place) for k, (a, place) in enumerate(known) if k not in self.lists]
         batch = torch.broadcast_shapes(*[a.shape[: -_TRAILING[place]] for a, place in tensors])
         dtype = common_dtype([a for a, _ in tensors])
         rows: dict[str, Any] = {"i": setting.rows_i, "j": setting.rows_j}
@@ -189,14 +212,23 @@ def call(op: Op, args: tuple[Any, ...], setting: Setting = PLAIN) -> Any:
     ):
         return dispatch(op, args, setting)
     if needs and _grad_enabled():
-        return _Direct.apply(op, setting, *promote(args))
+        return _Direct.apply(op, setting, *_told_apart(promote(args, op.lists)))
     result = op.compute(args, setting)
-    return op.compute(promote(args), setting) if result is NotImplemented else result
+    return op.compute(promote(args, op.lists), setting) if result is NotImplemented else result
+
+
+def _told_apart(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where several leaves need gradients: a node of the graph for each, of which _backward can ask whether its
+    gradient is wanted (a leaf does not say)."""
+    leaves = [a for a in args if isinstance(a, Tensor) and a.requires_grad]
+    if len(leaves) < 2:
+        return args
+    return tuple([a.view_as(a) if isinstance(a, Tensor) and a.requires_grad and a.is_leaf else a for a in args])
 
 
 def dispatch(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
     """Through the dispatcher."""
-    tensors = promote(as_tensors(args))
+    tensors = promote(as_tensors(args, op.lists), op.lists)
     flat = [] if setting.ranges is None else [t for six in setting.ranges for t in six]
     result = torch.ops.benben.run.default(list(tensors), op.key, flat, setting.rows_i, setting.rows_j)
     return result[0] if len(op.outputs) == 1 else tuple(result)
@@ -209,6 +241,20 @@ def _program(recipe: Any) -> Any:
         return _core.parse(text, tuple(aliases))
     code, signature, outputs = rest
     return _core.build([_tuples(c) for c in code], _tuples(signature), _tuples(outputs))
+
+
+def _paired(recipe: Any) -> Any:
+    """The recipe of a selection with its indices; None for what is none."""
+    kind, *rest = recipe
+    if kind == "parse":
+        text, aliases = rest
+        name = text.split("(")[0].rpartition("_")[0]
+        return (kind, f"{name}_arg{text}", aliases) if name in SELECTIONS else None
+    code, signature, outputs = rest
+    (name, *how), *others = outputs
+    if others or name not in SELECTIONS:
+        return None
+    return kind, code, signature, ((name, *how), ("arg" + name, *how))
 
 
 def _tuples(x: Any) -> Any:
@@ -225,8 +271,11 @@ def common_dtype(tensors: Any) -> torch.dtype:
     return dtype  # type: ignore[no-any-return]
 
 
-def promote(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Tensors of one floating-point type."""
+def promote(args: tuple[Any, ...], lists: frozenset[int] = frozenset()) -> tuple[Any, ...]:
+    """Tensors of one floating-point type; lists: the positions of indices."""
+    if lists:
+        rest = iter(promote(tuple([a for k, a in enumerate(args) if k not in lists])))
+        return tuple([a if k in lists else next(rest) for k, a in enumerate(args)])
     first = None
     for a in args:
         if isinstance(a, Tensor):
@@ -249,11 +298,11 @@ def promote(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple([a.to(dtype) if isinstance(a, Tensor) else a for a in args])
 
 
-def as_tensors(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def as_tensors(args: tuple[Any, ...], lists: frozenset[int] = frozenset()) -> tuple[Any, ...]:
     """Numbers and tuples of numbers as tensors of the type of the others."""
     if all(isinstance(a, Tensor) for a in args):
         return args
-    tensors = [a for a in args if isinstance(a, Tensor)]
+    tensors = [a for k, a in enumerate(args) if isinstance(a, Tensor) and k not in lists]
     dtype, device = (common_dtype(tensors), tensors[0].device) if tensors else (torch.float64, None)
     out = []
     for k, a in enumerate(args):
@@ -272,7 +321,9 @@ def _setting(ranges: Any, rows_i: int, rows_j: int) -> Setting:
 
 
 # ---- derivatives, for both ways in ----
-def _save(ctx: Any, op: Op, setting: Setting, args: tuple[Any, ...], result: Any) -> Any:
+def _save(ctx: Any, op: Op, setting: Setting, args: tuple[Any, ...], result: Any, hidden: bool = False) -> Any:
+    """hidden: of the results only the first one was asked for."""
+    ctx.asks, ctx.hidden = False, hidden
     ctx.op, ctx.setting = op, setting if setting.progress is None else setting._replace(progress=None)
     results = result if isinstance(result, tuple) else (result,)
     ctx.numbers = None
@@ -280,16 +331,19 @@ def _save(ctx: Any, op: Op, setting: Setting, args: tuple[Any, ...], result: Any
         ctx.numbers = tuple([None if isinstance(a, Tensor) else a for a in args])
         args = tuple([a for a in args if isinstance(a, Tensor)])
     variables = tuple([k for k, needs in enumerate(ctx.needs_input_grad[2:]) if needs])
-    kept: tuple[Any, ...] = ()
-    if variables and op.float_outputs:
+    ctx.kept = ()
+    if op.float_outputs and (variables or op.index_outputs):  # (tangents read indices too)
         with contextlib.suppress(NotDifferentiableError):  # says so when its gradient is asked for
-            kept = tuple([results[k] for k in op.gradient(variables)[1]])
+            ctx.kept = op.gradient(variables or (0,))[1]
+    kept = tuple([results[k] for k in ctx.kept])
     ctx.inputs = len(args)
     ctx.save_for_backward(*args, *kept)
-    ctx.save_for_forward(*args)
+    ctx.save_for_forward(*args, *kept)
+    ctx.set_materialize_grads(False)
+    if hidden:
+        return results[0]
     if op.index_outputs:
         ctx.mark_non_differentiable(*[r for r, (_, _, is_index) in zip(results, op.outputs, strict=True) if is_index])
-    ctx.set_materialize_grads(False)
     return result
 
 
@@ -300,11 +354,20 @@ def _inputs(ctx: Any, tensors: Any) -> tuple[Any, ...]:
     return tuple([next(rest) if number is None else number for number in ctx.numbers])
 
 
+def _wanted(ctx: Any) -> tuple[int, ...]:
+    """The variables whose gradients somebody asks for."""
+    needed = tuple([k for k, needs in enumerate(ctx.needs_input_grad[2:]) if needs])
+    if not ctx.asks or len(needed) < 2:
+        return needed
+    before = ctx.numbers or ()  # numbers have no node
+    return tuple([k for k in needed if _private.is_asked_for(ctx, k - sum(n is not None for n in before[:k]))])
+
+
 def _backward(ctx: Any, *cotangents: Any) -> Any:
     op = ctx.op
     saved = ctx.saved_tensors
     args, kept = _inputs(ctx, saved[: ctx.inputs]), saved[ctx.inputs :]
-    variables = tuple([k for k, needs in enumerate(ctx.needs_input_grad[2:]) if needs])
+    variables = _wanted(ctx)
     gradients: list[Any] = [None] * (len(args) + 2)
     wanted = [cotangents[k] for k in op.float_outputs]
     if not variables or all(g is None for g in wanted):
@@ -314,8 +377,9 @@ def _backward(ctx: Any, *cotangents: Any) -> Any:
         wanted, kept = [g for g in wanted if g is not None], ()
     else:
         gradient, forward = op.gradient(variables)
-        if len(forward) != len(kept):  # another set of variables than when the forward pass ran
-            gradient, kept = op.derive("grad", variables), ()
+        if forward != ctx.kept:  # another set of variables than when the forward pass ran
+            kept = ctx.kept and saved[ctx.inputs :]
+            gradient = op.derive("grad", variables, ctx.kept)
     result = _again(gradient, (*args, *wanted, *kept), ctx.setting)
     for k, g in zip(variables, result if isinstance(result, tuple) else (result,), strict=True):
         gradients[k + 2] = g if g.shape == args[k].shape else g.sum_to_size(args[k].shape)
@@ -351,7 +415,10 @@ def _tangents(ctx: Any, args: tuple[Any, ...], tangents: Any) -> Any:
     moved = [
         t if t.shape == args[k].shape else t.expand(args[k].shape) for k, t in enumerate(tangents) if t is not None
     ]
-    result = _again(op.tangent(variables), (*args, *moved), ctx.setting)
+    args, kept = args[: ctx.inputs], args[ctx.inputs :]
+    result = _again(op.tangent(variables, ctx.kept), (*args, *moved, *kept), ctx.setting)
+    if ctx.hidden:
+        return result
     parts = iter(result if isinstance(result, tuple) else (result,))
     full = tuple([None if is_index else next(parts) for _, _, is_index in op.outputs])
     return full[0] if len(full) == 1 else full
@@ -362,7 +429,10 @@ class _Direct(_private.SingleLevelFunction):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, op: Op, setting: Setting, *args: Any) -> Any:
-        return _save(ctx, op, setting, args, op.compute(args, setting))
+        fuller = op.with_indices()
+        result = _save(ctx, fuller or op, setting, args, (fuller or op).compute(args, setting), fuller is not None)
+        ctx.asks = True
+        return result
 
     backward = staticmethod(_backward)
 
@@ -372,15 +442,16 @@ class _Level(_private.SingleLevelFunction):  # type: ignore[misc]
 
     @staticmethod
     def forward(ctx: Any, op: Op, setting: Setting, *args: Any) -> Any:
+        fuller = op.with_indices()
         with _private.below(_private.transforms_active()):
-            result = dispatch(op, args, setting)
-        return _save(ctx, op, setting, args, result)
+            result = dispatch(fuller or op, args, setting)
+        return _save(ctx, fuller or op, setting, args, result, fuller is not None)
 
     backward = staticmethod(_backward)
 
     @staticmethod
     def jvp(ctx: Any, _op: Any, _setting: Any, *tangents: Any) -> Any:
-        saved = ctx.saved_tensors[: ctx.inputs]
+        saved = ctx.saved_tensors
         if not _private.transforms_active():
             return _tangents(ctx, saved, tangents)
         with _private.forward_grad_enabled(True):  # this level's tangent off, those of the levels outside on

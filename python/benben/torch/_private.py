@@ -151,3 +151,13 @@ def constant(tensor: Any) -> Any:
         return tensor.detach()
     level = legacy_level()
     return legacy_wrap(legacy_unwrap(tensor, level).detach(), level)
+
+
+# ---- which gradients a backward pass is for
+def is_asked_for(ctx: Any, position: int) -> bool:
+    """Whether a backward pass needs the gradient of this tensor among a node's inputs; True where that is not known."""
+    node = ctx.next_functions[position][0]
+    try:
+        return bool(torch._C._will_engine_execute_node(node))
+    except RuntimeError:  # of leaves, and outside of a backward pass
+        return True
