@@ -98,6 +98,8 @@ class ArrayMethods:
         return result[..., 0] if full[-1] == 1 else result
 
     def __array__(self: Any, dtype: Any = None, copy: Any = None) -> Any:
+        if copy is False:
+            raise ValueError("the entries of a LazyTensor are not stored: an array of them is always a new one")
         values = self.tools.to_numpy(self.dense())
         return values if dtype is None else values.astype(dtype)
 
@@ -324,6 +326,9 @@ class ArrayMethods:
     # ---- statistics ----
     def _statistic(self: Any, name: str, axis: Any, component: Any, keywords: dict[str, Any]) -> Any:
         keywords = {k: v for k, v in keywords.items() if v is not None or k != "dtype"}
+        if "keepdims" in keywords:
+            keep = keywords.pop("keepdims")
+            return self._kept(self._statistic(name, axis, component, keywords), axis, keep)
         if axis is None:
             axis = tuple(range(self.nbatchdims + 3))
         if isinstance(axis, int) and self._is_batch_axis(axis):
@@ -357,6 +362,9 @@ class ArrayMethods:
     def var(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
         """The mean of the squares of the deviations from the mean, in two passes, over the axes as for mean."""
         full = self._shape
+        if "keepdims" in keywords:
+            keep = keywords.pop("keepdims")
+            return self._kept(self.var(axis, ddof, **keywords), axis, keep)
         if axis is None or isinstance(axis, tuple):
             return self._var_over(tuple(range(len(full))) if axis is None else axis, ddof)
         n = full[int(axis) % len(full)]

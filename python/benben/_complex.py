@@ -142,6 +142,9 @@ class ComplexGenericLazyTensor(GenericLazyTensor):
     def sum(self, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
         """The sum over i or j (a complex array), over the components (the default) or over a tuple of axes."""
         axis = axis if dim is None else dim
+        if keywords and "keepdims" in keywords:
+            keep = keywords.pop("keepdims")
+            return self._kept(self.sum(axis, **keywords), axis, keep)
         if axis is not None and not isinstance(axis, tuple) and self._kind_of_axis(axis) == "D":
             return self._unary("complexsum")
         return super().sum(axis, **keywords)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import _core, _options, _progress
-from ._errors import ArgumentError, ConvergenceWarning
+from ._errors import ArgumentError, ConvergenceWarning, ShapeError
 from ._formula import BY_ALIAS, REDUCTIONS
 
 
@@ -120,6 +120,16 @@ class Program:
         return tools.compile(self.program, self.recipe, accuracy)
 
 
+def _check(formula: Any, aliases: Any, axis: Any) -> None:
+    """What Genred and KernelSolve are made of."""
+    if axis not in (0, 1) or isinstance(axis, bool):
+        raise ArgumentError(f"axis={axis!r}: expected 0 (reduction over i) or 1 (over j)")
+    if not isinstance(formula, str):
+        raise TypeError(f"formula: expected a text such as 'Exp(-SqDist(x,y))*b', found {formula!r}")
+    if isinstance(aliases, str) or not hasattr(aliases, "__iter__"):
+        raise ArgumentError(f"aliases={aliases!r}: expected a list of declarations such as ['x = Vi(3)', 'y = Vj(3)']")
+
+
 class GenericGenred:
     """A reduction of a formula, see benben.numpy.Genred. `tools` says how arrays of the library are handled."""
 
@@ -143,8 +153,7 @@ class GenericGenred:
         use_fast_math: bool = True,
     ) -> None:
         _options.deprecated(dtype=dtype, cuda_type=cuda_type)
-        if axis not in (0, 1) or isinstance(axis, bool):
-            raise ArgumentError(f"axis={axis!r}: expected 0 (reduction over i) or 1 (over j)")
+        _check(formula, aliases, axis)
         self.formula, self.aliases, self.axis, self.opt_arg, self.formula2 = (
             formula,
             list(aliases),
@@ -160,9 +169,10 @@ class GenericGenred:
         name = reduction_name(self.reduction_op, self.formula2 is not None)
         self._k = 0
         if REDUCTIONS[name]["takes_k"]:
-            if not isinstance(self.opt_arg, int) or self.opt_arg < 1:
-                raise ArgumentError(f"opt_arg={self.opt_arg!r}: {self.reduction_op} needs the number K >= 1 of values")
-            self._k = self.opt_arg
+            k: Any = self.opt_arg
+            if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
+                raise ArgumentError(f"opt_arg={k!r}: {self.reduction_op} needs the number K >= 1 of values")
+            self._k = int(k)
         self._accuracy = _options.accuracy(name, **self._options)
         for alias in self.aliases:
             read_alias(alias)
@@ -208,7 +218,7 @@ class GenericGenred:
         if ranges is None and out is None and backend == "auto" and self._plain and not _progress.wanted(progress):
             try:
                 result = self._run(args)
-            except TypeError:  # what is converted, or refused by name, below
+            except (TypeError, ShapeError):  # what is converted, or refused by name, below
                 result = NotImplemented
             if result is not NotImplemented:
                 return result
@@ -264,8 +274,7 @@ class GenericKernelSolve:
         use_fast_math: bool = True,
     ) -> None:
         _options.deprecated(dtype=dtype, cuda_type=cuda_type)
-        if axis not in (0, 1) or isinstance(axis, bool):
-            raise ArgumentError(f"axis={axis!r}: expected 0 (reduction over i) or 1 (over j)")
+        _check(formula, aliases, axis)
         self.formula, self.aliases, self.axis, self.varinvalias = formula, list(aliases), axis, varinvalias
         self._options: dict[str, Any] = dict(dtype_acc=dtype_acc, use_double_acc=use_double_acc, sum_scheme=sum_scheme)
         self._prepare()

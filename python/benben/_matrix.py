@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _options
-from ._errors import ArgumentError
+from ._errors import ArgumentError, ShapeError
 from ._formula import PLACE_I, PLACE_J
 from ._generic import solve
 from ._reduce import AXIS_I, AXIS_J, Reduction, make_plan
@@ -89,6 +89,8 @@ class MatrixMethods:
             raise ValueError("solve: the right-hand side is an array, Vi(array) or a symbolic variable")
         b = other._args[0]
         if var is None:
+            if self.ni is not None and self.nj is not None and self.ni != self.nj:
+                raise ShapeError(f"solve: the matrix has {self.ni} rows and {self.nj} columns; expected a square one")
             placed = other._like()
             placed.ni, placed.nj = other.nj, other.ni
             unknown = type(b)(b.value, PLACE_J if b.place == PLACE_I else PLACE_I, b.dim, b.index)

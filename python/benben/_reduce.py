@@ -142,6 +142,8 @@ class ReductionMethods:
         if REDUCTIONS[short]["formulas"] == 2:
             if other is None:
                 raise ValueError(f"{reduction_op}: the weights are missing")
+            if self.tools.is_array(other) and len(other.shape) == 2:  # a row for each element that is folded
+                other = self.real_class._along(other, PLACE_J if folded else PLACE_I, f"{reduction_op}: the weights")
             other = self._lift(other)
             if self._formula.dim != 1:
                 raise ShapeError(f"{reduction_op}: the formula has dimension {self._formula.dim}, expected 1")
@@ -318,8 +320,7 @@ class ReductionMethods:
         return self.tools.as_complex(result) if self.is_complex else result
 
     def _several(self: Any, name: str, axis: Any, combine: Any) -> Any:
-        """A reduction over several axes, the pairs first, then those of the result that are left. keepdims is never
-        done."""
+        """A reduction over several axes, the pairs first, then those of the result that are left."""
         n = self.nbatchdims
         if axis is None:
             axis = tuple(range(n + 3))
@@ -344,6 +345,21 @@ class ReductionMethods:
             result = result[..., 0]
         return combine(result, batches) if batches else result
 
+    def _kept(self: Any, result: Any, axis: Any, keepdims: bool = True) -> Any:
+        """The result of a reduction with the folded axes as axes of length 1: as NumPy has it for an array of the shape
+        self.shape."""
+        if not keepdims:
+            return result
+        if isinstance(result, tuple):
+            return tuple([self._kept(part, axis) for part in result])
+        full = self._shape
+        axes = range(len(full)) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+        folded = {int(a) % len(full) for a in axes}
+        shape = tuple([1 if k in folded else n for k, n in enumerate(full)])
+        if hasattr(result, "_formula"):  # the components, or batches alone
+            return result.reshape(shape[:-1] + (result._shape[-1],)) if folded - {len(full) - 1} else result
+        return result.reshape(shape[:-1] if full[-1] == 1 else shape)
+
     def _is_batch_axis(self: Any, axis: int) -> bool:
         n: int = self.nbatchdims
         return 0 <= axis < n or -n - 3 <= axis < -3
@@ -352,6 +368,9 @@ class ReductionMethods:
     def sum(self: Any, axis: Any = -1, dim: Any = None, **keywords: Any) -> Any:
         """The sum over i or j (an array), over the components (the default: a LazyTensor), or over a tuple of axes."""
         axis = axis if dim is None else dim
+        if keywords and "keepdims" in keywords:
+            keep = keywords.pop("keepdims")
+            return self._kept(self.sum(axis, **keywords), axis, keep)
         if isinstance(axis, int) and self._is_batch_axis(axis):
             axis = (axis,)
         if axis is None or isinstance(axis, tuple):
@@ -362,6 +381,9 @@ class ReductionMethods:
 
     def _extremum(self: Any, name: str, alias: str, axis: Any, dim: Any, keywords: dict[str, Any]) -> Any:
         axis = axis if dim is None else dim
+        if keywords and "keepdims" in keywords:
+            keep = keywords.pop("keepdims")
+            return self._kept(self._extremum(name, alias, axis, None, keywords), axis, keep)
         if isinstance(axis, int) and self._is_batch_axis(axis) and name in ("min", "max"):
             axis = (axis,)
         if (axis is None or isinstance(axis, tuple)) and name in ("min", "max"):
@@ -439,6 +461,9 @@ class ReductionMethods:
     def logsumexp(self: Any, axis: Any = None, weight: Any = None, other: Any = None, **keywords: Any) -> Any:
         """log sum exp(self) weight over i or j, without overflow."""
         weight = other if weight is None else weight
+        if keywords and "keepdims" in keywords:
+            keep = keywords.pop("keepdims")
+            return self._kept(self.logsumexp(axis, weight, **keywords), axis, keep)
         return self.reduction("LogSumExp" if weight is None else "LogSumExpWeight", other=weight, axis=axis, **keywords)
 
     logsumexp_reduction = logsumexp

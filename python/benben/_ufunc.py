@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from . import masks
+from ._einsum import einsum
+
 _UNARY = {
     "negative": "__neg__",
     "positive": "__pos__",
@@ -95,10 +98,50 @@ _BY_METHOD = frozenset(
         "norm",
         "sinc",
         "size",
+        "median",
+        "quantile",
+        "percentile",
+        "sort",
+        "argsort",
     ]
 )
 
 
+def _refuse(name: str) -> Any:
+    raise TypeError(
+        f"{name} of a LazyTensor is not defined; its methods are what there is, and K.dense() is the array itself"
+    )
+
+
+def _ptp(K: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return K.max(axis=axis, keepdims=keepdims) - K.min(axis=axis, keepdims=keepdims)
+
+
+def _average(K: Any, axis: Any = None, weights: Any = None, returned: bool = False, keepdims: bool = False) -> Any:
+    if weights is not None or returned:
+        _refuse("numpy.average with weights")
+    return K.mean(axis=axis, keepdims=keepdims)
+
+
+def _swapaxes(K: Any, a: int, b: int) -> Any:
+    if {K._kind_of_axis(a), K._kind_of_axis(b)} != {"I", "J"}:
+        _refuse("numpy.swapaxes of other axes than those of the matrix")
+    return K.T
+
+
+def _diag(K: Any, k: int = 0) -> Any:
+    return K.diagonal() if k == 0 else _refuse("numpy.diag with k")
+
+
+# NumPy's functions that are not called as a method of K is
+_FUNCTIONS: dict[str, Any] = {
+    "ptp": _ptp,
+    "average": _average,
+    "swapaxes": _swapaxes,
+    "diag": _diag,
+    "tril": lambda K, k=0: K.masked(masks.causal(k)).filled(0.0),
+    "triu": lambda K, k=0: K.masked(~masks.causal(k - 1)).filled(0.0),
+}
 _OVER_ALL = frozenset(
     ["var", "std", "sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"]
 )
@@ -121,20 +164,20 @@ class NumpyMethods:
                 "logical_or": "any",
                 "logical_and": "all",
             }
-            return getattr(self, names[name])(axis=keywords.get("axis", 0))
+            return getattr(self, names[name])(axis=keywords.get("axis", 0), keepdims=keywords.get("keepdims", False))
         if method != "__call__" or any(v is not None for v in keywords.values()):
-            return NotImplemented
+            return _refuse(f"numpy.{name}" + (f" with {', '.join(keywords)}" if keywords else f".{method}"))
         if name in _COMPOSED:
             return _COMPOSED[name](self._lift(inputs[0]), *inputs[1:])
         if len(inputs) == 1:
             function = getattr(self, _UNARY.get(name, name), None)
-            return NotImplemented if function is None else function()
+            return _refuse(f"numpy.{name}") if function is None else function()
         if name == "arctan2":
             return self._lift(inputs[0]).atan2(inputs[1])
         if name == "logical_or":
             return self._lift(inputs[0])._op("logical_or", inputs[1])
         if name not in _BINARY:
-            return NotImplemented
+            return _refuse(f"numpy.{name}")
         if isinstance(inputs[0], NumpyMethods):
             return getattr(inputs[0], _BINARY[name][0])(inputs[1])
         return getattr(inputs[1], _BINARY[name][1])(inputs[0])
@@ -147,6 +190,10 @@ class NumpyMethods:
             return self.concatenate(*args, **keywords)
         if name == "matvec" or name == "dot":
             return args[0] @ args[1]
+        if name == "einsum" and not keywords.get("out"):
+            return einsum(*args)
+        if name in _FUNCTIONS and args and args[0] is self:
+            return _FUNCTIONS[name](*args, **keywords)
         if name == "norm" and len(args) == 1 and not any(v is not None and v is not False for v in keywords.values()):
             return self.tools.sqrt(self._unary("square").sum(axis=None))  # of all entries
         if args and args[0] is self and name in _BY_METHOD:
@@ -155,4 +202,6 @@ class NumpyMethods:
             if name in _OVER_ALL and len(args) < 2:
                 keywords.setdefault("axis", None)  # NumPy's default
             return attribute if name in ("shape", "real", "imag", "size") else attribute(*args[1:], **keywords)
-        return NotImplemented
+        if any(t.__module__.partition(".")[0] not in ("numpy", "benben", "builtins") for t in types):
+            return NotImplemented  # another library may know
+        return _refuse(f"numpy.{name}")

@@ -1,5 +1,6 @@
 """Benben for NumPy arrays."""
 
+from .._einsum import einsum
 from ..solvers import Estimate, Solution, clusters_of, eigsh, logdet, neighbors_before, solve, trace
 from . import cluster
 from ._genred import Genred, KernelSolve, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
@@ -19,6 +20,7 @@ __all__ = [
     "cluster",
     "clusters_of",
     "eigsh",
+    "einsum",
     "generic_argkmin",
     "generic_argmin",
     "generic_logsumexp",

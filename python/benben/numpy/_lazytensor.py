@@ -10,9 +10,10 @@ from .._lazy import GenericLazyTensor, add_table_methods
 from .._pointwise import PointwiseMethods  # noqa: F401
 from . import _tools
 from ._genred import Genred, KernelSolve
+from ._order import OrderMethods
 
 
-class LazyTensor(GenericLazyTensor):
+class LazyTensor(OrderMethods, GenericLazyTensor):
     """A symbolic matrix whose entries are vectors F(x_i, y_j), never stored: memory O(M + N), time O(M N).
 
     Made of an array: (M, 1, D) is indexed by i, (1, N, D) by j, (1, 1, D) and (D,) are parameters; dimensions in

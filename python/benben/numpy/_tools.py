@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import ArgumentError, DtypeError, ShapeError
+from .._errors import ArgumentError, DtypeError, RangesError, ShapeError
 from .._options import Accuracy
 
 name = "numpy"
@@ -112,6 +112,9 @@ def convert(args: Any, names: Any = ()) -> tuple[Any, ...]:
         if isinstance(x, (int, float, np.number)) and not isinstance(x, bool):
             out.append(float(x))
             continue
+        if isinstance(x, np.ndarray) and not x.ndim and x.dtype.kind in "iuf":
+            out.append(float(x))
+            continue
         what = f"argument {k}" + (f" '{names[k]}'" if k < len(names) and names[k] else "")
         if not isinstance(x, np.ndarray):
             try:
@@ -170,9 +173,22 @@ def ranges(six: Any) -> Any:
     """Ranges as the core takes them: int64, one sextuple for each batch element."""
     if six is None:
         return None
-    if len(six) == 6 and not isinstance(six[0], (tuple, list)):
+    if len(six) == 6 and (not isinstance(six[0], (tuple, list)) or _is_array_of_ranges(six[0])):
         six = (six,)
-    return tuple([tuple([np.ascontiguousarray(a, dtype=np.int64) for a in one]) for one in six])
+    return tuple([tuple([_range_array(a, k) for k, a in enumerate(one)]) for one in six])
+
+
+def _is_array_of_ranges(x: Any) -> bool:
+    """[[0, 3], [3, 7]] in the place of ranges_i: not the six arrays of a batch element."""
+    return not len(x) or np.ndim(x[0]) == 1
+
+
+def _range_array(a: Any, k: int) -> Any:
+    """Number k of six arrays of ranges, in int64."""
+    array = np.asarray(a)
+    if array.dtype.kind not in "iu" and array.size:
+        raise RangesError(f"array {k} of the ranges: expected integers, found the dtype {array.dtype}")
+    return np.ascontiguousarray(array.reshape(-1, 2) if not array.size and k % 3 != 1 else array, dtype=np.int64)
 
 
 def repeat_rows(result: Any, rows: int) -> Any:
@@ -259,6 +275,11 @@ def broadcast(x: Any, shape: tuple[int, ...]) -> Any:
 
 def swap_last(x: Any) -> Any:
     return np.swapaxes(x, -1, -2)
+
+
+def permute(x: Any, order: Any) -> Any:
+    """Axes in another order."""
+    return x.transpose(order)
 
 
 def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:

@@ -1,5 +1,6 @@
 """Benben for PyTorch tensors: the names of benben.numpy, differentiable in every way that PyTorch knows."""
 
+from .._einsum import einsum
 from ..solvers import Estimate, Solution
 from . import cluster
 from ._genred import Genred, KernelSolve, generic_argkmin, generic_argmin, generic_logsumexp, generic_sum
@@ -18,6 +19,7 @@ __all__ = [
     "Vi",
     "Vj",
     "cluster",
+    "einsum",
     "generic_argkmin",
     "generic_argmin",
     "generic_logsumexp",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._einsum import einsum
 from . import _private
 
 # torch's names -> methods of LazyTensor, where they differ
@@ -115,6 +116,8 @@ def torch_function(func: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -
         return _first(args)._lift(args[0]).where(args[1], args[2])
     if name in ("cat", "concat", "concatenate"):
         return _first(args[0]).concatenate(args[0], *args[1:], *keywords.values())
+    if name == "einsum":
+        return einsum(*args, **keywords)
     if name in ("atan2", "arctan2"):
         return _first(args)._lift(args[0]).atan2(args[1])
     if name == "logical_or":
@@ -166,7 +169,9 @@ def _method(x: Any, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) 
         return _refuse(name)
     if _is_lazy(method):  # real, imag
         return method
-    for ignored in ("keepdim", "dtype", "out", "inplace", "_stacklevel"):
+    if keywords.pop("keepdim", False):
+        keywords["keepdims"] = True
+    for ignored in ("dtype", "out", "inplace", "_stacklevel"):
         if ignored in keywords:
             if keywords[ignored] and ignored != "_stacklevel":
                 _refuse(f"{name} with {ignored}={keywords[ignored]}")

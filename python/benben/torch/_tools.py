@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._errors import ArgumentError, DtypeError, ShapeError
+from .._errors import ArgumentError, DtypeError, RangesError, ShapeError
 from .._formula import Formula
 from .._options import Accuracy
 from .._reduce import Plan
@@ -150,6 +150,11 @@ def ranges(six: Any) -> Any:
         return None
     if len(six) == 6 and not isinstance(six[0], (tuple, list)):
         six = (six,)
+    for one in six:
+        for k, a in enumerate(one):
+            dtype = torch.as_tensor(a).dtype
+            if dtype.is_floating_point and len(a):
+                raise RangesError(f"array {k} of the ranges: expected integers, found the dtype {dtype}")
     return tuple([tuple([torch.as_tensor(a).to("cpu", torch.int64).contiguous() for a in one]) for one in six])
 
 
@@ -244,6 +249,11 @@ def broadcast(x: Any, shape: tuple[int, ...]) -> Any:
 
 def swap_last(x: Any) -> Any:
     return x.transpose(-1, -2)
+
+
+def permute(x: Any, order: Any) -> Any:
+    """Axes in another order."""
+    return x.permute(tuple(order))
 
 
 def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:

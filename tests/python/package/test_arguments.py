@@ -66,3 +66,38 @@ def test_genred_names_the_argument():
         f(X, np.ma.masked_array(X, X > 3))
     with pytest.raises(ValueError, match="'x' has the shape"):
         f([1.0, 2.0], X)
+
+
+RANGES = ([[0, 1], [1, 3]], [1, 2], [[0, 2], [1, 3]], [[0, 3]], [1], [[0, 3]])
+
+
+def test_numbers_ranges_and_weights_in_other_forms():
+    """K as NumPy's integer, a parameter without axes, ranges as lists, weights as an array of rows."""
+    f = Genred("SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)"], reduction_op="KMin", opt_arg=np.int32(2), axis=1)
+    np.testing.assert_array_equal(f(X, X), np.sort(((X[:, None] - X) ** 2).sum(-1), 1)[:, :2])
+    g = Genred("p * SqDist(x, y)", ["x = Vi(2)", "y = Vj(2)", "p = Pm(1)"], axis=1)
+    np.testing.assert_array_equal(g(X, X, np.array(2.0)), g(X, X, 2.0))
+    arrays = tuple(np.array(r) for r in RANGES)
+    for six in (RANGES, list(RANGES), tuple(a.astype(np.int32) for a in arrays), [RANGES], [arrays]):
+        np.testing.assert_array_equal(g(X, X, 1.0, ranges=six), g(X, X, 1.0, ranges=arrays))
+    batch = np.stack([X] * 6)
+    for one in (RANGES, arrays):
+        np.testing.assert_array_equal(g(batch, X, 1.0, ranges=[one] * 6)[5], g(X, X, 1.0, ranges=arrays))
+    D = (Vi(X) - Vj(X)).sqnorm2()
+    np.testing.assert_array_equal((-D).logsumexp(1, weight=X + 1), (-D).logsumexp(1, weight=Vj(X + 1)))
+    np.testing.assert_array_equal((-D).sumsoftmaxweight(X, axis=0), (-D).sumsoftmaxweight(Vi(X), axis=0))
+
+
+@pytest.mark.parametrize("call, error, words", [
+    (lambda: Genred("x", "x = Vi(3)"), ValueError, "expected a list of declarations"),
+    (lambda: Genred("x", None), ValueError, "expected a list of declarations"), (lambda: Genred(None, []), TypeError, "expected a text"),
+    (lambda: KernelSolve(3, ["x = Vi(3)"], "x"), TypeError, "expected a text"),
+    (lambda: Genred("x", ["x = Vi(2)"], opt_arg=2.0, reduction_op="KMin"), ValueError, "opt_arg"),
+    (lambda: (Vi(X) | Vj(X)).sum(1, ranges=tuple(np.array(r) + 0.5 for r in RANGES)), ValueError, "expected integers"),
+    (lambda: (Vi(X) | Vj(X)).sum(1, ranges=(None,) * 6), ValueError, "array 0 of the ranges"),
+    (lambda: (Vi(X) | Vj(X)).sum(1, ranges=RANGES[:3]), ValueError, "six arrays"),
+    (lambda: Genred("y", ["y = Vj(2)"], axis=1)(X, ranges=RANGES), ValueError, "does not depend on i"),
+    (lambda: (Vi(X) | Vj(X[:2])).solve(X), ValueError, "3 rows and 2 columns")])
+def test_what_is_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

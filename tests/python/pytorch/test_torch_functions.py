@@ -100,8 +100,26 @@ def test_what_is_not_defined_is_refused():
     for function in (torch.det, torch.linalg.inv, torch.flip):
         with pytest.raises(TypeError, match="not defined"):
             function(matrix(), *([(0,)] if function is torch.flip else []))
-    with pytest.raises(TypeError, match="not defined"):
-        torch.sum(matrix(), dim=1, keepdim=True)
+
+
+def test_kept_axes_and_einsum():
+    K, k = matrix(), matrix().dense()
+    for function in (torch.sum, torch.mean, torch.amax, torch.argmin, torch.logsumexp):
+        found, expected = function(K, dim=1, keepdim=True), function(k, dim=1, keepdim=True)
+        assert found.shape == expected.shape
+        close(found, expected)
+    for text, others in (("ij,jd->id", (B,)), ("ij,ji->j", (C.T @ C,)), ("ij,i,jd->d", (V, B)), ("ij->", ())):
+        if text == "ij,ji->j":
+            with pytest.raises(ValueError, match="dense matrix"):
+                torch.einsum(text, K, *others)
+            continue
+        found, expected = torch.einsum(text, K, *others), torch.einsum(text, k, *others)
+        assert found.shape == expected.shape
+        close(found, expected)
+    x = X.clone().requires_grad_()
+    gradients = [torch.autograd.grad(torch.einsum("ijd,jd,id->", f, B @ B.T[:, :3] + Y, X), x)[0]
+                 for f in (vectors(x), x[:, None] * Y + 0.5)]
+    close(*gradients)
 
 
 # ---- compiled ----
