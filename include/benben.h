@@ -260,6 +260,8 @@ typedef struct bb_run_options {
     void *progress_data;
     const volatile int *cancel; /* non-zero: stop soon with BB_CANCELLED */
     int64_t rows_i, rows_j;     /* M and N where no input says them; 0: from the inputs */
+    const int *devices;         /* target cuda, arrays on the host: numbers of devices among which the rows of the outputs are divided; NULL: one device */
+    int device_count;
 } bb_run_options;
 /* Arrays of a CUDA device (device_type 2, all on one device) are taken where the target is cuda, or automatic: then the run is done on that
  * device. They are used in place: kernels are put into `stream` of the options, one after the other, and the call returns without

@@ -437,7 +437,9 @@ static bb_status run_on_device(bbi_run *run, bool arrays_too) {
         if (stage->folded == BBI_P) continue;
         BBI_FORWARD(check_k(stage, bbi_run_rows(run, stage->kept), bbi_run_rows(run, stage->folded)));
     }
-    BBI_FORWARD(bbi_gpu_call_stages(run, 0, run->plan->nstage, 0, run->extent.batches, arrays_too));
+    bool done = false;
+    if (!arrays_too) BBI_FORWARD(bbi_gpu_run_pieces(run, &done));
+    if (!done) BBI_FORWARD(bbi_gpu_call_stages(run, 0, run->plan->nstage, 0, run->extent.batches, arrays_too));
     return finished(run);
 }
 

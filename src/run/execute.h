@@ -143,6 +143,7 @@ struct bbi_run {
     char **temporary;         /* compact, of the elements that run together; in the frame */
     bbi_frame *frame;
     int64_t first_batch, slots; /* elements that run together */
+    int64_t whole_rows;         /* of a piece of rows on a device: rows of the run; 0: this is all */
     bbi_segments *segments;     /* per kept axis (BBI_I, BBI_J) and structure of ranges; NULL without ranges */
     double *partial_value;      /* of stages that are cut along the columns: slot, row, chunk */
     int64_t *partial_index;
@@ -161,6 +162,8 @@ int64_t bbi_run_rows(const bbi_run *run, bbi_place place);
 void bbi_frame_free(bbi_frame *frame);
 /* gpu_call.c */
 bb_status bbi_gpu_call_stages(bbi_run *run, int32_t first, int32_t count, int64_t begin, int64_t end, bool on_device);
+/* gpu_rows.c: a run with arrays of the host, in pieces of rows where that is worth it. *done false: nothing was done. */
+bb_status bbi_gpu_run_pieces(bbi_run *run, bool *done);
 /* Whether a device takes all stages. */
 bool bbi_gpu_takes(const bbi_plan *plan);
 

@@ -42,6 +42,8 @@ void bbi_gpu_close(bbi_executable *executable) {
     bbi_free(gpu);
 }
 
+bbi_device *bbi_gpu_device(const bbi_executable *executable) { return executable->gpu->device; }
+
 const char *bbi_gpu_name(const bbi_executable *executable) { return executable->gpu->device->driver->name; }
 
 bb_target bbi_gpu_target(const bbi_executable *executable) {

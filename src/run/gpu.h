@@ -39,6 +39,7 @@ struct bbi_gpu_code {
     bbi_mutex *mutex; /* guards the making of kernels, and lists */
     bbi_gpu_stage *stage;
 };
+bbi_device *bbi_gpu_device(const bbi_executable *executable);
 /* What a stage runs with; built when it first runs. */
 typedef struct bbi_gpu_ready {
     const bbi_gpu_kernel *pairs; /* NULL: nothing is folded */
@@ -90,6 +91,10 @@ bbi_gpu_view *bbi_gpu_result_view(const bbi_gpu_call *call, int32_t array);
 /* Stages first .. first + count - 1 for batch elements begin .. end - 1 of a run whose arrays are on the host or, on_device,
  * the device. temporaries: the run's, where some of the plan's stages are left to the CPU; else they stay on the device. */
 bb_status bbi_gpu_call_stages(bbi_run *run, int32_t first, int32_t count, int64_t begin, int64_t end, bool on_device);
+
+/* ---- gpu_rows.c ---- */
+/* The axis along which a program's rows can be divided: BBI_I or BBI_J; BBI_P: they cannot. */
+bbi_place bbi_gpu_row_axis(const bbi_plan *plan);
 
 /* ---- gpu_launch.c ---- */
 void bbi_gpu_plan_launch(const bbi_gpu_layout *layout, int64_t rows, int64_t columns, int64_t slots, int64_t segments,

@@ -70,7 +70,8 @@ static bb_status prepare(bbi_gpu_call *call, int32_t number, int64_t batch, int6
     *l = (launcher){.call = call, .stage = &run->plan->stage[number], .batch = batch, .slots = slots};
     l->rows = bbi_run_rows(run, l->stage->kept);
     l->columns = l->stage->folded == BBI_P ? 0 : bbi_run_rows(run, l->stage->folded);
-    BBI_FORWARD(bbi_gpu_stage_of(call->executable, number, l->rows <= FEW_ROWS && !segments, &l->ready));
+    int64_t whole = run->whole_rows ? run->whole_rows : l->rows;
+    BBI_FORWARD(bbi_gpu_stage_of(call->executable, number, whole <= FEW_ROWS && !segments, &l->ready));
     if (!l->ready.pairs) {
         l->launch = (bbi_gpu_launch){.group_rows = MAP_ROWS, .groups = ceil_div(l->rows, MAP_ROWS), .parts = 1};
         l->launch.band = l->launch.groups > 0 ? l->launch.groups : 1;
@@ -78,8 +79,13 @@ static bb_status prepare(bbi_gpu_call *call, int32_t number, int64_t batch, int6
         l->launch.column_stride = 64;
         return BB_OK;
     }
-    bbi_gpu_plan_launch(&l->ready.pairs->layout, l->rows, l->columns, call->slots, segments ? segments->count : 1,
+    bbi_gpu_plan_launch(&l->ready.pairs->layout, whole, l->columns, call->slots, segments ? segments->count : 1,
                         is_wide(call->executable, number), &l->launch);
+    if (run->whole_rows) {
+        l->launch.groups = ceil_div(l->rows, l->launch.group_rows);
+        l->launch.band = clamp(l->launch.band, 1, l->launch.groups > 0 ? l->launch.groups : 1);
+        l->launch.row_stride = ceil_div(l->rows, 64) * 64 + 64;
+    }
     if (!segments) return BB_OK;
     BBI_FORWARD(bbi_gpu_lists_of(call->executable, number, segments, l->launch.group_rows, &l->lists));
     l->launch.groups = l->lists->groups;

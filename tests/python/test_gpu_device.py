@@ -247,3 +247,60 @@ close(out, p.compile(target="interp")(*values), 2e-5)
     failed = any(line.endswith(f"fails with {code}") for line in lines)
     assert printed == [("OUT_OF_MEMORY" if code == 2 else "DEVICE") if failed else "none"]
     assert failed or failing == "cuLaunchKernel:4"
+
+
+HOST = RANDOM + """
+def on_host(program, *values, tolerance=2e-5, **how):
+    found, expected = program.compile(target="cuda")(*values), program.compile(target="interp")(*values)
+    for a, b in zip(found if isinstance(found, tuple) else (found,), expected if isinstance(expected, tuple) else (expected,)):
+        close(a, b, tolerance)
+gauss = bb.parse("sum_j(exp(-sqdist(x, y) * s) * b)", "x:i3", "y:j3", "b:j2", "s:p1")
+"""
+
+
+def test_large_arrays_of_the_host_go_in_pieces_on_two_streams(tmp_path):
+    _, lines = standins(HOST + """
+s = np.float32([0.5])
+on_host(gauss, *arrays((3001, 3), (900, 3), (900, 2)), s)
+x, y, b = arrays((2, 900, 3), (1, 50, 3), (2, 50, 2))
+on_host(gauss, x[:, ::-1], y, b, s)
+on_host(gauss, *(v.astype(np.float16) for v in arrays((5000, 3), (60, 3), (60, 2))), s.astype(np.float16), tolerance=3e-3)
+on_host(bb.parse("sum_i(exp(-sqdist(x, y)) * sum(x)); argmin_i(sqdist(x, y))", "x:i3", "y:j3"), *arrays((70, 3), (2500, 3)))
+on_host(gauss.grad(["x"]), *arrays((2000, 3), (80, 3), (80, 2)), s, np.ones((2000, 2), np.float32), tolerance=1e-4)
+""", tmp_path, BENBEN_DEVICE_STAGE="8192")
+    started = [line for line in launches(lines) if line.endswith("benben_pairs")]
+    assert len(started) >= 15
+    assert {re.search(r"stream (\w+)", line)[1] for line in started} == {"own1", "own2"}
+    kinds = ["copy" if line.startswith("cuMemcpyDtoH") else "wait" if line.startswith("cuStreamSync") else "pairs"
+             for line in lines if line.startswith(("cuMemcpyDtoH", "cuStreamSync")) or line.endswith("benben_pairs")]
+    assert re.search("pairs copy pairs copy wait", " ".join(kinds))  # a second piece is there before the first is waited for
+    assert sum(line.startswith("cuMemHostAlloc") for line in lines) == 4  # kept
+
+
+def test_pieces_fit_into_the_memory_that_is_free(tmp_path):
+    printed, lines = standins(HOST + """
+s = np.float32([0.5])
+on_host(gauss, *arrays((6000, 3), (40, 3), (40, 2)), s)
+k = gauss.compile(target="cuda")
+try:
+    k(*arrays((20000, 3), (9000, 3), (9000, 2)), s)
+except bb.Error as error:
+    print(error.status, "divide" in str(error))
+on_host(gauss, *arrays((6000, 3), (40, 3), (40, 2)), s)
+""", tmp_path, BENBEN_DEVICE_STAGE="65536", STANDIN_MEMORY="400000", STANDIN_POOLS="1")
+    assert printed == ["OUT_OF_MEMORY", "True"]
+    assert [line for line in lines if line.startswith("held")][-1]
+
+
+@pytest.mark.parametrize("failing", ["cuMemHostAlloc:2", "cuMemcpyDtoHAsync_v2:2", "cuMemcpyHtoDAsync_v2:7", "cuLaunchKernel:6",
+                                     "cuStreamCreate:3", "cuMemAlloc_v2:9"])
+def test_a_failure_in_a_piece_is_an_error_and_leaves_everything_usable(failing, tmp_path):
+    printed, lines = standins(HOST + """
+values = arrays((3000, 3), (60, 3), (60, 2)) + [np.float32([0.5])]
+try:
+    gauss.compile(target="cuda")(*values)
+except bb.Error as error:
+    print(error.status)
+on_host(gauss, *values)
+""", tmp_path, BENBEN_DEVICE_STAGE="8192", STANDIN_FAIL=f"{failing}:2", STANDIN_POOLS="1")
+    assert printed == ["OUT_OF_MEMORY"]

@@ -6,6 +6,7 @@
  * streams. STANDIN_MEMORY bounds the bytes of all allocations; STANDIN_ARCH is the compute capability (90). What a caller does
  * wrong (a pointer that is none, no context, a launch out of bounds, memory that is too small) is a line `WRONG ...`. */
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,9 +49,12 @@ typedef struct record {
     const char *name;
     launcher *emulate;
 } record;
-static int count, contexts;
+static int count, streams;
+static _Thread_local int contexts; /* that are current */
+static int primary;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static size_t used;
-static char symbol[64];
+static char symbol[64]; /* the streams, which are addresses in it; modules */
 
 static void line(const char *format, ...) {
     const char *path = getenv("STANDIN_LOG");
@@ -82,7 +86,14 @@ static int fails(const char *name) {
     return code;
 }
 
+static void unlock(pthread_mutex_t **locked) { pthread_mutex_unlock(*locked); }
+static pthread_mutex_t *lock(void) {
+    pthread_mutex_lock(&mutex);
+    return &mutex;
+}
+
 #define ENTER(...)                                                                                                     \
+    __attribute__((cleanup(unlock))) pthread_mutex_t *locked_ = lock();                                                \
     do {                                                                                                               \
         int code_ = fails(__func__);                                                                                   \
         if (code_) return code_;                                                                                       \
@@ -92,6 +103,15 @@ static int fails(const char *name) {
     do {                                                                                                               \
         if (contexts < 1) line("WRONG %s without a context", __func__);                                                \
     } while (0)
+
+/* "own": the device's; "own1": the next that was made ... */
+static const char *stream_name(const void *stream) {
+    static _Thread_local char name[16];
+    long number = (const char *)stream - symbol;
+    if (number < 0 || number >= (long)sizeof symbol) return "other";
+    snprintf(name, sizeof name, number ? "own%ld" : "own", number);
+    return name;
+}
 
 /* The block that holds an address. */
 static int find(unsigned long long pointer) {
@@ -150,30 +170,30 @@ API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 }
 API int cuDevicePrimaryCtxRetain(void **context, int device) {
     ENTER("cuDevicePrimaryCtxRetain %d", device);
-    *context = &contexts;
+    *context = &primary;
     return 0;
 }
 API int cuCtxPushCurrent_v2(void *context) {
     ENTER("cuCtxPushCurrent");
-    if (context != &contexts) line("WRONG a context that is none");
+    if (context != &primary) line("WRONG a context that is none");
     contexts++;
     return 0;
 }
 API int cuCtxPopCurrent_v2(void **context) {
     ENTER("cuCtxPopCurrent");
     if (contexts-- < 1) line("WRONG pop without push");
-    *context = &contexts;
+    *context = &primary;
     return 0;
 }
 API int cuStreamCreate(void **stream, unsigned flags) {
     IN_CONTEXT();
     ENTER("cuStreamCreate %u", flags);
-    *stream = symbol;
+    *stream = symbol + streams++ % (int)sizeof symbol;
     return 0;
 }
 API int cuStreamSynchronize(void *stream) {
     IN_CONTEXT();
-    ENTER("cuStreamSynchronize %s", stream == symbol ? "own" : "other");
+    ENTER("cuStreamSynchronize %s", stream_name(stream));
     return 0;
 }
 /* The text of a kernel as a library of the host. */
@@ -240,6 +260,26 @@ API int cuMemAlloc_v2(unsigned long long *pointer, size_t size) {
     ENTER("cuMemAlloc %zu", size);
     return allocate(pointer, size);
 }
+API int cuMemHostAlloc(void **pointer, size_t size, unsigned flags) {
+    IN_CONTEXT();
+    ENTER("cuMemHostAlloc %zu %u", size, flags);
+    *pointer = malloc(size);
+    return 0;
+}
+API int cuMemFreeHost(void *pointer) {
+    IN_CONTEXT();
+    ENTER("cuMemFreeHost");
+    free(pointer);
+    return 0;
+}
+API int cuMemGetInfo_v2(size_t *left, size_t *all) {
+    const char *most = getenv("STANDIN_MEMORY");
+    IN_CONTEXT();
+    ENTER("cuMemGetInfo");
+    *all = most ? (size_t)atoll(most) : (size_t)1 << 34;
+    *left = *all > used ? *all - used : 0;
+    return 0;
+}
 API int cuMemPoolCreate(void **pool, const void *properties) {
     const int *p = properties;
     IN_CONTEXT();
@@ -253,7 +293,7 @@ API int cuMemPoolSetAttribute(void *pool, int attribute, void *value) {
     return pool == symbol && value ? 0 : 1;
 }
 API int cuMemAllocFromPoolAsync(unsigned long long *pointer, size_t size, void *pool, void *stream) {
-    ENTER("cuMemAllocFromPoolAsync %zu %s", size, stream == symbol ? "own" : "other");
+    ENTER("cuMemAllocFromPoolAsync %zu %s", size, stream_name(stream));
     (void)pool;
     return allocate(pointer, size);
 }
@@ -273,7 +313,7 @@ static int release(unsigned long long pointer) {
 }
 API int cuMemFreeAsync(unsigned long long pointer, void *stream) {
     IN_CONTEXT();
-    ENTER("cuMemFreeAsync %s", stream == symbol ? "own" : "other");
+    ENTER("cuMemFreeAsync %s", stream_name(stream));
     return release(pointer);
 }
 API int cuMemFree_v2(unsigned long long pointer) {
@@ -292,12 +332,12 @@ static int copy(const char *name, void *to, const void *from, unsigned long long
 }
 API int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t size, void *stream) {
     IN_CONTEXT();
-    ENTER("cuMemcpyHtoD %zu %s", size, stream == symbol ? "own" : "other");
+    ENTER("cuMemcpyHtoD %zu %s", size, stream_name(stream));
     return copy("cuMemcpyHtoD", (void *)(size_t)to, from, to, size);
 }
 API int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t size, void *stream) {
     IN_CONTEXT();
-    ENTER("cuMemcpyDtoH %zu %s", size, stream == symbol ? "own" : "other");
+    ENTER("cuMemcpyDtoH %zu %s", size, stream_name(stream));
     return copy("cuMemcpyDtoH", to, (const void *)(size_t)from, from, size);
 }
 
@@ -356,7 +396,7 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
                        unsigned shared, void *stream, void **arguments, void **extra) {
     IN_CONTEXT();
     ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u stream %s %s", gx, gy, gz, bx, by, bz, shared,
-          stream == symbol ? "own" : "other", ((record *)function)->name);
+          stream_name(stream), ((record *)function)->name);
     launcher *emulated = ((record *)function)->emulate;
     function = (void *)((record *)function)->name;
     const long long *g = arguments[0];

@@ -38,6 +38,9 @@ enum {
     F(cuModuleGetFunction, cuModuleGetFunction, (cu_handle *, cu_handle, const char *))                                \
     F(cuMemAlloc, cuMemAlloc_v2, (cu_pointer *, size_t))                                                               \
     F(cuMemFree, cuMemFree_v2, (cu_pointer))                                                                           \
+    F(cuMemHostAlloc, cuMemHostAlloc, (void **, size_t, unsigned))                                                     \
+    F(cuMemFreeHost, cuMemFreeHost, (void *))                                                                          \
+    F(cuMemGetInfo, cuMemGetInfo_v2, (size_t *, size_t *))                                                             \
     F(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2, (cu_pointer, const void *, size_t, cu_handle))                          \
     F(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, (void *, cu_pointer, size_t, cu_handle))                                \
     F(cuLaunchKernel, cuLaunchKernel,                                                                                  \
@@ -331,6 +334,57 @@ static bb_status cu_read(bbi_device *device, void *to, bbi_memory from, size_t o
     return code == 0 ? BB_OK : failed(d, code, "copying from the device, or a kernel before that");
 }
 
+/* ---- copies that overlap work ---- */
+static bb_status cu_receive(bbi_device *device, void *stream, void *to, bbi_memory from, size_t bytes) {
+    cuda *d = (cuda *)device;
+    if (bytes == 0) return BB_OK;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuMemcpyDtoHAsync(to, from, bytes, stream);
+        leave(d);
+    }
+    return code == 0 ? BB_OK : failed(d, code, "copying from the device");
+}
+
+static bb_status cu_stream_new(bbi_device *device, void **stream) {
+    cuda *d = (cuda *)device;
+    cu_handle made = NULL;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuStreamCreate(&made, CU_STREAM_NON_BLOCKING);
+        leave(d);
+    }
+    *stream = made;
+    return code == 0 ? BB_OK : failed(d, code, "no stream");
+}
+
+static bb_status cu_pinned_new(bbi_device *device, size_t bytes, void **memory) {
+    cuda *d = (cuda *)device;
+    int code = enter(d);
+    if (code == 0) {
+        code = d->cu.cuMemHostAlloc(memory, bytes, 0);
+        leave(d);
+    }
+    return code == 0 ? BB_OK : failed(d, code, "pinned memory of the host (BENBEN_DEVICE_STAGE=0: do without)");
+}
+
+static void cu_pinned_free(bbi_device *device, void *memory) {
+    cuda *d = (cuda *)device;
+    if (enter(d) != 0) return;
+    d->cu.cuMemFreeHost(memory);
+    leave(d);
+}
+
+static int64_t cu_free_memory(bbi_device *device) {
+    cuda *d = (cuda *)device;
+    size_t left = (size_t)device->memory, all = 0;
+    if (enter(d) == 0) {
+        if (d->cu.cuMemGetInfo(&left, &all) != 0) left = (size_t)device->memory;
+        leave(d);
+    }
+    return (int64_t)left;
+}
+
 static bb_status cu_wait(bbi_device *device, void *stream) {
     cuda *d = (cuda *)device;
     int code = enter(d);
@@ -387,4 +441,9 @@ const bbi_driver bbi_driver_cuda = {.name = "cuda",
                                     .wait = cu_wait,
                                     .stream_allocate = cu_stream_allocate,
                                     .stream_release = cu_stream_release,
+                                    .receive = cu_receive,
+                                    .stream_new = cu_stream_new,
+                                    .pinned_new = cu_pinned_new,
+                                    .pinned_free = cu_pinned_free,
+                                    .free_memory = cu_free_memory,
                                     .describe = cu_describe};

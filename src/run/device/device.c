@@ -126,6 +126,52 @@ void bbi_workspace_give(bbi_workspace *workspace) {
     if (workspace) bbi_mutex_unlock(workspace->mutex);
 }
 
+/* ---- copies that overlap work ---- */
+static bb_status renew(bbi_device *device, char **buffer, size_t bytes) {
+    void *memory = NULL;
+    if (*buffer) device->driver->pinned_free(device, *buffer);
+    *buffer = NULL;
+    BBI_FORWARD(device->driver->pinned_new(device, bytes, &memory));
+    *buffer = memory;
+    return BB_OK;
+}
+
+static bb_status fill_stager(bbi_device *device, size_t bytes, bbi_stager *s) {
+    for (int k = 0; k < 2; k++)
+        if (!s->stream[k]) BBI_FORWARD(device->driver->stream_new(device, &s->stream[k]));
+    if (s->bytes >= bytes) return BB_OK;
+    s->bytes = 0;
+    for (int k = 0; k < 2; k++) {
+        BBI_FORWARD(renew(device, &s->in[k], bytes));
+        BBI_FORWARD(renew(device, &s->out[k], bytes));
+    }
+    s->bytes = bytes;
+    return BB_OK;
+}
+
+bb_status bbi_stager_take(bbi_device *device, size_t bytes, bbi_stager **stager) {
+    *stager = NULL;
+    bbi_global_lock(BBI_GLOBAL_SETUP);
+    bbi_stager *s = device->stager;
+    if (!s && (s = bbi_calloc(1, sizeof *s)) != NULL) {
+        s->mutex = bbi_mutex_new();
+        if (s->mutex) device->stager = s;
+    }
+    bbi_global_unlock(BBI_GLOBAL_SETUP);
+    if (!s || !s->mutex) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing copies to a device");
+    bbi_mutex_lock(s->mutex);
+    bb_status status = fill_stager(device, bytes, s);
+    if (status == BB_OK)
+        *stager = s;
+    else
+        bbi_mutex_unlock(s->mutex);
+    return status;
+}
+
+void bbi_stager_give(bbi_stager *stager) {
+    if (stager) bbi_mutex_unlock(stager->mutex);
+}
+
 /* ---- devices ---- */
 static bb_status forked(const char *name) {
     return bbi_fail(BB_DEVICE,

@@ -34,6 +34,12 @@ typedef struct bbi_driver {
     /* Memory in the order of a stream; NULL, or device->has_stream_memory false: there is none. */
     bb_status (*stream_allocate)(bbi_device *device, void *stream, size_t bytes, bbi_memory *memory);
     void (*stream_release)(bbi_device *device, void *stream, bbi_memory memory);
+    /* Of targets whose copies can overlap work, else NULL: in the order of a stream, to and from pinned memory. */
+    bb_status (*receive)(bbi_device *device, void *stream, void *to, bbi_memory from, size_t bytes);
+    bb_status (*stream_new)(bbi_device *device, void **stream);
+    bb_status (*pinned_new)(bbi_device *device, size_t bytes, void **memory);
+    void (*pinned_free)(bbi_device *device, void *memory);
+    int64_t (*free_memory)(bbi_device *device);
     /* A line for `benben doctor`: what was found, or what is missing. */
     void (*describe)(bbi_text *text);
 } bbi_driver;
@@ -47,6 +53,7 @@ struct bbi_device {
     void *stream;            /* the device's own */
     struct bbi_pool *pool;
     struct bbi_workspace *workspace;
+    struct bbi_stager *stager;
 };
 
 extern const bbi_driver bbi_driver_opencl, bbi_driver_cuda;
@@ -66,5 +73,15 @@ typedef struct bbi_workspace bbi_workspace;
 bb_status bbi_workspace_take(bbi_device *device, void *stream, size_t bytes, bbi_workspace **workspace,
                              bbi_memory *memory);
 void bbi_workspace_give(bbi_workspace *workspace);
+
+/* Two streams with a pinned buffer in and one out for each; one for the device, which a run has to itself. */
+typedef struct bbi_stager {
+    bbi_mutex *mutex;
+    size_t bytes; /* of a buffer */
+    void *stream[2];
+    char *in[2], *out[2];
+} bbi_stager;
+bb_status bbi_stager_take(bbi_device *device, size_t bytes, bbi_stager **stager);
+void bbi_stager_give(bbi_stager *stager);
 
 #endif
