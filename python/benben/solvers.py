@@ -287,8 +287,8 @@ def solve(
     its norm. precondition: 'auto' (randomly pivoted Cholesky where some plain iterations are not enough), 'rpcholesky',
     'nystrom', 'blocks' (exact within clusters, (M,) labels; by default points are clustered in space), 'neighbors'
     (sparse inverse Cholesky factor, for rough or short kernels of many points; neighbors: their number, by default one
-    that pays, 10 to 100, or what neighbors_before gives; 'auto' considers it from 3,000 points in up to 4 dimensions on) or
-    None. method:
+    that pays, 10 to 100, or what neighbors_before gives; 'auto' considers it from 3,000 points in up to 4 dimensions
+    on) or None. method:
     'cg' (block conjugate gradients; A + alpha I positive definite) or 'minres' (indefinite; no preconditioner). x0:
     first iterate. rank, memory (bytes, 256 MiB): of the preconditioner. callback(iteration, residual) stops where it
     returns True. mixed: of float64 arrays, iterate in float32 and correct by residuals in float64, which takes half of
