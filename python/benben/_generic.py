@@ -343,12 +343,20 @@ def solve(
         return tools.solve(kernel, args, unknown, alpha, eps, ranges, report, **settings)
     if settings.get("precondition", "") is None:
         settings["precondition"] = "none"
-    options = {**settings, "alpha": tools.number(alpha), "tolerance": float(eps), "relative": 0}
+    options = {**settings, "alpha": tools.number(alpha), "tolerance": real("eps", eps), "relative": 0}
     answer = _core.solve((kernel, args, unknown, ranges), None, None, None, options, report)
     if answer is NotImplemented:
         answer = _core.solve((kernel, tools.promote(args), unknown, ranges), None, None, None, options, report)
     result, told, why = answer
     return solution((result, told["iterations"], told["residual"], why), 4)
+
+
+def real(name: str, value: Any) -> float:
+    """The value of a keyword as a number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name}={value!r}: expected a number") from None
 
 
 def solution(answer: tuple[Any, int, float, str | None], level: int) -> Any:

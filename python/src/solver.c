@@ -3,6 +3,7 @@
  * (rows, E), columns takes a tuple of numbers and gives (their count, rows), diagonal gives (rows,). */
 #include "frame.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct system {
@@ -15,23 +16,40 @@ typedef struct system {
 } system_;
 
 /* ---- options ------------------------------------------------------------------------------------------------------------- */
+/* An option that is no number says which one it is. */
+static void name_option(const char *name, PyObject *value, const char *expected) {
+    if (!PyErr_Occurred() || !PyErr_ExceptionMatches(PyExc_TypeError)) return;
+    PyErr_Clear();
+    PyErr_Format(PyExc_TypeError, "%s=%R: expected %s", name, value, expected);
+}
+
 static double number(PyObject *options, const char *name) {
     PyObject *value = PyDict_GetItemString(options, name);
-    return value ? PyFloat_AsDouble(value) : 0;
+    double found = value ? PyFloat_AsDouble(value) : 0;
+    if (value && found == -1) name_option(name, value, "a number");
+    return found;
 }
 
 static int64_t integer(PyObject *options, const char *name) {
     PyObject *value = PyDict_GetItemString(options, name);
-    return value ? PyLong_AsLongLong(value) : 0;
+    int64_t found = value ? PyLong_AsLongLong(value) : 0;
+    if (value && found == -1) name_option(name, value, "an integer");
+    return found;
 }
 
 static int choice(PyObject *options, const char *name, const char *const *names) {
-    PyObject *value = PyDict_GetItemString(options, name), *text = value ? PyUnicode_AsUTF8String(value) : NULL;
+    PyObject *value = PyDict_GetItemString(options, name);
+    PyObject *text = value && PyUnicode_Check(value) ? PyUnicode_AsUTF8String(value) : NULL;
     const char *given = text ? PyBytes_AsString(text) : NULL;
+    char known[200] = "";
     int found = -1;
-    for (int k = 0; given && names[k]; k++)
-        if (!strcmp(given, names[k])) found = k;
-    if (value && found < 0 && !PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "%s=%R is unknown", name, value);
+    for (int k = 0; value && names[k]; k++) {
+        if (given && !strcmp(given, names[k])) found = k;
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s'%s'", k ? ", " : "", names[k]);
+    }
+    if (value && found < 0 && !PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "%s=%R is unknown; expected one of %s", name, value, known);
     Py_XDECREF(text);
     return value ? found : 0;
 }

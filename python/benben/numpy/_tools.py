@@ -166,6 +166,8 @@ def number(alpha: Any) -> float:
         if alpha.size != 1:
             raise ShapeError(f"alpha has the shape {alpha.shape}: expected a number")
         return float(alpha.reshape(-1)[0])
+    if not isinstance(alpha, (int, float, np.generic)):
+        raise ArgumentError(f"alpha={alpha!r}: expected a number")
     return float(alpha)
 
 

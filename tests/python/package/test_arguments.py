@@ -97,7 +97,12 @@ def test_numbers_ranges_and_weights_in_other_forms():
     (lambda: (Vi(X) | Vj(X)).sum(1, ranges=(None,) * 6), ValueError, "array 0 of the ranges"),
     (lambda: (Vi(X) | Vj(X)).sum(1, ranges=RANGES[:3]), ValueError, "six arrays"),
     (lambda: Genred("y", ["y = Vj(2)"], axis=1)(X, ranges=RANGES), ValueError, "does not depend on i"),
-    (lambda: (Vi(X) | Vj(X[:2])).solve(X), ValueError, "3 rows and 2 columns")])
+    (lambda: (Vi(X) | Vj(X[:2])).solve(X), ValueError, "3 rows and 2 columns"),
+    (lambda: (Vi(X) | Vj(X)).solve(X, alpha=None), ValueError, "alpha=None: expected a number"),
+    (lambda: (Vi(X) | Vj(X)).solve(X, eps="a"), ValueError, "eps='a': expected a number"),
+    (lambda: (Vi(X) | Vj(X)).solve(X, rank="a"), TypeError, "rank='a': expected an integer"),
+    (lambda: (Vi(X) | Vj(X)).solve(X, method="qr"), ValueError, "method='qr' is unknown; expected one of 'auto', 'cg', 'minres'"),
+    (lambda: (Vi(X) | Vj(X)).solve(X, precondition=3), ValueError, "precondition=3 is unknown; expected one of 'auto', 'none'")])
 def test_what_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
