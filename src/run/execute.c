@@ -458,22 +458,6 @@ static bb_status run_batches(bbi_run *run) {
 
 /* ---- ranges ---- */
 
-/* An output folded from inputs alone that is one row: with ranges each row would have a value of its own. (A fold of
- * another stage's results is the outer one of a reduction over both axes.) */
-static bb_status check_ranged(const bbi_plan *plan, const bbi_stage *stage) {
-    for (int32_t k = 0; k < stage->nsource; k++)
-        if (stage->source[k].array >= plan->ninput) return BB_OK;
-    for (int32_t k = 0; k < stage->nresult; k++) {
-        if (stage->result[k].array >= plan->noutput) continue;
-        char folded = stage->folded == BBI_J ? 'j' : 'i', kept = stage->folded == BBI_J ? 'i' : 'j';
-        return bbi_fail(BB_BAD_RANGES,
-                        "ranges say which %c each %c meets, but output %d, a reduction over %c, does not depend on %c "
-                        "and has one row: write where(one, F, 0) for its formula F, with a variable one:%c1 of ones",
-                        folded, kept, stage->result[k].array, folded, kept, kept);
-    }
-    return BB_OK;
-}
-
 static bb_status make_segments(bbi_run *run, block *memory) {
     const bb_run_options *options = &run->options;
     if (!options->ranges) return BB_OK;
@@ -485,11 +469,7 @@ static bb_status make_segments(bbi_run *run, block *memory) {
     bool wanted[2] = {false, false};
     for (int32_t k = 0; k < run->plan->nstage; k++) {
         const bbi_stage *stage = &run->plan->stage[k];
-        if (stage->folded == BBI_P || stage->list) continue;
-        if (stage->kept == BBI_P) {
-            BBI_FORWARD(check_ranged(run->plan, stage));
-            continue;
-        }
+        if (stage->folded == BBI_P || stage->list || stage->kept == BBI_P) continue;
         wanted[stage->kept == BBI_J] = true;
     }
     memory->bytes = bbi_calloc((size_t)structures * 2, sizeof *run->segments);

@@ -143,8 +143,10 @@ static bb_status run_direct(bb_kernel *kernel, int number, const bb_array *input
     const bb_program *p = kernel->program;
     bool is_double;
     bbi_variant *v;
+    bb_run_options all;
+    BBI_FORWARD(bbi_run_options_of(options, &all));
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, ninput, p->signature.variables, &is_double));
-    BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
+    BBI_FORWARD(bbi_variant_for(kernel, is_double, all.ranges != NULL, &v));
     *done = v->executable->gpu && is_direct(v->executable->plan, inputs, ninput, outputs, noutput);
     if (!*done) return BB_OK;
     for (int k = 0; k < ninput; k++) BBI_FORWARD(check_device(&inputs[k], number, "input", k));

@@ -84,6 +84,7 @@ void bb_kernel_release(bb_kernel *kernel) {
     if (!kernel || atomic_fetch_sub(&kernel->references, 1) != 1) return;
     for (int t = 0; t < 2; t++) {
         bbi_variant_free(atomic_load(&kernel->variant[t]));
+        bbi_variant_free(atomic_load(&kernel->ranged[t]));
         for (bbi_variant *v = atomic_load(&kernel->twins[t]), *next; v; v = next) {
             next = v->next;
             bbi_variant_free(v);
@@ -148,6 +149,25 @@ static bb_status logged_run(bbi_executable *executable, const bb_array *inputs, 
     return status;
 }
 
+/* *variant: what is to be executed; NULL where the run is done already. */
+static bb_status choose_variant(bb_kernel *kernel, bool is_double, const bb_array *inputs, const bb_array *outputs,
+                                const bb_run_options *options, bbi_variant **variant) {
+    bb_run_options all;
+    BBI_FORWARD(bbi_run_options_of(options, &all));
+    bbi_variant *v;
+    BBI_FORWARD(bbi_variant_for(kernel, is_double, all.ranges != NULL, &v));
+    *variant = v;
+    if (v == atomic_load(&kernel->ranged[is_double])) return BB_OK;
+    bool done = false;
+    BBI_FORWARD(bbi_run_expanded(kernel, v, is_double, inputs, outputs, options, &done));
+    bbi_variant *twin = NULL;
+    int32_t same[BBI_MAX_TWINS];
+    if (!done && !v->executable->gpu && bbi_twin_inputs(kernel, inputs, options, same))
+        BBI_FORWARD(bbi_twin_variant(kernel, is_double, same, &twin));
+    *variant = done ? NULL : twin ? twin : v;
+    return BB_OK;
+}
+
 bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs, int output_count,
                  const bb_run_options *options) {
     bool is_double;
@@ -164,15 +184,8 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
     if (any && bbi_arrays_on_device(inputs, input_count, outputs, output_count))
         return bbi_run_staged(kernel, inputs, input_count, outputs, output_count, options);
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, input_count, p->signature.variables, &is_double));
-    BBI_FORWARD(bbi_kernel_variant(kernel, is_double, &v));
-    bool done = false;
-    BBI_FORWARD(bbi_run_expanded(kernel, v, is_double, inputs, outputs, options, &done));
-    if (done) return BB_OK;
-    bbi_variant *twin = NULL;
-    int32_t same[BBI_MAX_TWINS];
-    if (!v->executable->gpu && bbi_twin_inputs(kernel, inputs, options, same))
-        BBI_FORWARD(bbi_twin_variant(kernel, is_double, same, &twin));
-    if (twin) v = twin;
+    BBI_FORWARD(choose_variant(kernel, is_double, inputs, outputs, options, &v));
+    if (!v) return BB_OK;
     if (bbi_debug('r')) return logged_run(v->executable, inputs, p, outputs, options);
     return bbi_execute(v->executable, inputs, input_count, p->signature.variables, outputs, output_count, p->info,
                        options);

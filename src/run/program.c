@@ -263,6 +263,7 @@ static bb_status close_derivation(derivation *d, const bbi_node **results, const
         places[k] = (bbi_place)like[k]->place;
     }
     BBI_FORWARD(bbi_program_make(d->program->context, &d->signature, results, count, places, program));
+    (*program)->derived = true;
     log_program('g', *program);
     return BB_OK;
 }
@@ -339,6 +340,7 @@ bb_status bb_program_select(const bb_program *program, const int *outputs, int c
     bb_status status = copy_signature(&signature, program);
     if (status == BB_OK)
         status = bbi_program_make(program->context, &signature, chosen, count, places, selected);
+    if (status == BB_OK) (*selected)->derived = program->derived;
     bbi_context_unlock(program->context);
     bbi_signature_free(&signature);
     return status;

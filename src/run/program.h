@@ -16,6 +16,7 @@ struct bb_program {
     bbi_place *place; /* where each output is wanted: a gradient is shaped as its variable even where it is the same for
                          all rows */
     int noutput;
+    bool derived; /* by differentiation */
 };
 
 typedef struct bbi_expanded bbi_expanded;
@@ -37,6 +38,7 @@ struct bb_kernel {
     bbi_plan *plan;                    /* of the float variant; tells types before one is chosen */
     _Atomic(bbi_variant *) variant[2]; /* float, double */
     bb_kernel *on_device[BBI_MAX_DEVICES]; /* for runs whose arrays lie there; gpu_arrays.c */
+    _Atomic(bbi_variant *) ranged[2];  /* for runs with ranges that the plan would not serve; ranged.c */
     _Atomic(bbi_variant *) twins[2];   /* lists for inputs that are the same; without executable where nothing is won */
 };
 
@@ -59,6 +61,10 @@ bb_status bbi_plan_outputs(const bb_program *program, const bbi_node *const *out
 bb_status bbi_plan_of(const bb_program *program, const bb_compile_options *options, bool is_double, const int32_t *same,
                       bbi_plan **plan);
 void bbi_variant_free(bbi_variant *variant);
+
+/* ---- ranged.c: runs with ranges */
+bool bbi_plan_is_flat(const bbi_plan *plan); /* some output is folded in a stage that keeps no axis */
+bb_status bbi_variant_for(bb_kernel *kernel, bool is_double, bool ranges, bbi_variant **variant);
 
 /* ---- twins.c: runs in which i and j are the same elements */
 enum { BBI_MAX_TWINS = 64 }; /* inputs of a program that are compared */
