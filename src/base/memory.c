@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_LINE = 64, ARENA_ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGE_BLOCK = 8 << 20 };
+enum { CACHE_LINE = 64, ARENA_ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGE_BLOCK = 4 << 20, LARGE_PAGE = 2 << 20 };
 
 static _Atomic int64_t allocations_left = -1; /* -1: no limit */
 static _Atomic int64_t live_allocations;
@@ -45,13 +45,16 @@ void bbi_free(void *pointer) {
 /* C11's aligned_alloc is missing on Windows: the block is shifted by hand and its true start stored just
  * before it. */
 void *bbi_alloc_aligned(size_t size) {
-    if (size > SIZE_MAX - CACHE_LINE - sizeof(void *)) return NULL;
-    char *start = bbi_alloc(size + CACHE_LINE + sizeof(void *));
+    bool large = size >= LARGE_BLOCK;
+    uintptr_t alignment = large ? LARGE_PAGE : CACHE_LINE;
+    if (size > SIZE_MAX - 2 * alignment - sizeof(void *)) return NULL;
+    if (large) size = (size + alignment - 1) & ~(alignment - 1); /* so that its end stands on a large page, too */
+    char *start = bbi_alloc(size + alignment + sizeof(void *));
     if (!start) return NULL;
-    uintptr_t aligned = ((uintptr_t)start + sizeof(void *) + CACHE_LINE - 1) & ~(uintptr_t)(CACHE_LINE - 1);
+    uintptr_t aligned = ((uintptr_t)start + sizeof(void *) + alignment - 1) & ~(alignment - 1);
     char *block = start + (aligned - (uintptr_t)start);
     memcpy(block - sizeof(void *), &start, sizeof start);
-    if (size >= LARGE_BLOCK) bbi_advise_large_pages(block, size);
+    if (large) bbi_advise_large_pages(block, size);
     return block;
 }
 

@@ -271,15 +271,19 @@ static int32_t last_segment(const bbi_emitter *e) {
     return n;
 }
 
-/* Whole blocks, or what is left of them is a large part; and a kernel that selects looks at whole groups. */
+/* Whole blocks, or what is left of them is a large part; and a kernel that selects looks at whole groups. A block of
+ * columns holds whole tiles where that is possible. */
 static int tile_size(const bbi_emitter *e) {
     bool selects = e->selection == BBI_SELECT_HITS;
     int block = widest_block(e), group = (BBI_GROUP_CASTS + block - 1) / block * block;
     if (selects && last_segment(e) == 0) return group;
     int bytes = (16 << e->options->level) * e->vectors * (e->nbuffered ? e->nbuffered : 1);
-    int tile = 16384 / bytes, whole = selects ? group : block > 1 ? block : 8;
-    if (tile > 64) tile = 64;
-    return tile < whole ? whole : tile - tile % whole;
+    int most = 16384 / bytes, whole = selects ? group : block > 1 ? block : 8;
+    if (most > 64) most = 64;
+    if (most < whole) return whole;
+    int tile = most - most % whole;
+    while (tile > 2 * whole && BBI_LONG_BLOCK % tile) tile -= whole;
+    return BBI_LONG_BLOCK % tile ? most - most % whole : tile;
 }
 
 /* ---- kernels that select ---- */

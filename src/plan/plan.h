@@ -20,6 +20,7 @@
 enum {
     BBI_LANE_BYTES = 256,   /* a lane block: 64 float or 32 double lanes, whatever the vector width */
     BBI_COLUMN_BLOCK = 256, /* columns between two flushes of a sum into its second-level accumulator */
+    BBI_LONG_BLOCK = 192,   /* columns of many components: tiles of whole blocks of 2, 3, 4, 6 and 8 casts divide it */
     BBI_SIZE_SLOTS = 512    /* at most so many run-time sizes in a stage */
 };
 

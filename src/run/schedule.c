@@ -21,8 +21,12 @@ enum {
     MIN_CHUNK_TRANSPOSED = 4096,
     MAX_BANDS = 16, /* of a symmetric stage; 136 items */
     MIN_BAND = 8,   /* lane blocks */
+    TILE_UNIT = 48, /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
     ALIGNMENT = 64
 };
+/* Components: beyond, a narrow block of columns puts them on fewer pages and nearer than half a page from each other,
+ * which is as far as the processor's stride prefetcher follows. */
+static const int64_t long_element = 24;
 /* Packed rows of an item stay in the second-level cache, by level. */
 static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
 static const int64_t heavy_rows = 64 << 10; /* of a lane block: columns that pass should meet another, too */
@@ -73,12 +77,13 @@ static bool choose_transposed(const bbi_executable *e, const bbi_stage *stage, c
 static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
     int64_t size = BBI_LANE_BYTES / s->lanes;
     int64_t fit = column_bytes / (size * (stage->column_count + 1));
-    s->block = clamp(fit / s->lanes * s->lanes, s->lanes, BBI_COLUMN_BLOCK);
+    int64_t most = stage->column_count < long_element ? BBI_COLUMN_BLOCK : 3 * s->lanes;
+    s->block = clamp(fit / s->lanes * s->lanes, s->lanes, most);
     s->block = clamp(s->block, s->lanes, ceil_div(s->columns > 0 ? s->columns : 1, s->lanes) * s->lanes);
     s->column_stride = odd_stride(s->block, s->lanes);
     int64_t tile = s->block;
     if (stage->out_count > 0) tile = out_bytes / (BBI_LANE_BYTES * stage->out_count);
-    if (tile > 8) tile -= tile % 8;
+    if (tile > 8) tile -= tile % (tile > TILE_UNIT ? TILE_UNIT : 8);
     s->tile = clamp(tile, 1, s->block);
 }
 
