@@ -7,6 +7,7 @@
 #   make examples   the examples in Python: pictures and numbers in build/examples; FULL=1: at full size
 #   make demo       the first job on real data: build/demo/terrain.png
 #   make bench      times beside peers (bench/README.md); FULL=1: every case, table of acceptance, figures, docs
+#   make interpolation   kernel systems of 125,000 points beside plain iterations, pykeops, GPyTorch, Cholesky: 20 minutes
 #   make docs       the documentation: build/docs/html/index.html; every example runs, a warning is an error
 #   make check-gpu   the tests of a device on it (TARGET=opencl: on what OpenCL has); make bench-gpu: times beside peers
 #   make golden     renew the stored texts of emitted kernels (review the diff)
@@ -24,7 +25,7 @@ GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
 TEST_ENVIRONMENT = BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache BENBEN_BUILD=$(CURDIR)/$(BUILD)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-.PHONY: all build configure check check-unit check-python check-all python wheel examples demo bench docs check-gpu bench-gpu golden format install clean
+.PHONY: all build configure check check-unit check-python check-all python wheel examples demo bench interpolation docs check-gpu bench-gpu golden format install clean
 all: build
 
 configure:
@@ -83,6 +84,11 @@ bench: build
 	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/run more against-n against-d --systems=-pykeops)
 	@$(if $(FULL),BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/figures && bench/tables)
 	@$(if $(FULL),$(MAKE) --no-print-directory python && BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/overhead)
+
+interpolation: python
+	@tools/require.sh bench
+	@BENBEN_BUILD=$(CURDIR)/$(BUILD) bench/interpolation $(INTERPOLATION_OPTIONS)
+	@bench/tables
 
 docs: python
 	@tools/require.sh package doxygen doxygen && tools/require.sh torch && tools/require.sh python docs/requirements.txt

@@ -53,7 +53,8 @@ static const char help[] =
     "      --alpha NUMBER       ridge, 0\n"
     "      --rtol NUMBER        solve: residual relative to the right-hand side, 1e-6\n"
     "      --method METHOD      solve: auto, cg or minres\n"
-    "      --precondition P     auto, none, rpcholesky, nystrom; solve: also blocks (of points near each other), neighbors\n"
+    "      --precondition P     auto, none, rpcholesky, nystrom; solve: also blocks (of points near each other), "
+    "neighbors\n"
     "      --neighbors N        solve: of each point; chosen where it is left out\n"
     "      --rank N             of the preconditioner; chosen where it is left out\n"
     "      --probes N, --tolerance NUMBER   logdet: random vectors, 16; error that is to be reached\n"
@@ -125,8 +126,8 @@ static int solve(job *j, const request *r, int unknown) {
     bb_solve_result found = {.size = sizeof found};
     int code = finish(bb_solve(j->kernel, j->inputs, j->input_count, unknown, j->outputs, &o, &found));
     fprintf(stderr, "%lld iterations, relative residual %.2e, preconditioner %s of rank %lld, %.3g s%s%s\n",
-            (long long)found.iterations, found.residual, preconditioners[found.precondition], (long long)found.rank, found.seconds,
-            found.remark && *found.remark ? ": " : "", found.remark ? found.remark : "");
+            (long long)found.iterations, found.residual, preconditioners[found.precondition], (long long)found.rank,
+            found.seconds, found.remark && *found.remark ? ": " : "", found.remark ? found.remark : "");
     return code ? code : job_deliver(j);
 }
 

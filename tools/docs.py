@@ -77,7 +77,7 @@ def stage_gallery(source: pathlib.Path, target: pathlib.Path, header: pathlib.Pa
         elif path.suffix in (".npy", ".npz", ".png", ".txt", ".csv"):
             target.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target / path.name)
-    for name in APART:
+    for name in APART - helpers(source):
         wanted.pop(name, None)
     for name, text in wanted.items():
         write(target / name, text)
@@ -95,6 +95,8 @@ def stage_pages(target: pathlib.Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             if not copy.exists() or not filecmp.cmp(path, copy, shallow=False):
                 shutil.copy(path, copy)
+    for path in (ROOT / "examples" / "talk").glob("*.py"):
+        write(target.parent / "examples" / "talk" / path.name, path.read_text())
     for path in [*target.rglob("*.md"), *target.rglob("*.rst")]:
         if path not in present and "gallery" not in path.relative_to(target).parts:
             path.unlink()

@@ -1,7 +1,7 @@
-"""The directive `benchmark`: pictures of bench/results/acceptance.json, drawn when the page is built.
+"""The directive `benchmark`: pictures of bench/results/*.json, drawn when the page is built.
 
 `ratios`: the times of other systems over Benben's, a row for each case; `sizes`: time per pair against the number
-of pairs.
+of pairs; `interpolation`: times of solving systems against their size; `iterations`: against the size as well.
 """
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ SHOWN = ("pykeops", "jax", "torch", "numpy", "numba", "plain", "hand", "faiss", 
 COLOURS = ("#2f6f9f", "#e0852d", "#4f9d69", "#b5485d", "#7d62a8", "#8c6d4f", "#3fa7a3", "#c7a62c", "#d16ba5")
 
 
-def records() -> list[dict]:
-    path = pathlib.Path(os.environ["BENBEN_ROOT"]) / "bench" / "results" / "acceptance.json"
-    return json.loads(path.read_text())["records"]
+def results(name: str) -> pathlib.Path:
+    return pathlib.Path(os.environ["BENBEN_ROOT"]) / "bench" / "results" / f"{name}.json"
+
+
+def records(name: str = "acceptance") -> list[dict]:
+    return json.loads(results(name).read_text())["records"] if results(name).exists() else []
 
 
 def time(record: dict, system: str) -> float | None:
@@ -57,6 +60,44 @@ def sizes(plot) -> None:
     plot.legend(frameon=False)
 
 
+def interpolation(plots) -> None:
+    """Time of a kernel system against its size."""
+    found = records("interpolation")
+    for plot, kernel in zip(plots, ("gaussian", "matern32"), strict=True):
+        systems = list(dict.fromkeys(r["system"] for r in found if r["kernel"] == kernel))
+        for system, colour in zip(systems, COLOURS, strict=False):
+            mine = [r for r in found if r["kernel"] == kernel and r["system"] == system]
+            plot.loglog([r["n"] for r in mine], [r["seconds"] for r in mine], "-", color=colour, label=system)
+            for r in mine:
+                plot.loglog(r["n"], r["seconds"], "^" if r.get("bound") else "o", color=colour,
+                            mfc="white" if r.get("extrapolated") else colour)
+        plot.set(title=kernel, xlabel="points")
+        plot.grid(alpha=0.3, which="major")
+    plots[0].set_ylabel("seconds to a residual of 1e-6")
+    plots[0].legend(fontsize=8, frameon=False)
+
+
+def iterations(plots) -> None:
+    """Iterations against the size of the system, for three length-scales."""
+    found = records("iterations")
+    for plot, length in zip(plots, sorted({r["length"] for r in found}), strict=False):
+        for how, colour in zip(dict.fromkeys(r["precondition"] for r in found), COLOURS, strict=False):
+            mine = [r for r in found if r["length"] == length and r["precondition"] == how]
+            plot.loglog([r["n"] for r in mine], [r["iterations"] for r in mine], "-", color=colour, label=how)
+            for r in mine:
+                plot.loglog(r["n"], r["iterations"], "o" if r["converged"] else "^", color=colour)
+        plot.set(title=f"Gaussian, length-scale {length} km", xlabel="points")
+        plot.grid(alpha=0.3, which="major")
+    plots[0].set_ylabel("iterations to 1e-6, ridge 1e-3")
+    plots[0].legend(fontsize=8, frameon=False)
+
+
+# what draws, how many plots beside each other, size, results
+KINDS = {"ratios": (ratios, 1, (8.5, 8), "acceptance"), "sizes": (sizes, 1, (7, 3.6), "acceptance"),
+         "interpolation": (interpolation, 2, (9, 4), "interpolation"),
+         "iterations": (iterations, 3, (10, 3.6), "iterations")}
+
+
 class Benchmark(SphinxDirective):
     required_arguments = 1
 
@@ -66,14 +107,16 @@ class Benchmark(SphinxDirective):
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
-        draw, size = {"ratios": (ratios, (8.5, 8)), "sizes": (sizes, (7, 3.6))}[self.arguments[0]]
-        figure, plot = pyplot.subplots(figsize=size, layout="constrained")
+        draw, count, size, source = KINDS[self.arguments[0]]
+        if not results(source).exists():
+            return []
+        figure, plot = pyplot.subplots(1, count, figsize=size, layout="constrained", sharey=True)
         draw(plot)
         folder = pathlib.Path(self.env.srcdir) / "drawn"
         folder.mkdir(exist_ok=True)
         figure.savefig(folder / f"{self.arguments[0]}.svg")
         pyplot.close(figure)
-        self.env.note_dependency(str(pathlib.Path(os.environ["BENBEN_ROOT"]) / "bench/results/acceptance.json"))
+        self.env.note_dependency(str(results(source)))
         return [nodes.image(uri=f"/drawn/{self.arguments[0]}.svg", alt=(draw.__doc__ or "") + self.arguments[0])]
 
 

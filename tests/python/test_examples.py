@@ -24,6 +24,8 @@ RIGHT = {
     "spectral": lambda n: abs(n["eigenvalue 0"] - 1) < 1e-10 and n["residual"] < 1e-8 and n["eigenvalue 4"] < 0.999,
     "boundary_element": lambda n: n["converged"] and abs(n["capacitance"] - 0.66068) < 5e-4,
     "sums_products_blocks": lambda n: n["missed"] < 2e-3 and n["residual"] < 1e-7 and n["largest"] > 1e5,
+    "smoothing": lambda n: n["error"] < 1e-9 and n["slope error"] < 1e-5 and n["noise left"] < 40,
+    "anisotropic": lambda n: n["error"] < 1e-12,
     "block_sparse": lambda n: n["error"] < 1e-5 and 0.01 < n["share"] < 0.2,
 }
 

@@ -540,6 +540,15 @@ def test_auto_takes_neighbors_where_a_low_rank_leaves_too_much():
         assert result.used == wanted
 
 
+@pytest.mark.parametrize("method", ["cg", "minres", "auto"])
+def test_a_matrix_that_is_not_symmetric_is_named(method):
+    values, _, b = system(60, 1e-3, 2)
+    k = bb.parse("sum_j(exp((x | x) - 2 * (y | y)) * b)", "x:i2", "y:j2",
+                 "b:j2").compile(target="interp")
+    with pytest.raises(bb.Error, match="not symmetric.*GMRES"):
+        k.solve((values[0], values[0], b), 2, alpha=0.3, tolerance=1e-9, relative=True, method=method)
+
+
 # ---- the command ------------------------------------------------------------------------------------------------------
 def test_the_commands_solve_logdet_eigen(tmp_path):
     import subprocess

@@ -57,8 +57,9 @@ static bb_status sort_by_place(bbi_blocks *b, const bbi_matrix *m, int64_t batch
     bool finite = true;
     double *points = bbi_alloc((size_t)(b->n * dim) * sizeof *points);
     int64_t *label = bbi_calloc((size_t)b->n, sizeof *label);
-    bb_status status =
-        points && label ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld points", (long long)b->n);
+    bb_status status = points && label
+                           ? BB_OK
+                           : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld points", (long long)b->n);
     if (status == BB_OK) status = bbi_matrix_places(m, batch, points, &finite);
     if (status == BB_OK && finite) status = bbi_pattern_clusters(points, b->n, dim, label);
     if (status == BB_OK) status = sort(b, finite ? label : NULL);

@@ -162,8 +162,8 @@ static void products(const state *s, int64_t batch, int64_t g, const double *a, 
 }
 
 /* Y <- Y + sign B C */
-static void add_products(const state *s, int64_t batch, int64_t g, double *y, const double *b,
-                         double c[BLOCK][BLOCK], double sign) {
+static void add_products(const state *s, int64_t batch, int64_t g, double *y, const double *b, double c[BLOCK][BLOCK],
+                         double sign) {
     const bbi_matrix *m = s->it->m;
     int size = size_of(s, g);
     for (int64_t row = 0; row < m->n; row++) {

@@ -125,8 +125,7 @@ static int64_t wanted(const eigen *s, int64_t k) {
 static bb_status rayleigh_ritz(eigen *s, double *scale) {
     int64_t ld = s->most + s->block, first = s->size - s->fresh;
     for (int64_t i = 0; i < s->size; i++)
-        for (int64_t j = 0; j < s->size; j++)
-            s->copy[i * s->size + j] = 0.5 * (s->h[i * ld + j] + s->h[j * ld + i]);
+        for (int64_t j = 0; j < s->size; j++) s->copy[i * s->size + j] = 0.5 * (s->h[i * ld + j] + s->h[j * ld + i]);
     BBI_FORWARD(bbi_symmetric_eigen(s->dense, s->copy, s->size, s->size, s->values, s->ritz));
     *scale = 0;
     for (int64_t k = 0; k < s->size; k++) {
@@ -145,7 +144,8 @@ static bb_status rayleigh_ritz(eigen *s, double *scale) {
 
 /* spare <- Ritz vectors number wanted(0), wanted(1), ... */
 static void ritz_vectors(eigen *s, int64_t count) {
-    for (int64_t k = 0; k < count; k++) memcpy(s->copy + k * s->size, s->ritz + wanted(s, k) * s->size, (size_t)s->size * sizeof *s->copy);
+    for (int64_t k = 0; k < count; k++)
+        memcpy(s->copy + k * s->size, s->ritz + wanted(s, k) * s->size, (size_t)s->size * sizeof *s->copy);
     memset(s->spare, 0, (size_t)(count * s->ld) * sizeof *s->spare);
     s->dense->gemm(count, s->ld, s->size, s->copy, s->size, 1, s->basis, s->ld, s->spare, s->ld, 1);
 }
@@ -275,12 +275,13 @@ static bb_status deliver(eigen *s, double *values, double *vectors) {
         s->found.remark = "rounding keeps the residual above the tolerance";
         return BB_OK;
     }
-    return bbi_fail(BB_NO_CONVERGENCE,
-                    "bb_eigen: after %lld products the residual is %.3g of the largest eigenvalue, not %.3g: allow more "
-                    "products or a larger basis, loosen the tolerance, %s",
-                    (long long)s->m.products, s->found.residual, tolerance_of(s),
-                    s->m.is_double ? "or check that the matrix is symmetric"
-                                   : "use float64, or check that the matrix is symmetric");
+    return bbi_fail(
+        BB_NO_CONVERGENCE,
+        "bb_eigen: after %lld products the residual is %.3g of the largest eigenvalue, not %.3g: allow more "
+        "products or a larger basis, loosen the tolerance, %s",
+        (long long)s->m.products, s->found.residual, tolerance_of(s),
+        s->m.is_double ? "or check that the matrix is symmetric"
+                       : "use float64, or check that the matrix is symmetric");
 }
 
 static bb_status allocate(eigen *s, bool dense) {
@@ -288,7 +289,8 @@ static bb_status allocate(eigen *s, bool dense) {
     size_t n = (size_t)s->ld, all = (size_t)room, square = all * all;
     s->basis = bbi_calloc((all + (size_t)spare + (size_t)s->block) * n + 1, sizeof *s->basis);
     s->in = bbi_calloc(2 * (size_t)(s->n * s->block) + 1, sizeof *s->in);
-    s->h = bbi_calloc(4 * square + 2 * all * (size_t)s->block + 2 * all + (size_t)(s->block * s->block) + 1, sizeof *s->h);
+    s->h =
+        bbi_calloc(4 * square + 2 * all * (size_t)s->block + 2 * all + (size_t)(s->block * s->block) + 1, sizeof *s->h);
     if (!s->basis || !s->in || !s->h)
         return bbi_fail(BB_OUT_OF_MEMORY, "bb_eigen: out of memory for %lld vectors of %lld rows", (long long)room,
                         (long long)s->n);
@@ -319,13 +321,15 @@ static bb_status compute(eigen *s, const bb_matrix *matrix, double *values, doub
     if (!matrix || !values) return bbi_fail(BB_BAD_ARGUMENT, "bb_eigen: the matrix and values must not be NULL");
     if (o->count < 0 || o->block < 0 || o->basis < 0 || o->max_products < 0 || o->memory < 0 || !(o->tolerance >= 0) ||
         (int)o->which < 0 || o->which > BB_EIGEN_MAGNITUDE)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_eigen: count, block, basis, max_products, memory and tolerance must be at least 0, "
-                                         "which one of bb_eigen_which");
+        return bbi_fail(BB_BAD_ARGUMENT,
+                        "bb_eigen: count, block, basis, max_products, memory and tolerance must be at least 0, "
+                        "which one of bb_eigen_which");
     BBI_FORWARD(bbi_matrix_given(matrix, &given));
     s->block = o->block ? o->block : o->count < BLOCK ? o->count + (o->count < 2) : BLOCK;
     BBI_FORWARD(bbi_matrix_open_block(&s->m, "bb_eigen", &given, s->block));
     if (s->m.batches != 1)
-        return bbi_fail(BB_BAD_SHAPE, "bb_eigen: a batch of %lld matrices: give one at a time", (long long)s->m.batches);
+        return bbi_fail(BB_BAD_SHAPE, "bb_eigen: a batch of %lld matrices: give one at a time",
+                        (long long)s->m.batches);
     s->n = s->m.n;
     s->ld = (s->n + LANES - 1) / LANES * LANES;
     s->dense = bbi_dense_of(s->m.level);

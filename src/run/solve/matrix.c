@@ -402,7 +402,8 @@ bb_status bbi_matrix_blocks(bbi_matrix *m, int64_t batch, const int64_t *list, i
     double *unit = bbi_calloc((size_t)(width * width) + 1, sizeof *unit);
     int64_t *full = bbi_alloc((size_t)(rows * width) * sizeof *full + 8), shape[3] = {rows, width, width};
     bb_status status = open_selection(m, &s);
-    if (status == BB_OK && (!unit || !full)) status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for entries of the matrix");
+    if (status == BB_OK && (!unit || !full))
+        status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for entries of the matrix");
     for (int64_t k = 0; k < rows * width && status == BB_OK; k++) full[k] = list[k] < 0 ? full[k - 1] : list[k];
     if (status == BB_OK) status = select_blocks(m, &s, batch, full, rows, width, unit);
     if (status == BB_OK) {

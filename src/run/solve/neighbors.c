@@ -14,9 +14,9 @@ enum { TOGETHER = 512 }; /* rows whose blocks are computed by one run */
 static const double work_of_row[2] = {9e5, 5e5}, work_of_entry[2] = {1800, 1060};
 
 struct bbi_neighbors {
-    int64_t n, width;  /* neighbours of an unknown at most, and itself */
-    int64_t *list;     /* (n, width): neighbours, the unknown, then -1 */
-    double *row;       /* (n, width) */
+    int64_t n, width; /* neighbours of an unknown at most, and itself */
+    int64_t *list;    /* (n, width): neighbours, the unknown, then -1 */
+    double *row;      /* (n, width) */
     int threads;
 };
 
@@ -67,7 +67,8 @@ static void factor_row(void *argument, int64_t item) {
     while (size < width && f->g->list[i * width + size] >= 0) size++;
     for (int64_t k = 0; k < size; k++) {
         for (int64_t l = 0; l < k; l++)
-            if (fabs(a[k * width + l]) < 1e-120) a[k * width + l] = 0; /* products of smaller ones are denormal, hence slow */
+            if (fabs(a[k * width + l]) < 1e-120)
+                a[k * width + l] = 0; /* products of smaller ones are denormal, hence slow */
         a[k * width + k] += f->alpha;
     }
     double own = a[(size - 1) * width + size - 1];
@@ -129,7 +130,8 @@ static bb_status find_pattern(bbi_neighbors *g, bbi_matrix *m, int64_t batch, ui
     int64_t wanted = g->width - 1;
     bool finite = true;
     if (!dim) {
-        *reason = "the formula has no points along the output's axis, of at most 16 dimensions, to look for neighbours among";
+        *reason =
+            "the formula has no points along the output's axis, of at most 16 dimensions, to look for neighbours among";
         return BB_OK;
     }
     double *points = bbi_alloc((size_t)(g->n * dim) * sizeof *points + 8);

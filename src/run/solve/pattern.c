@@ -18,7 +18,7 @@ typedef struct node {
 typedef struct tree {
     int64_t n, nodes, wanted, leaf; /* leaf: points of a leaf, at most */
     int dim;
-    const double *x; /* (n, dim) */
+    const double *x;       /* (n, dim) */
     int64_t *rank, *order; /* of each unknown; unknowns by leaves */
     node *node;
     int64_t *list;    /* (n, wanted) */
@@ -198,8 +198,9 @@ bb_status bbi_pattern_make(const double *points, int64_t n, int dim, int64_t wan
     }
     good = close_tree(&t) && t.distance;
     bbi_free(t.distance);
-    return good ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld neighbours of %lld unknowns",
-                                   (long long)wanted, (long long)n);
+    return good ? BB_OK
+                : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for %lld neighbours of %lld unknowns",
+                           (long long)wanted, (long long)n);
 }
 
 bb_status bbi_pattern_clusters(const double *points, int64_t n, int dim, int64_t *label) {
@@ -213,8 +214,9 @@ bb_status bbi_pattern_clusters(const double *points, int64_t n, int dim, int64_t
             count += !at->right;
         }
     }
-    return close_tree(&t) ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for clusters of %lld unknowns",
-                                             (long long)n);
+    return close_tree(&t)
+               ? BB_OK
+               : bbi_fail(BB_OUT_OF_MEMORY, "bb_solve: out of memory for clusters of %lld unknowns", (long long)n);
 }
 
 /* ---- the points of a matrix ------------------------------------------------------------------ */

@@ -18,29 +18,7 @@
 /* pair operations, as the planner counts, that take the time of one fused multiply-add of dense.c */
 static const double work_of_fma[2] = {5, 2.5};
 static const double entry_overhead = 1500; /* ... of an entry by a run on single points */
-enum { PANEL_GROUPS = 16 };
-#define TINY 1e-120 /* products of smaller numbers are denormal, hence slow */
-
-static double *panel_of(const bbi_factor *f, int64_t chunk, int64_t panel) {
-    return f->chunk[chunk] + panel * f->width[chunk] * BBI_PANEL;
-}
-
-static int64_t rows_of(const bbi_factor *f, int64_t panel) {
-    int64_t left = f->n - panel * BBI_PANEL;
-    return left < BBI_PANEL ? left : BBI_PANEL;
-}
-
-static int64_t padded(int64_t rank) { return (rank + BBI_PANEL - 1) / BBI_PANEL * BBI_PANEL; }
-
-void bbi_factor_free(bbi_factor *f) {
-    for (int64_t k = 0; k < f->chunks; k++) bbi_free_aligned(f->chunk[k]);
-    bbi_blocks_free(f->blocks);
-    bbi_neighbors_free(f->neighbors);
-    bbi_free(f->chunk);
-    bbi_free(f->width);
-    bbi_free(f->gram);
-    *f = (bbi_factor){0};
-}
+#define TINY 1e-120                        /* products of smaller numbers are denormal, hence slow */
 
 /* ---- pivots ---------------------------------------------------------------------------------- */
 /* of a block; all arrays hold BBI_CHUNK entries, matrices BBI_CHUNK x BBI_CHUNK */
@@ -92,7 +70,7 @@ static void residual_at_candidates(block *b) {
         int64_t panel = b->candidate[c] / BBI_PANEL, row = b->candidate[c] % BBI_PANEL, at = 0;
         for (int64_t k = 0; k < f->chunks; k++)
             for (int64_t w = 0; w < f->width[k]; w++)
-                b->rows[c * f->rank + at++] = panel_of(f, k, panel)[w * BBI_PANEL + row];
+                b->rows[c * f->rank + at++] = bbi_factor_panel(f, k, panel)[w * BBI_PANEL + row];
     }
     for (int64_t i = 0; i < b->candidates; i++)
         for (int64_t j = 0; j <= i; j++) {
@@ -128,14 +106,14 @@ static void choose(block *b, bool uniform, double least, bbi_random *random) {
 static void add_panel(void *argument, int64_t panel) {
     block *b = argument;
     const bbi_factor *f = b->f;
-    int64_t rows = rows_of(f, panel), at = 0, width = b->pivots;
+    int64_t rows = bbi_factor_rows(f, panel), at = 0, width = b->pivots;
     double *c = f->chunk[f->chunks] + panel * width * BBI_PANEL;
     memset(c, 0, (size_t)(width * BBI_PANEL) * sizeof *c);
     for (int64_t p = 0; p < width; p++)
         memcpy(c + p * BBI_PANEL, b->columns + b->kept[p] * f->n + panel * BBI_PANEL, (size_t)rows * sizeof *c);
     for (int64_t k = 0; k < f->chunks; at += f->width[k++])
-        f->dense->gemm(width, BBI_PANEL, f->width[k], b->rows + at, f->rank, 1, panel_of(f, k, panel), BBI_PANEL, c,
-                       BBI_PANEL, -1);
+        f->dense->gemm(width, BBI_PANEL, f->width[k], b->rows + at, f->rank, 1, bbi_factor_panel(f, k, panel),
+                       BBI_PANEL, c, BBI_PANEL, -1);
     double *diagonal = b->diagonal + panel * BBI_PANEL, old[BBI_CHUNK * BBI_PANEL];
     for (int64_t k = 0; k < width * BBI_PANEL; k++) old[k] = fabs(c[k]) < TINY ? 0 : c[k];
     memset(c, 0, (size_t)(width * BBI_PANEL) * sizeof *c);
@@ -302,13 +280,13 @@ static void gram_strip(void *argument, int64_t strip) {
     const gram_work *g = argument;
     const bbi_factor *f = g->f;
     int64_t first = strip * g->rows, rows = f->rank - first < g->rows ? f->rank - first : g->rows;
-    int64_t lanes = padded(first + rows) < g->ld ? padded(first + rows) : g->ld;
+    int64_t lanes = bbi_padded(first + rows) < g->ld ? bbi_padded(first + rows) : g->ld;
     double *t = g->transposed + strip * BBI_PANEL * g->ld;
     memset(t, 0, (size_t)(BBI_PANEL * g->ld) * sizeof *t);
     for (int64_t panel = 0; panel < f->panels; panel++) {
         int64_t at = 0;
         for (int64_t k = 0; k < f->chunks && at < lanes; at += f->width[k++]) {
-            const double *from = panel_of(f, k, panel);
+            const double *from = bbi_factor_panel(f, k, panel);
             for (int64_t w = 0; w < f->width[k]; w++)
                 for (int64_t r = 0; r < BBI_PANEL; r++) t[r * g->ld + at + w] = from[w * BBI_PANEL + r];
         }
@@ -317,7 +295,8 @@ static void gram_strip(void *argument, int64_t strip) {
 }
 
 static bb_status make_gram(bbi_factor *f, const char **reason) {
-    int64_t ld = padded(f->rank), rows = padded(f->rank / (2 * f->threads) + 1), strips = (f->rank + rows - 1) / rows;
+    int64_t ld = bbi_padded(f->rank), rows = bbi_padded(f->rank / (2 * f->threads) + 1),
+            strips = (f->rank + rows - 1) / rows;
     gram_work g = {.f = f, .ld = ld, .rows = rows};
     f->gram = bbi_calloc((size_t)(f->rank * ld) + 1, sizeof *f->gram);
     g.transposed = bbi_alloc((size_t)(strips * BBI_PANEL * ld) * sizeof *g.transposed + 8);
@@ -397,126 +376,4 @@ bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi
     bbi_free(b);
     if (status != BB_OK || *reason) bbi_factor_free(f);
     return status;
-}
-
-/* ---- application ----------------------------------------------------------------------------- */
-typedef struct apply {
-    const bbi_factor *f;
-    int64_t columns, ld, groups;
-    const double *r;
-    double *z, *sums, *t; /* parts of L^T r: (groups, columns, rank, 8); (columns, rank) */
-} apply;
-
-/* The rows of a panel, a column after the other, zeros behind the last row. */
-static void columns_of(const apply *a, const double *from, int64_t panel, double *to) {
-    int64_t rows = rows_of(a->f, panel);
-    memset(to, 0, (size_t)(BBI_PANEL * a->columns) * sizeof *to);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t e = 0; e < a->columns; e++) to[e * BBI_PANEL + r] = from[(panel * BBI_PANEL + r) * a->columns + e];
-}
-
-static double *group_scratch(const apply *a, int64_t group) {
-    return a->sums + group * (a->columns * (8 * a->f->rank + BBI_PANEL));
-}
-
-static void project_group(void *argument, int64_t group) {
-    const apply *a = argument;
-    const bbi_factor *f = a->f;
-    double *sums = group_scratch(a, group), *v = sums + a->columns * 8 * f->rank;
-    memset(sums, 0, (size_t)(a->columns * 8 * f->rank) * sizeof *sums);
-    for (int64_t panel = group * f->panels / a->groups; panel < (group + 1) * f->panels / a->groups; panel++) {
-        columns_of(a, a->r, panel, v);
-        int64_t at = 0;
-        for (int64_t k = 0; k < f->chunks; at += f->width[k++])
-            for (int64_t e = 0; e < a->columns; e++)
-                f->dense->project(f->width[k], panel_of(f, k, panel), v + e * BBI_PANEL, sums + 8 * (e * f->rank + at));
-    }
-}
-
-static void expand_group(void *argument, int64_t group) {
-    const apply *a = argument;
-    const bbi_factor *f = a->f;
-    double *v = group_scratch(a, group) + a->columns * 8 * f->rank;
-    for (int64_t panel = group * f->panels / a->groups; panel < (group + 1) * f->panels / a->groups; panel++) {
-        columns_of(a, a->r, panel, v);
-        int64_t at = 0, rows = rows_of(f, panel);
-        for (int64_t k = 0; k < f->chunks; at += f->width[k++])
-            f->dense->gemm(a->columns, BBI_PANEL, f->width[k], a->t + at, f->rank, 1, panel_of(f, k, panel), BBI_PANEL,
-                           v, BBI_PANEL, -1);
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t e = 0; e < a->columns; e++)
-                a->z[(panel * BBI_PANEL + r) * a->columns + e] = v[e * BBI_PANEL + r];
-    }
-}
-
-static int64_t groups_of(const bbi_factor *f) { return f->panels < PANEL_GROUPS ? f->panels : PANEL_GROUPS; }
-
-int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns) {
-    if (f->blocks) return f->n;
-    if (f->neighbors) return columns;
-    return groups_of(f) * columns * (8 * f->rank + BBI_PANEL) + columns * f->rank + 1;
-}
-
-static apply application(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch) {
-    return (apply){.f = f,
-                   .columns = columns,
-                   .groups = groups_of(f),
-                   .r = r,
-                   .z = z,
-                   .sums = scratch + columns * f->rank,
-                   .t = scratch};
-}
-
-static int threads_for(const bbi_factor *f, int64_t columns) {
-    return (double)f->n * (double)f->rank * (double)columns > 1e6 ? f->threads : 1;
-}
-
-void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch) {
-    if (f->blocks) {
-        bbi_blocks_solve(f->blocks, columns, r, z, scratch);
-        return;
-    }
-    if (f->neighbors) {
-        bbi_neighbors_solve(f->neighbors, columns, r, z, scratch);
-        return;
-    }
-    apply a = application(f, columns, r, z, scratch);
-    bbi_parallel(threads_for(f, columns), a.groups, project_group, &a);
-    for (int64_t k = 0; k < columns * f->rank; k++) {
-        double sum = 0;
-        for (int64_t g = 0; g < a.groups; g++)
-            for (int l = 0; l < 8; l++) sum += group_scratch(&a, g)[8 * k + l];
-        a.t[k] = sum;
-    }
-    for (int64_t e = 0; e < columns; e++)
-        bbi_cholesky_solve(f->dense, f->gram, f->rank, padded(f->rank), a.t + e * f->rank);
-    bbi_parallel(threads_for(f, columns), a.groups, expand_group, &a);
-    for (int64_t k = 0; k < f->n * columns; k++) z[k] /= f->mu;
-}
-
-/* ---- P as a covariance ------------------------------------------------------------------------ */
-static void sample_panel(const apply *a, int64_t panel, double *v) {
-    const bbi_factor *f = a->f;
-    int64_t at = 0, rows = rows_of(f, panel);
-    memset(v, 0, (size_t)(BBI_PANEL * a->columns) * sizeof *v);
-    for (int64_t k = 0; k < f->chunks; at += f->width[k++])
-        f->dense->gemm(a->columns, BBI_PANEL, f->width[k], a->t + at, f->rank, 1, panel_of(f, k, panel), BBI_PANEL, v,
-                       BBI_PANEL, 1);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t e = 0; e < a->columns; e++)
-            a->z[(panel * BBI_PANEL + r) * a->columns + e] += v[e * BBI_PANEL + r];
-}
-
-void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random, double *z, double *scratch) {
-    apply a = application(f, columns, z, z, scratch);
-    double scale = sqrt(f->mu);
-    for (int64_t k = 0; k < f->n * columns; k++) z[k] = scale * bbi_random_normal(random);
-    for (int64_t k = 0; k < columns * f->rank; k++) a.t[k] = bbi_random_normal(random);
-    for (int64_t panel = 0; panel < f->panels; panel++) sample_panel(&a, panel, a.sums);
-}
-
-double bbi_factor_logdet(const bbi_factor *f) {
-    double sum = (double)(f->n - f->rank) * log(f->mu);
-    for (int64_t k = 0; k < f->rank; k++) sum += 2 * log(f->gram[k * padded(f->rank) + k]);
-    return sum;
 }

@@ -19,7 +19,7 @@ typedef struct recurrence {
     double norm2;              /* z^T P^-1 z */
     double pivot, zeta;        /* T = (unit lower bidiagonal) diag(pivots) (its transpose); forward substitution */
     int64_t size;
-    bool still;                /* the Krylov space is exhausted, or nothing left to do */
+    bool still; /* the Krylov space is exhausted, or nothing left to do */
 } recurrence;
 
 typedef struct quadrature {
@@ -27,8 +27,8 @@ typedef struct quadrature {
     bb_trace_options options;
     bb_trace_result found;
     bool logdet;
-    int64_t probes, steps, seen; /* per block; at most; probes of the blocks before this one */
-    bbi_factor *factor;          /* per batch element, or NULL */
+    int64_t probes, steps, seen;                       /* per block; at most; probes of the blocks before this one */
+    bbi_factor *factor;                                /* per batch element, or NULL */
     double *v, *v_old, *w, *u, *p, *x, *one, *scratch; /* (batches, n, probes); p, x for the gradient's vectors */
     double *sums;                                      /* (batches, probes) */
     recurrence *column;                                /* (batches, probes) */
@@ -93,8 +93,7 @@ static void draw(quadrature *q, int64_t block) {
     for (int64_t n = 0; n < q->m.batches; n++) {
         double *v = q->v + n * size;
         if (are_units(q)) {
-            for (int64_t k = 0; k < size; k++)
-                v[k] = k / q->probes == k % q->probes ? sqrt((double)q->probes) : 0;
+            for (int64_t k = 0; k < size; k++) v[k] = k / q->probes == k % q->probes ? sqrt((double)q->probes) : 0;
         } else if (q->factor) {
             bbi_factor_sample(&q->factor[n], q->probes, &random, v, q->scratch);
         } else {
@@ -137,13 +136,7 @@ static bb_status begin(quadrature *q, int64_t block) {
 }
 
 /* ---- one step -------------------------------------------------------------------------------- */
-static bb_status indefinite(const quadrature *q, double value) {
-    return bbi_fail(BB_INDEFINITE,
-                    "bb_logdet: K + alpha I has the eigenvalue %.3g or a smaller one, which is not positive: raise alpha "
-                    "(now %g), centre the data, compute in float64, or check that the formula is a symmetric positive "
-                    "kernel",
-                    value, q->options.alpha);
-}
+static bb_status indefinite(const quadrature *q, double value) { return bbi_not_positive(value, q->options.alpha); }
 
 /* The new entry of T; x and p by its factors. */
 static bb_status extend(quadrature *q) {
@@ -246,7 +239,9 @@ static bb_status look(quadrature *q, double *drift) {
 /* Student's quantile for 95 % by the expansion of Cornish and Fisher. */
 static double quantile(int64_t freedom) {
     double f = (double)freedom;
-    return freedom < 1 ? 13 : freedom == 1 ? 12.71 : 1.96 + 2.372 / f + 2.823 / (f * f) + 2.556 / (f * f * f) + 1.6 / (f * f * f * f);
+    return freedom < 1    ? 13
+           : freedom == 1 ? 12.71
+                          : 1.96 + 2.372 / f + 2.823 / (f * f) + 2.556 / (f * f * f) + 1.6 / (f * f * f * f);
 }
 
 static void summarise(const quadrature *q, int64_t batch, int64_t count, double *mean, double *error) {
@@ -355,74 +350,7 @@ static bb_status make_factors(quadrature *q) {
     return BB_OK;
 }
 
-/* ---- dense matrices and diagonals ------------------------------------------------------------ */
-static bb_status dense_matrix(quadrature *q, int64_t batch, double *a) {
-    int64_t n = q->m.n, *list = bbi_alloc((size_t)n * sizeof *list + 8);
-    double most = 0, skew = 0;
-    if (!list) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a dense matrix");
-    for (int64_t k = 0; k < n; k++) list[k] = k;
-    bb_status status = bbi_matrix_columns(&q->m, batch, list, n, a);
-    bbi_free(list);
-    BBI_FORWARD(status);
-    q->m.products++;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j <= i; j++) {
-            double x = a[i * n + j], y = a[j * n + i];
-            if (!isfinite(x + y))
-                return bbi_fail(BB_NO_CONVERGENCE, "the matrix has entries that are not finite numbers: check the data");
-            if (fabs(x) > most) most = fabs(x);
-            if (fabs(x - y) > skew) skew = fabs(x - y);
-            a[i * n + j] = a[j * n + i] = 0.5 * (x + y);
-        }
-    if (skew > 1e-4 * most)
-        return bbi_fail(BB_INDEFINITE, "the matrix is not symmetric: entries differ from their mirror images by up to "
-                                       "%.3g of %.3g; give both sides the same points and use a symmetric formula",
-                        skew, most);
-    for (int64_t i = 0; i < n; i++) a[i * n + i] += q->options.alpha;
-    return BB_OK;
-}
-
-static bb_status dense_value(quadrature *q, double *a, double *value, double *error) {
-    const bbi_dense *dense = bbi_dense_of(q->m.level);
-    int64_t n = q->m.n;
-    double largest = 0, least = INFINITY;
-    *value = *error = 0;
-    for (int64_t k = 0; k < n; k++)
-        if (fabs(a[k * n + k]) > largest) largest = fabs(a[k * n + k]);
-    if (q->logdet) {
-        if (!bbi_cholesky(dense, a, n, n)) return indefinite(q, 0);
-        for (int64_t k = 0; k < n; k++) {
-            *value += 2 * log(a[k * n + k]);
-            if (a[k * n + k] < least) least = a[k * n + k];
-        }
-        *error = (q->m.is_double ? DBL_EPSILON : FLT_EPSILON) * largest * sqrt((double)n) / (least * least);
-        return BB_OK;
-    }
-    double *values = bbi_alloc((size_t)(n + n * n) * sizeof *values + 8);
-    if (!values) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for eigenvalues");
-    bb_status status = bbi_symmetric_eigen(dense, a, n, n, values, values + n);
-    for (int64_t k = 0; k < n && status == BB_OK; k++) *value += q->options.function(q->options.function_data, values[k]);
-    bbi_free(values);
-    return status;
-}
-
-/* By the dense matrix. The probes for a gradient are left to the recurrence. */
-static bb_status by_dense(quadrature *q, double *values, double *errors) {
-    int64_t n = q->m.n;
-    double *a = bbi_alloc((size_t)(n * n) * sizeof *a + 8);
-    if (!a) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a dense matrix of %lld rows", (long long)n);
-    bb_status status = BB_OK;
-    for (int64_t k = 0; k < q->m.batches && status == BB_OK; k++) {
-        status = dense_matrix(q, k, a);
-        double error = 0;
-        if (status == BB_OK) status = dense_value(q, a, &values[k], &error);
-        if (errors) errors[k] = error;
-        if (error > q->found.rounding) q->found.rounding = error;
-    }
-    bbi_free(a);
-    return status;
-}
-
+/* ---- rounding ---------------------------------------------------------------------------------- */
 static bb_status look_at_diagonal(quadrature *q) {
     q->largest = 1;
     for (int64_t n = 0; n < q->m.batches && q->logdet && !q->m.is_double && !q->m.structure.no_entries; n++) {
@@ -431,21 +359,6 @@ static bb_status look_at_diagonal(quadrature *q) {
             if (fabs(q->one[i]) > q->largest) q->largest = fabs(q->one[i]);
     }
     return BB_OK;
-}
-
-static bb_status by_diagonal(quadrature *q, double *values) {
-    double *diagonal = bbi_alloc((size_t)q->m.n * sizeof *diagonal + 8);
-    if (!diagonal) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a diagonal");
-    bb_status status = BB_OK;
-    for (int64_t k = 0; k < q->m.batches && status == BB_OK; k++) {
-        status = bbi_matrix_diagonal(&q->m, k, diagonal);
-        values[k] = q->options.alpha * (double)q->m.n;
-        for (int64_t i = 0; i < q->m.n && status == BB_OK; i++) values[k] += diagonal[i];
-        if (status == BB_OK && !isfinite(values[k]))
-            status = bbi_fail(BB_NO_CONVERGENCE, "the diagonal of the matrix is not finite: check the data");
-    }
-    bbi_free(diagonal);
-    return status;
 }
 
 /* What rounding may add: of P^-1, which subtracts two numbers that are larger than its result by |L L^T| / mu, and of the
@@ -475,7 +388,8 @@ static bb_status allocate(quadrature *q) {
     }
     size_t ones = 2 * (size_t)(q->m.batches * q->m.n);
     double *all = q->one = bbi_calloc((wants ? 6 : 4) * vectors + ones + scratch + 1, sizeof *all);
-    double *small = q->sums = bbi_calloc(columns * (1 + 2 * steps) + 3 * steps + (size_t)q->m.batches + 1, sizeof *small);
+    double *small = q->sums =
+        bbi_calloc(columns * (1 + 2 * steps) + 3 * steps + (size_t)q->m.batches + 1, sizeof *small);
     q->column = bbi_calloc(columns + 1, sizeof *q->column);
     q->sample = bbi_calloc((size_t)(q->m.batches * q->capacity) + 1, sizeof *q->sample);
     if (!all || !small || !q->column || !q->sample)
@@ -513,10 +427,11 @@ static bb_status sample(quadrature *q, double *values, double *errors) {
         if (!(q->options.tolerance > 0) || worst <= q->options.tolerance) return BB_OK;
         if (q->seen + q->probes > q->capacity || 2 * q->found.quadrature > q->options.tolerance) break;
     }
-    return bbi_fail(BB_NO_CONVERGENCE,
-                    "after %lld probes and up to %lld steps of Lanczos the error is %.3g, not %.3g: allow more probes or "
-                    "steps, a larger rank of the preconditioner, or raise alpha (now %g)",
-                    (long long)q->seen, (long long)q->found.steps, worst, q->options.tolerance, q->options.alpha);
+    return bbi_fail(
+        BB_NO_CONVERGENCE,
+        "after %lld probes and up to %lld steps of Lanczos the error is %.3g, not %.3g: allow more probes or "
+        "steps, a larger rank of the preconditioner, or raise alpha (now %g)",
+        (long long)q->seen, (long long)q->found.steps, worst, q->options.tolerance, q->options.alpha);
 }
 
 static bool is_dense(const quadrature *q) {
@@ -533,7 +448,13 @@ static bb_status compute(quadrature *q, double *values, double *errors) {
     }
     q->found.exact = q->m.n == 0 || diagonal || is_dense(q);
     if (q->m.n == 0) return BB_OK;
-    if (q->found.exact) BBI_FORWARD(diagonal ? by_diagonal(q, values) : by_dense(q, values, errors));
+    if (diagonal) BBI_FORWARD(bbi_exact_trace(&q->m, o->alpha, values));
+    if (q->found.exact && !diagonal)
+        BBI_FORWARD(bbi_exact_function(&q->m, o->alpha,
+                                       q->logdet     ? NULL
+                                       : o->function ? o->function
+                                                     : identity,
+                                       o->function_data, values, errors, &q->found.rounding));
     if (q->found.exact && !wants) return BB_OK;
     if (q->logdet && o->precondition != BB_PRECONDITION_NONE && !are_units(q)) BBI_FORWARD(make_factors(q));
     BBI_FORWARD(allocate(q));
@@ -548,10 +469,12 @@ static bb_status check_options(const bb_trace_options *o) {
         return bbi_fail(BB_BAD_ARGUMENT, "alpha is %g; it must be at least 0", o->alpha);
     if (o->tolerance < 0 || o->probes < 0 || o->max_probes < 0 || o->steps < 0 || o->dense_rows < -1 || o->rank < 0 ||
         o->memory < 0)
-        return bbi_fail(BB_BAD_ARGUMENT,
-                        "tolerance, probes, max_probes, steps, rank and memory must be at least 0, dense_rows at least -1");
+        return bbi_fail(
+            BB_BAD_ARGUMENT,
+            "tolerance, probes, max_probes, steps, rank and memory must be at least 0, dense_rows at least -1");
     if ((int)o->precondition < 0 || o->precondition > BB_PRECONDITION_NYSTROM)
-        return bbi_fail(BB_BAD_ARGUMENT, "a log-determinant knows the preconditioners AUTO, NONE, RPCHOLESKY and NYSTROM");
+        return bbi_fail(BB_BAD_ARGUMENT,
+                        "a log-determinant knows the preconditioners AUTO, NONE, RPCHOLESKY and NYSTROM");
     return BB_OK;
 }
 

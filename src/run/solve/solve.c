@@ -4,6 +4,7 @@
 #include "solve.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { PLAIN_ITERATIONS = 12 }; /* before a preconditioner is thought of */
@@ -139,16 +140,16 @@ static bbi_factor_options factor_options(const solver *s) {
     double points = (double)s->m.points;
     int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : default_memory;
     return (bbi_factor_options){.kind = o->precondition ? o->precondition : BB_PRECONDITION_RPCHOLESKY,
-                              .clusters = o->clusters,
-                              .neighbors = o->neighbors,
-                              .neighbor_rank = o->neighbor_rank,
-                              .neighbor_count = o->neighbor_count,
-                              .alpha = o->alpha,
-                              .work = points * points * s->m.pair_cost,
-                              .digits = -log(s->it.tolerance < 0.5 ? s->it.tolerance : 0.5),
-                              .rank = o->rank < s->m.n ? o->rank : s->m.n,
-                              .memory = memory / (s->m.batches ? s->m.batches : 1),
-                              .seed = o->seed};
+                                .clusters = o->clusters,
+                                .neighbors = o->neighbors,
+                                .neighbor_rank = o->neighbor_rank,
+                                .neighbor_count = o->neighbor_count,
+                                .alpha = o->alpha,
+                                .work = points * points * s->m.pair_cost,
+                                .digits = -log(s->it.tolerance < 0.5 ? s->it.tolerance : 0.5),
+                                .rank = o->rank < s->m.n ? o->rank : s->m.n,
+                                .memory = memory / (s->m.batches ? s->m.batches : 1),
+                                .seed = o->seed};
 }
 
 /* Whether a sparse inverse factor may serve where nothing was asked for. */
@@ -246,7 +247,8 @@ static void settle(solver *s) {
     if (s->settled || true_residual(s) != BB_OK) return;
     s->settled = true;
     (void)is_good(s, &size);
-    if (!(it->kept_residual < 1e-3 * size) && isfinite(size)) { /* conjugate gradients lower the energy, not the residual */
+    if (!(it->kept_residual < 1e-3 * size) &&
+        isfinite(size)) { /* conjugate gradients lower the energy, not the residual */
         s->found.residual = size;
         return;
     }
@@ -259,6 +261,30 @@ static void settle(solver *s) {
     else
         size = other;
     s->found.residual = size;
+}
+
+/* After a failure: x.Kb and b.Kx differ where K is not symmetric, which is then what is said; one product. */
+static bb_status look_at_symmetry(solver *s, bb_status status) {
+    bbi_iteration *it = &s->it;
+    double xkb = 0, bkx = 0, xx = 0, bb = 0, size_kx = 0, size_kb = 0;
+    char message[1024];
+    snprintf(message, sizeof message, "%s", bb_last_error());
+    if (true_residual(s) != BB_OK) return bbi_fail(status, "%s", message);
+    for (int64_t k = 0; k < s->m.count; k++) {
+        double kx = s->b[k] - it->r[k] - it->alpha * it->x[k];
+        bkx += s->b[k] * kx, size_kx += kx * kx;
+        xx += it->x[k] * it->x[k], bb += s->b[k] * s->b[k];
+    }
+    if (bbi_matrix_multiply(&s->m, s->b, it->r) != BB_OK) return bbi_fail(status, "%s", message);
+    for (int64_t k = 0; k < s->m.count; k++) xkb += it->x[k] * it->r[k], size_kb += it->r[k] * it->r[k];
+    double size = sqrt(xx) * sqrt(size_kb) + sqrt(bb) * sqrt(size_kx);
+    if (!isfinite(size) || !(fabs(xkb - bkx) > 1e-3 * size)) return bbi_fail(status, "%s", message);
+    return bbi_fail(
+        status,
+        "bb_solve: the matrix is not symmetric (x.Kb is %.6g, b.Kx is %.6g), as conjugate gradients and MINRES "
+        "need it: give both sides the same points and use a symmetric formula, or use GMRES, "
+        "scipy.sparse.linalg.gmres for one, which takes such matrices",
+        xkb, bkx);
 }
 
 /* Again from the true residual as long as that helps. */
@@ -332,7 +358,10 @@ static bb_status solve(solver *s, const bb_array *given, const bb_array *output)
         BBI_FORWARD(true_residual(s));
     }
     bb_status status = iterate(s);
-    if (status == BB_NO_CONVERGENCE || status == BB_INDEFINITE) settle(s);
+    if (status == BB_NO_CONVERGENCE || status == BB_INDEFINITE) {
+        settle(s);
+        status = look_at_symmetry(s, status);
+    }
     x.data = it->x;
     bb_status copied = copy_array(output, &x, m->points, m->dim, m->batches);
     if (status == BB_OK && copied == BB_OK) return check_range(s, output);

@@ -60,10 +60,11 @@ bb_status bbi_symmetric_eigen(const bbi_dense *dense, double *a, int64_t n, int6
 
 /* ---- matrix.c -------------------------------------------------------------------------------- */
 typedef struct bbi_matrix {
-    const bb_matrix *given;             /* borrowed */
-    bb_kernel *kernel, *single, *owned, *wide; /* NULL without a kernel; single: of one column, wide: of wide_columns, for entries */
+    const bb_matrix *given; /* borrowed */
+    bb_kernel *kernel, *single, *owned,
+        *wide; /* NULL without a kernel; single: of one column, wide: of wide_columns, for entries */
     int64_t wide_columns;
-    bb_array *inputs;           /* inputs[unknown] is the direction */
+    bb_array *inputs; /* inputs[unknown] is the direction */
     int ninput, unknown, level, threads;
     bb_run_options run;
     bbi_extent extent;
@@ -137,7 +138,7 @@ typedef struct bbi_factor {
     int64_t n, panels, rank, chunks, capacity;
     double **chunk;
     int64_t *width;
-    double *gram; /* Cholesky factor of L^T L + mu I, (rank, padded rank) */
+    double *gram;                       /* Cholesky factor of L^T L + mu I, (rank, padded rank) */
     double mu, trace, trace_left, size; /* size: at least the largest eigenvalue of L L^T */
     const bbi_dense *dense;
     int threads;
@@ -156,9 +157,19 @@ typedef struct bbi_factor_options {
     int64_t rank, memory;
     uint64_t seed;
 } bbi_factor_options;
+static inline double *bbi_factor_panel(const bbi_factor *f, int64_t chunk, int64_t panel) {
+    return f->chunk[chunk] + panel * f->width[chunk] * BBI_PANEL;
+}
+static inline int64_t bbi_factor_rows(const bbi_factor *f, int64_t panel) { /* of a panel */
+    int64_t left = f->n - panel * BBI_PANEL;
+    return left < BBI_PANEL ? left : BBI_PANEL;
+}
+static inline int64_t bbi_padded(int64_t rank) { return (rank + BBI_PANEL - 1) / BBI_PANEL * BBI_PANEL; }
 /* *reason: NULL, or why there is no factor (the status is then BB_OK). */
 bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi_factor_options *options,
                           const char **reason);
+
+/* ---- factor.c -------------------------------------------------------------------------------- */
 void bbi_factor_free(bbi_factor *f);
 /* z = P^-1 r, both (n, columns); scratch from bbi_factor_scratch doubles. */
 int64_t bbi_factor_scratch(const bbi_factor *f, int64_t columns);
@@ -167,14 +178,21 @@ void bbi_factor_sample(const bbi_factor *f, int64_t columns, bbi_random *random,
 double bbi_factor_logdet(const bbi_factor *f); /* not of blocks */
 void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch);
 
+/* ---- exact.c: functions of small matrices ------------------------------------------------------ */
+bb_status bbi_not_positive(double eigenvalue, double alpha); /* of K + alpha I, or a larger one: a refusal */
+/* tr f(K + alpha I) of each batch element by dense matrices, f NULL: log det. errors may be NULL; *rounding: the largest. */
+bb_status bbi_exact_function(bbi_matrix *m, double alpha, double (*f)(void *data, double x), void *data, double *values,
+                             double *errors, double *rounding);
+bb_status bbi_exact_trace(bbi_matrix *m, double alpha, double *values); /* from the diagonal */
+
 /* ---- cg.c, minres.c: iterations on r = b - A x ----------------------------------------------- */
 typedef struct bbi_iteration {
     bbi_matrix *m;
     const bb_solve_options *options;
     bb_solve_result *result;
     double alpha, tolerance;
-    double *x, *r;        /* iterate and its residual; MINRES leaves r as it was */
-    double *kept;         /* iterate of the least residual, kept_residual */
+    double *x, *r; /* iterate and its residual; MINRES leaves r as it was */
+    double *kept;  /* iterate of the least residual, kept_residual */
     double kept_residual;
     double *rr, *bb;      /* per system: |r|^2, |b|^2 */
     bbi_factor *factor;   /* per batch element, or NULL */

@@ -120,7 +120,8 @@ bb_status bbi_symmetric_eigen(const bbi_dense *dense, double *a, int64_t n, int6
     if (good) sort(n, values, z, w);
     bbi_free(scratch);
     return good ? BB_OK
-                : bbi_fail(BB_NO_CONVERGENCE, "the eigenvalues of a matrix of %lld rows cannot be found: it has "
-                                              "entries that are not finite numbers",
+                : bbi_fail(BB_NO_CONVERGENCE,
+                           "the eigenvalues of a matrix of %lld rows cannot be found: it has "
+                           "entries that are not finite numbers",
                            (long long)n);
 }
