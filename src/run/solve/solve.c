@@ -263,28 +263,25 @@ static void settle(solver *s) {
     s->found.residual = size;
 }
 
-/* After a failure: x.Kb and b.Kx differ where K is not symmetric, which is then what is said; one product. */
+/* After a failure: |Kb|^2 and b.K(Kb) differ where K is not symmetric, which is then what is said; two products. */
 static bb_status look_at_symmetry(solver *s, bb_status status) {
-    bbi_iteration *it = &s->it;
-    double xkb = 0, bkx = 0, xx = 0, bb = 0, size_kx = 0, size_kb = 0;
+    double *y = s->it.r, *z = s->it.kept, yy = 0, bz = 0, bb = 0, zz = 0;
     char message[1024];
     snprintf(message, sizeof message, "%s", bb_last_error());
-    if (true_residual(s) != BB_OK) return bbi_fail(status, "%s", message);
+    if (bbi_matrix_multiply(&s->m, s->b, y) != BB_OK || bbi_matrix_multiply(&s->m, y, z) != BB_OK)
+        return bbi_fail(status, "%s", message);
     for (int64_t k = 0; k < s->m.count; k++) {
-        double kx = s->b[k] - it->r[k] - it->alpha * it->x[k];
-        bkx += s->b[k] * kx, size_kx += kx * kx;
-        xx += it->x[k] * it->x[k], bb += s->b[k] * s->b[k];
+        yy += y[k] * y[k], bz += s->b[k] * z[k];
+        bb += s->b[k] * s->b[k], zz += z[k] * z[k];
     }
-    if (bbi_matrix_multiply(&s->m, s->b, it->r) != BB_OK) return bbi_fail(status, "%s", message);
-    for (int64_t k = 0; k < s->m.count; k++) xkb += it->x[k] * it->r[k], size_kb += it->r[k] * it->r[k];
-    double size = sqrt(xx) * sqrt(size_kb) + sqrt(bb) * sqrt(size_kx);
-    if (!isfinite(size) || !(fabs(xkb - bkx) > 1e-3 * size)) return bbi_fail(status, "%s", message);
+    double size = yy + sqrt(bb) * sqrt(zz);
+    if (!isfinite(size) || !(fabs(yy - bz) > 1e-3 * size)) return bbi_fail(status, "%s", message);
     return bbi_fail(
         status,
-        "bb_solve: the matrix is not symmetric (x.Kb is %.6g, b.Kx is %.6g), as conjugate gradients and MINRES "
-        "need it: give both sides the same points and use a symmetric formula, or use GMRES, "
+        "bb_solve: the matrix is not symmetric (|Kb|^2 is %.6g, b.K(Kb) is %.6g), as conjugate gradients and "
+        "MINRES need it: give both sides the same points and use a symmetric formula, or use GMRES, "
         "scipy.sparse.linalg.gmres for one, which takes such matrices",
-        xkb, bkx);
+        yy, bz);
 }
 
 /* Again from the true residual as long as that helps. */
