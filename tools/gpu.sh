@@ -26,7 +26,14 @@ END
 "$BUILD"/benben run 'sum_j(x * y)' x="$BUILD"/probe.npy:i y="$BUILD"/probe.npy:j --target "$TARGET" >/dev/null
 case "$1" in
 check) "$PYTHON" -m pytest -q -rs --durations=5 tests/python/test_gpu.py tests/python/test_reductions.py tests/python/test_runs.py \
-           -k "not same_bits and not every_size and not indices_pass" "${@:2}" ;;
+           -k "not same_bits and not every_size and not indices_pass" "${@:2}"
+    # tensors, where there is a PyTorch that sees the device
+    for python in "$PYTHON" python3; do
+        "$python" -c 'import pytest, torch; raise SystemExit(not torch.cuda.is_available())' 2>/dev/null || continue
+        "$CMAKE" --build "$BUILD" -j "${JOBS:-$(nproc)}" --target python_site >/dev/null
+        exec env -u BENBEN_TEST_TARGET "$python" -m pytest -q -rs tests/python/pytorch/test_torch_device.py
+    done
+    echo "there is no PyTorch with CUDA here: the tests of its tensors are skipped" ;;
 bench) "$PYTHON" bench/gpu.py --target "$TARGET" "${@:2}" ;;
 *) echo "usage: gpu.sh check | bench" >&2; exit 2 ;;
 esac

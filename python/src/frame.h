@@ -33,6 +33,7 @@ typedef struct frame {
     int convert;
     bb_dtype dtype;         /* of floating-point outputs */
     const core_value *like; /* the first tensor that comes with an allocator, or NULL */
+    PyObject *scratch;      /* a list: what was taken from that allocator for the time of the call, or NULL */
     core_ranges ranges;
     bb_run_options options;
     watch watch;

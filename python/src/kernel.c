@@ -174,6 +174,7 @@ int core_watch_solve(void *data, int64_t iteration, double residual) {
 
 /* ---- a call's frame ---------------------------------------------------------------------------------------------------------- */
 void core_frame_drop(frame *f) {
+    Py_CLEAR(f->scratch);
     while (f->taken) core_value_drop(&f->value[--f->taken]);
     if (f->ranges.value) ranges_drop(&f->ranges);
     if (f->value != f->on_stack) PyMem_Free(f->value);
@@ -206,14 +207,17 @@ static void frame_types(frame *f, const core_kernel *self) {
 }
 
 int core_frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
+    f->taken = f->inputs = f->convert = 0;
+    f->like = NULL;
+    f->scratch = NULL;
+    f->ranges = (core_ranges){0};
+    f->value = f->on_stack;
+    f->array = f->array_on_stack;
     if (!PyTuple_Check(inputs)) {
         PyErr_SetString(PyExc_TypeError, "inputs: a tuple is expected");
         return -1;
     }
     Py_ssize_t count = PyTuple_Size(inputs), room = count + self->outputs;
-    f->taken = f->inputs = f->convert = 0;
-    f->like = NULL;
-    f->ranges = (core_ranges){0};
     f->value = room <= STACK_VALUES ? f->on_stack : PyMem_Malloc(sizeof *f->value * (size_t)room);
     f->array = room <= STACK_VALUES ? f->array_on_stack : PyMem_Malloc(sizeof *f->array * (size_t)room);
     if (!f->value || !f->array) {
@@ -234,6 +238,45 @@ int core_frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
     return 0;
 }
 
+/* Device memory for the time of a run: a tensor, which goes back to its library when the call ends. By then all kernels are in
+ * the stream, and the library's allocator hands the memory out again in the order of the stream. */
+static void *frame_allocate(void *data, size_t bytes, void *stream) {
+    frame *f = data;
+    (void)stream; /* the library's current one, as in the options */
+    PyGILState_STATE state = PyGILState_Ensure();
+    int64_t shape[1] = {(int64_t)(bytes + sizeof(double) - 1) / (int64_t)sizeof(double)};
+    void *memory = NULL;
+    if (!f->scratch) f->scratch = PyList_New(0);
+    PyObject *tensor =
+        f->scratch ? core_exchange_empty(f->like->exchange, &f->like->array, shape, 1, BB_FLOAT64) : NULL;
+    bb_array array;
+    if (tensor && !core_exchange_take(f->like->exchange, tensor, &array) && !PyList_Append(f->scratch, tensor))
+        memory = (char *)array.data + array.byte_offset;
+    Py_XDECREF(tensor);
+    PyErr_Clear(); /* the library says that memory is missing */
+    PyGILState_Release(state);
+    return memory;
+}
+
+static void frame_release(void *data, void *memory, size_t bytes, void *stream) {
+    (void)data, (void)memory, (void)bytes, (void)stream; /* core_frame_drop */
+}
+
+/* Where the arrays are: device, the stream that their library computes on, its memory. */
+static void frame_device(frame *f) {
+    const core_value *on = f->like;
+    for (int k = 0; !on && k < f->inputs; k++)
+        if (!f->value[k].is_number && f->value[k].array.device_type != DEVICE_CPU) on = &f->value[k];
+    if (!on || on->array.device_type == DEVICE_CPU) return;
+    f->options.device_type = on->array.device_type;
+    f->options.device_id = on->array.device_id;
+    if (!f->like) return;
+    f->options.stream = core_exchange_stream(on->exchange, &on->array);
+    f->options.allocate = frame_allocate;
+    f->options.release = frame_release;
+    f->options.allocator = f;
+}
+
 int core_frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *rows_j, PyObject *threads,
                        PyObject *progress) {
     f->options = (bb_run_options){.size = sizeof f->options};
@@ -244,11 +287,7 @@ int core_frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *r
     f->options.rows_j = rows_j ? PyLong_AsLongLong(rows_j) : 0;
     f->options.threads = threads ? (int)PyLong_AsLong(threads) : 0;
     if (PyErr_Occurred()) return -1;
-    if (f->like && f->like->array.device_type != DEVICE_CPU) {
-        f->options.device_type = f->like->array.device_type;
-        f->options.device_id = f->like->array.device_id;
-        f->options.stream = core_exchange_stream(f->like->exchange, &f->like->array);
-    }
+    frame_device(f);
     if (!ranges || ranges == Py_None) return 0;
     if (ranges_take(ranges, &f->ranges)) return -1;
     f->options.ranges = f->ranges.structure;
@@ -304,11 +343,12 @@ PyObject *core_frame_output(frame *f, core_kernel *self, int k, PyObject *given)
     return object;
 }
 
-/* run(inputs[, outputs or None[, ranges[, rows_i[, rows_j[, threads[, progress]]]]]]): the outputs, one alone or in a tuple;
+/* run(inputs[, outputs or None[, ranges[, rows_i[, rows_j[, threads[, progress[, stream]]]]]]]): the outputs, one alone or in a
+ * tuple; stream: of arrays that do not say theirs;
  * NotImplemented where inputs have to be converted first: float64 beside narrower types, integers. */
 static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssize_t count) {
-    if (count < 1 || count > 7) {
-        PyErr_SetString(PyExc_TypeError, "run: 1 to 7 arguments");
+    if (count < 1 || count > 8) {
+        PyErr_SetString(PyExc_TypeError, "run: 1 to 8 arguments");
         return NULL;
     }
     frame f;
@@ -322,6 +362,8 @@ static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssi
         goto end;
     }
     if (core_frame_options(&f, AT(2), AT(3), AT(4), AT(5), count > 6 ? argument[6] : Py_None)) goto end;
+    if (count > 7 && !f.options.stream) f.options.stream = PyLong_AsVoidPtr(argument[7]);
+    if (PyErr_Occurred()) goto end;
     if (given && (!PyTuple_Check(given) || PyTuple_Size(given) != self->outputs)) {
         PyErr_Format(PyExc_TypeError, "outputs: a tuple of %d arrays is expected", self->outputs);
         goto end;
@@ -369,7 +411,7 @@ static PyObject *kernel_wait(core_kernel *self, PyObject *none) {
 
 static PyMethodDef kernel_methods[] = {
     {"run", (PyCFunction)(void (*)(void))kernel_run, METH_FASTCALL,
-     "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None)"},
+     "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None, stream=0)"},
     {"tier", (PyCFunction)(void (*)(void))kernel_tier, METH_VARARGS,
      "tier(dtype='float32'): (what runs, why not compiled)"},
     {"wait", (PyCFunction)(void (*)(void))kernel_wait, METH_NOARGS, "Waits for background compiles."},

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .. import _core
-from .._errors import ArgumentError, DtypeError, NotDifferentiableError
+from .._errors import ArgumentError, DeviceError, DtypeError, NotDifferentiableError
 from .._options import Accuracy
 from . import _private
 from ._private import plain_types
@@ -167,8 +167,10 @@ class Op:
         """compute, by what PyTorch had before 2.10: __dlpack__ and tensors allocated here."""
         args = tuple([a.detach() if isinstance(a, Tensor) else a for a in args])
         outputs = tuple(self.empty(args, setting))
+        device = outputs[0].device
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
         return self.kernel.run(
-            args, outputs, setting.ranges, setting.rows_i, setting.rows_j, _threads(), setting.progress
+            args, outputs, setting.ranges, setting.rows_i, setting.rows_j, _threads(), setting.progress, stream
         )
 
     def empty(self, args: Any, setting: Setting) -> list[Tensor]:
@@ -194,12 +196,14 @@ def call(op: Op, args: tuple[Any, ...], setting: Setting = PLAIN) -> Any:
     """On any tensors: a tensor, or a tuple of several."""
     if _compiling():
         return dispatch(op, args, setting)
-    needs = False
+    needs = elsewhere = False
     for a in args:
         if type(a) in plain_types:
             if a.requires_grad:
                 needs = True
-            if a.is_neg() or not a.is_cpu:
+            if not a.is_cpu:
+                elsewhere = True
+            if a.is_neg():
                 return dispatch(op, args, setting)
         elif type(a) is not float and type(a) is not tuple:
             return dispatch(op, args, setting)
@@ -211,10 +215,26 @@ def call(op: Op, args: tuple[Any, ...], setting: Setting = PLAIN) -> Any:
         or _private.jit_tracing() is not None
     ):
         return dispatch(op, args, setting)
+    if elsewhere and not on_one_device(op, args).is_cuda:
+        return dispatch(op, args, setting)
     if needs and _grad_enabled():
         return _Direct.apply(op, setting, *_told_apart(promote(args, op.lists)))
     result = op.compute(args, setting)
     return op.compute(promote(args, op.lists), setting) if result is NotImplemented else result
+
+
+def on_one_device(op: Op, args: tuple[Any, ...]) -> Tensor:
+    """A tensor of those that are there; DeviceError where they are not on one device."""
+    tensors = [(k, a) for k, a in enumerate(args) if isinstance(a, Tensor)]
+    first, like = tensors[0]
+    for k, a in tensors:
+        if a.device != like.device:
+            one, other = [f"argument {n} '{op.program.variables[n][0]}'".removesuffix(" ''") for n in (first, k)]
+            raise DeviceError(
+                f"{one} is on {like.device}, {other} on {a.device}: the tensors of a call are on one device; use "
+                f".to({str(like.device)!r})"
+            )
+    return like
 
 
 def _told_apart(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -481,7 +501,10 @@ library.define(
 
 
 def _run_plain(inputs: Any, program: str, ranges: Any, rows_i: int, rows_j: int) -> Any:
-    result = Op.of(program).compute(tuple(inputs), _setting(ranges, rows_i, rows_j))
+    op = Op.of(program)
+    if not all(t.is_cpu for t in inputs):
+        on_one_device(op, tuple(inputs))
+    result = op.compute(tuple(inputs), _setting(ranges, rows_i, rows_j))
     return list(result) if isinstance(result, tuple) else [result]
 
 

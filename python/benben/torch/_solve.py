@@ -219,7 +219,7 @@ library.define(
 def system(op: Op, inputs: Any, unknown: int, ranges: Any, columns: bool) -> tuple[Any, ...]:
     """A matrix as the core takes it. columns: the unknown is a right-hand side, which gets the batches of the rest."""
     setting = _setting(ranges, 0, 0)
-    args = [t.detach() for t in inputs]
+    args = [t.detach().to("cpu") for t in inputs]  # solvers are of the host
     if columns:
         shape = op.empty([t.to("meta") for t in args], setting)[0].shape
         args[unknown] = args[unknown].expand(shape).contiguous()
@@ -240,7 +240,7 @@ def _plain(
     op = Op.of(program)
     matrix = system(op, inputs, unknown, ranges, True)
     if guess is not None:
-        guess = guess.detach().to(inputs[unknown].dtype).expand(matrix[1][unknown].shape).contiguous()
+        guess = guess.detach().to("cpu", inputs[unknown].dtype).expand(matrix[1][unknown].shape).contiguous()
     said = _slots.get(slot)
     clusters = tuple(pattern) if len(pattern) > 1 else pattern[0] if pattern else None
     result, told, message = _core.solve(
@@ -255,7 +255,8 @@ def _plain(
         solution(_short(result, told, message), 3)
     else:
         said.told, said.message = told, message
-    return result if isinstance(result, Tensor) else torch.from_numpy(result)
+    found = result if isinstance(result, Tensor) else torch.from_numpy(result)
+    return found.to(inputs[unknown].device)
 
 
 def _fake(inputs: Any, program: str, unknown: int, alpha: Tensor, options: str, ranges: Any, *_: Any) -> Tensor:

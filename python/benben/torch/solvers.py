@@ -255,7 +255,7 @@ class _FunctionTrace(torch.autograd.Function):
         def of_number(t: float) -> float:
             return float(ctx.function(torch.tensor(t, dtype=torch.float64)))
 
-        matrix = (op.kernel, tuple([t.detach() for t in args]), ctx.unknown, ctx.ranges)
+        matrix = (op.kernel, tuple([t.detach().to("cpu") for t in args]), ctx.unknown, ctx.ranges)
         options = {**options, "alpha": float(alpha), "dense_rows": -1}
         value, said.error, _, _, said.told, said.message = _core.trace(matrix, of_number, False, options, said.report)
         ctx.steps = max(int(said.told["steps"]), 8)
