@@ -136,6 +136,7 @@ bb_status bbi_run_options_of(const bb_run_options *options, bb_run_options *all)
     if (all->ranges_count < 0)
         return bbi_fail(BB_BAD_RANGES, "run options: %lld structures of ranges", (long long)all->ranges_count);
     if (all->rows_i < 0 || all->rows_j < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: a negative number of rows");
+    if (all->device_count < 0) return bbi_fail(BB_BAD_ARGUMENT, "run options: %d devices", all->device_count);
     if (all->device_type != 0 && all->device_type != DEVICE_CPU)
         return bbi_fail(BB_DEVICE, "run options: device type %d, but this kernel runs on the CPU (1)",
                         (int)all->device_type);

@@ -86,11 +86,9 @@ static int device_number(const bb_array *inputs, int ninput, const bb_array *out
     return 0;
 }
 
-/* The kernel itself where it has a target, else one for this device. */
-static bb_status kernel_for(bb_kernel *kernel, int number, bb_kernel **chosen) {
+bb_status bbi_kernel_on_device(bb_kernel *kernel, int number, bb_kernel **chosen) {
     *chosen = kernel;
-    const char *forced = bbi_environment("BENBEN_TARGET");
-    if (kernel->options.target != BB_TARGET_AUTO || (forced && strcmp(forced, "cuda") != 0)) return BB_OK;
+    if (kernel->options.target == BB_TARGET_CUDA && kernel->options.device == number) return BB_OK;
     if (number < 0 || number >= BBI_MAX_DEVICES)
         return bbi_fail(BB_DEVICE, "CUDA device %d: at most %d", number, BBI_MAX_DEVICES);
     bb_status status = BB_OK;
@@ -104,6 +102,14 @@ static bb_status kernel_for(bb_kernel *kernel, int number, bb_kernel **chosen) {
     *chosen = kernel->on_device[number];
     bbi_mutex_unlock(kernel->mutex);
     return status;
+}
+
+/* Arrays of a device are worked on there, unless another target was asked for. */
+static bb_status kernel_for(bb_kernel *kernel, int number, bb_kernel **chosen) {
+    *chosen = kernel;
+    const char *forced = bbi_environment("BENBEN_TARGET");
+    bool automatic = kernel->options.target == BB_TARGET_AUTO && (!forced || strcmp(forced, "cuda") == 0);
+    return automatic || kernel->options.target == BB_TARGET_CUDA ? bbi_kernel_on_device(kernel, number, chosen) : BB_OK;
 }
 
 /* Whatever device the options name: it is that of the arrays. */

@@ -2,6 +2,7 @@
  * type. */
 #include "program.h"
 
+#include <stddef.h>
 #include <string.h>
 
 bb_status bbi_plan_outputs(const bb_program *program, const bbi_node *const *outputs, int ninput,
@@ -180,6 +181,12 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
                         (long long)p->signature.count);
     if (output_count != p->noutput)
         return bbi_fail(BB_BAD_ARGUMENT, "bb_run: %d outputs, but the program has %d", output_count, p->noutput);
+    const size_t long_enough = offsetof(bb_run_options, device_count) + sizeof options->device_count;
+    if (options && options->size >= long_enough && options->devices && options->device_count > 0) {
+        bb_run_options all;
+        BBI_FORWARD(bbi_run_options_of(options, &all));
+        return bbi_run_devices(kernel, inputs, outputs, &all);
+    }
     bool any = kernel->options.target == BB_TARGET_AUTO || kernel->options.target == BB_TARGET_CUDA;
     if (any && bbi_arrays_on_device(inputs, input_count, outputs, output_count))
         return bbi_run_staged(kernel, inputs, input_count, outputs, output_count, options);

@@ -78,6 +78,11 @@ bb_status bbi_twin_variant(bb_kernel *kernel, bool is_double, const int32_t *sam
 bool bbi_arrays_on_device(const bb_array *inputs, int ninput, const bb_array *outputs, int noutput);
 bb_status bbi_run_staged(bb_kernel *kernel, const bb_array *inputs, int ninput, const bb_array *outputs, int noutput,
                          const bb_run_options *options);
+/* The kernel itself where it is for this CUDA device, else one that is; kept by the kernel. */
+bb_status bbi_kernel_on_device(bb_kernel *kernel, int number, bb_kernel **chosen);
+
+/* ---- gpu_devices.c: arrays of the host, rows divided among the devices of the options (which are complete) */
+bb_status bbi_run_devices(bb_kernel *kernel, const bb_array *inputs, const bb_array *outputs, const bb_run_options *options);
 
 /* ---- expanded.c */
 /* Runs with expanded distances where that is wanted, pays and is accurate enough; *done false: nothing was computed. */

@@ -65,7 +65,7 @@ class RunOptions(c.Structure):
     _fields_ = [("size", c.c_size_t), ("threads", c.c_int), ("ranges", c.POINTER(Ranges)), ("ranges_count", I64),
                 ("device_type", c.c_int32), ("device_id", c.c_int32), ("stream", P), ("allocate", P),
                 ("release", P), ("allocator", P), ("progress", PROGRESS), ("progress_data", P), ("cancel", c.POINTER(c.c_int)),
-                ("rows_i", I64), ("rows_j", I64)]
+                ("rows_i", I64), ("rows_j", I64), ("devices", c.POINTER(c.c_int)), ("device_count", c.c_int)]
 
 
 class SolveOptions(c.Structure):

@@ -304,3 +304,38 @@ except bb.Error as error:
 on_host(gauss, *values)
 """, tmp_path, BENBEN_DEVICE_STAGE="8192", STANDIN_FAIL=f"{failing}:2", STANDIN_POOLS="1")
     assert printed == ["OUT_OF_MEMORY"]
+
+
+@pytest.mark.parametrize("stage", ["0", "8192"])
+def test_rows_are_divided_among_devices(stage, tmp_path):
+    printed, lines = standins(HOST + """
+def divided(program, *values, devices=(0, 1), target="cuda"):
+    kernel, wanted = program.compile(target=target), program.compile(target="interp")(*values)
+    wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+    results = [np.full((*e.shape[:-1], 2 * e.shape[-1]), 77, e.dtype) for e in wanted]
+    outputs = [bb.describe(r[..., ::2]) for r in results]
+    how = bb.run_options()
+    how.devices, how.device_count = (c.c_int * len(devices))(*devices), len(devices)
+    bb.check(bb.lib.bb_run(kernel.handle, (bb.Array * len(values))(*map(bb.describe, values)), len(values),
+                           (bb.Array * len(outputs))(*outputs), len(outputs), c.byref(how)))
+    for result, expected in zip(results, wanted):
+        close(np.ascontiguousarray(result[..., ::2]), expected, 2e-5)
+        assert (result[..., 1::2] == 77).all()
+s = np.float32([0.5])
+divided(gauss, *arrays((1501, 3), (90, 3), (90, 2)), s)
+divided(gauss, *arrays((2, 75, 3), (2, 90, 3), (90, 2)), s, target="auto", devices=(1, 0))
+divided(bb.parse("argkmin_j(sqdist(x, y), 3); sum_j(x | y)", "x:i3", "y:j3"), *arrays((1, 3), (90, 3)))
+cu.cuDeviceGetCount(c.byref(c.c_int()))
+divided(bb.parse("sum_j(x | y); sum_i(x | y)", "x:i3", "y:j3"), *arrays((50, 3), (90, 3)), devices=(1, 0))  # not divided
+for devices in ((0, 0), (-1,), (0, 7)):
+    try:
+        divided(gauss, *arrays((50, 3), (90, 3), (90, 2)), s, devices=devices)
+    except bb.Error as error:
+        print(error.status)
+""", tmp_path, BENBEN_DEVICE_STAGE=stage)
+    assert printed == ["BAD_ARGUMENT"] * 3
+    pairs = [(k, re.search(r"device (\d)", line)[1]) for k, line in enumerate(lines) if line.endswith("benben_pairs")
+             and line.startswith("cuLaunch")]
+    mark = max(k for k, line in enumerate(lines) if line == "cuDeviceGetCount" and k < pairs[-1][0])
+    assert {device for k, device in pairs if k < mark} == {"0", "1"}
+    assert {device for k, device in pairs if k > mark} == {"1"}

@@ -51,7 +51,8 @@ typedef struct record {
 } record;
 static int count, streams;
 static _Thread_local int contexts; /* that are current */
-static int primary;
+static int primary[2]; /* contexts of the devices */
+static _Thread_local int current[8];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static size_t used;
 static char symbol[64]; /* the streams, which are addresses in it; modules */
@@ -170,19 +171,20 @@ API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 }
 API int cuDevicePrimaryCtxRetain(void **context, int device) {
     ENTER("cuDevicePrimaryCtxRetain %d", device);
-    *context = &primary;
+    *context = &primary[device];
     return 0;
 }
 API int cuCtxPushCurrent_v2(void *context) {
     ENTER("cuCtxPushCurrent");
-    if (context != &primary) line("WRONG a context that is none");
+    if (context != &primary[0] && context != &primary[1]) line("WRONG a context that is none");
+    if (contexts < 8) current[contexts] = context == &primary[1];
     contexts++;
     return 0;
 }
 API int cuCtxPopCurrent_v2(void **context) {
     ENTER("cuCtxPopCurrent");
     if (contexts-- < 1) line("WRONG pop without push");
-    *context = &primary;
+    *context = &primary[0];
     return 0;
 }
 API int cuStreamCreate(void **stream, unsigned flags) {
@@ -395,8 +397,8 @@ static void finish(const long long *g, unsigned gx, unsigned bx, void **argument
 API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                        unsigned shared, void *stream, void **arguments, void **extra) {
     IN_CONTEXT();
-    ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u stream %s %s", gx, gy, gz, bx, by, bz, shared,
-          stream_name(stream), ((record *)function)->name);
+    ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u device %d stream %s %s", gx, gy, gz, bx, by, bz, shared,
+          contexts > 0 && contexts <= 8 ? current[contexts - 1] : -1, stream_name(stream), ((record *)function)->name);
     launcher *emulated = ((record *)function)->emulate;
     function = (void *)((record *)function)->name;
     const long long *g = arguments[0];
