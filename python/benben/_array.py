@@ -14,7 +14,7 @@ from . import _core, _formula
 from ._errors import ArgumentError, ShapeError
 from ._formula import PLACE_I, PLACE_J, PLACE_P
 from ._options import DEFAULT_ACCURACY
-from ._reduce import Plan
+from ._reduce import Plan, _check_keywords
 
 _MOST_TERMS = 64  # batch elements that a formula adds up
 DENSE_LIMIT = 2**27  # entries that dense() makes without being asked twice: 1 GiB of float64
@@ -246,7 +246,10 @@ class ArrayMethods:
                 keys.append(slice(k % extent, k % extent + 1))
                 drop.append(axis)
             else:
-                keys.append(self.tools.open_index(k))
+                # those of numpy.ix_ are two; another one of several dimensions is refused when it is used
+                keys.append(
+                    k if any(isinstance(other, slice) for other in (i, j)) or any(integer) else self.tools.open_index(k)
+                )
         new = self
         for place, k in zip((PLACE_I, PLACE_J), keys, strict=True):
             if not _is_all(k):
@@ -334,8 +337,9 @@ class ArrayMethods:
         if isinstance(axis, int) and self._is_batch_axis(axis):
             axis = (axis,)
         if isinstance(axis, tuple):
-            return self._several(name, axis, getattr(self.tools, name + "_axes", _not_over_batches(name)))
+            return self._several(name, axis, getattr(self.tools, name + "_axes", _not_over_batches(name)), keywords)
         if self._kind_of_axis(axis) == "D":
+            _check_keywords(keywords)
             return component(self)
         return self.reduction(name, axis=axis, **keywords)
 
@@ -366,7 +370,7 @@ class ArrayMethods:
             keep = keywords.pop("keepdims")
             return self._kept(self.var(axis, ddof, **keywords), axis, keep)
         if axis is None or isinstance(axis, tuple):
-            return self._var_over(tuple(range(len(full))) if axis is None else axis, ddof)
+            return self._var_over(tuple(range(len(full))) if axis is None else axis, ddof, keywords)
         n = full[int(axis) % len(full)]
         result = self._statistic(
             "var", axis, lambda x: (x - x._unary("vmean"))._unary("square")._unary("vmean"), keywords
@@ -378,20 +382,22 @@ class ArrayMethods:
             return self.tools.cast(result * pairs / (pairs - ddof).clip(0), result)
         return result * (n / (n - ddof) if n > ddof else math.nan)
 
-    def _var_over(self: Any, axes: tuple[int, ...], ddof: int) -> Any:
+    def _var_over(self: Any, axes: tuple[int, ...], ddof: int, keywords: Any) -> Any:
         """Over several axes."""
         if ddof and self._mask is not None:
             raise ValueError("var: ddof with a mask is for one axis")
         full = self._shape
         folded = [int(a) % len(full) for a in axes]
         kept = [1 if k in folded else n for k, n in enumerate(full)]
-        mean = self.mean(axis=axes)
+        out = keywords.pop("out", None)
+        mean = self.mean(axis=axes, **keywords)
         if hasattr(mean, "_formula"):
             return self.var(axis=-1, ddof=ddof)
         deviation = self - self.real_class(mean.reshape(kept))
         n = math.prod([full[k] for k in folded])
-        result = deviation._unary("square").mean(axis=axes)
-        return result if ddof == 0 else result * (n / (n - ddof) if n > ddof else math.nan)
+        result = deviation._unary("square").mean(axis=axes, **keywords)
+        result = result if ddof == 0 else result * (n / (n - ddof) if n > ddof else math.nan)
+        return result if out is None else self.tools.store(result, out)
 
     def std(self: Any, axis: Any = -1, ddof: int = 0, **keywords: Any) -> Any:
         """The square root of var."""

@@ -20,7 +20,7 @@ from ._formula import CATEGORY, OPERATIONS, PLACE_I, PLACE_J, PLACE_OF_CATEGORY,
 from ._masked import MaskMethods
 from ._matrix import MatrixMethods
 from ._pointwise import PointwiseMethods, _integer
-from ._reduce import ReductionMethods
+from ._reduce import ReductionMethods, broadcast_batch
 from ._ufunc import NumpyMethods
 
 _DTYPE_ORDER = {None: -1, "float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
@@ -64,17 +64,9 @@ def symbol(index: int, dim: int, category: int) -> Arg:
     return _symbols[key]
 
 
-def broadcast_batch(a: Any, b: Any) -> Any:
-    """Batch dimensions of two operands together."""
-    if a == b or b is None:
-        return a
-    if a is None:
-        return b
-    n = max(len(a), len(b))
-    p, q = (1,) * (n - len(a)) + a, (1,) * (n - len(b)) + b
-    if any(x != y and x != 1 and y != 1 for x, y in zip(p, q, strict=True)):
-        raise ShapeError(f"Incompatible batch dimensions: {a} and {b}")
-    return tuple([y if x == 1 else x for x, y in zip(p, q, strict=True)])
+def _shown(x: tuple[Any, ...]) -> str:
+    """A tuple in a message: numbers, and of the rest the types."""
+    return f"({', '.join([repr(n) if isinstance(n, (int, float, str)) else type(n).__name__ for n in x])})"
 
 
 class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskMethods, ArrayMethods, NumpyMethods):
@@ -133,7 +125,7 @@ class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskM
     def _from_symbol(self, x: tuple[Any, ...]) -> None:
         if len(x) != 3 or not all(isinstance(n, int) for n in x) or x[0] < 0 or x[1] < 1 or x[2] not in (0, 1, 2):
             raise ValueError(
-                f"{x!r}: a symbolic variable is a tuple (ind, dim, cat) of integers, ind >= 0, dim >= 1, cat 0, "
+                f"{_shown(x)}: a symbolic variable is a tuple (ind, dim, cat) of integers, ind >= 0, dim >= 1, cat 0, "
                 "1 or 2; for a list of numbers use a list"
             )
         self._set(symbol(*x))

@@ -8,7 +8,7 @@ from . import _options
 from ._errors import ArgumentError, ShapeError
 from ._formula import PLACE_I, PLACE_J
 from ._generic import solve
-from ._reduce import AXIS_I, AXIS_J, Reduction, make_plan
+from ._reduce import AXIS_I, AXIS_J, Reduction, broadcast_batch, make_plan
 
 
 class MatrixMethods:
@@ -87,6 +87,12 @@ class MatrixMethods:
             other = self.real_class._along(other, PLACE_I, "solve(other)")
         if other._formula.op or len(other._args) != 1 or other._args[0].place not in (PLACE_I, PLACE_J):
             raise ValueError("solve: the right-hand side is an array, Vi(array) or a symbolic variable")
+        batch = broadcast_batch(self.batchdims, other.batchdims)
+        if batch != other.batchdims and other.variables:  # one right-hand side for all matrices
+            value = other.variables[0]
+            other = self.real_class._along(
+                self.tools.broadcast(value, (*batch, *value.shape[-2:])), other._args[0].place
+            )
         b = other._args[0]
         if var is None:
             if self.ni is not None and self.nj is not None and self.ni != self.nj:

@@ -76,6 +76,19 @@ class Reduction:
         return tuple([b if arg is unknown else arg for arg in self.args])
 
 
+def broadcast_batch(a: Any, b: Any) -> Any:
+    """Batch dimensions of two operands together."""
+    if a == b or b is None:
+        return a
+    if a is None:
+        return b
+    n = max(len(a), len(b))
+    p, q = (1,) * (n - len(a)) + a, (1,) * (n - len(b)) + b
+    if any(x != y and x != 1 and y != 1 for x, y in zip(p, q, strict=True)):
+        raise ShapeError(f"Incompatible batch dimensions: {a} and {b}")
+    return tuple([y if x == 1 else x for x, y in zip(p, q, strict=True)])
+
+
 class ReductionMethods:
     """Mixin of GenericLazyTensor."""
 
@@ -309,18 +322,36 @@ class ReductionMethods:
         args = (Arg(one, place, 1), *args)
         return new, args, 1
 
-    def _fold_all(self: Any, name: str) -> Any:
-        """Over i and j: (..., D)."""
+    def _fold_all(self: Any, name: str, keywords: Any = None) -> Any:
+        """Over i and j: (..., D). keywords: those of reductions, without out."""
         self._refuse_reduced()
         if any(arg.value is None for arg in self._args):
             raise ValueError(f"{name} over both axes: there are symbolic variables")
         if self._mask is not None:
-            return self._neutral(name, {})[0]._fold_all(name)
-        result = self._fold(self._args, name, AXIS_IJ, ranges=self.ranges)[..., 0, :]
+            return self._neutral(name, keywords or {})[0]._fold_all(name, keywords)
+        compiled, call = _options.split(keywords or {}, _options.COMPILE, _options.CALL)
+        accuracy = _options.accuracy(
+            name,
+            compiled.get("dtype_acc", "auto"),
+            compiled.get("use_double_acc", False),
+            compiled.get("sum_scheme", "auto"),
+        )
+        if self._dtype is not None:
+            _options.check_accumulator(accuracy.dtype_acc, self._dtype)
+        _options.check_backend(call.get("backend") or self.backend or "auto")
+        ranges = self.ranges if call.get("ranges") is None else call["ranges"]
+        result = self._fold(self._args, name, AXIS_IJ, accuracy=accuracy, ranges=ranges, progress=call.get("progress"))[
+            ..., 0, :
+        ]
         return self.tools.as_complex(result) if self.is_complex else result
 
-    def _several(self: Any, name: str, axis: Any, combine: Any) -> Any:
+    def _several(self: Any, name: str, axis: Any, combine: Any, keywords: Any = None) -> Any:
         """A reduction over several axes, the pairs first, then those of the result that are left."""
+        if keywords and "out" in keywords:
+            out = keywords.pop("out")
+            result = self._several(name, axis, combine, keywords)
+            return result if out is None else self.tools.store(result, out)
+        _check_keywords(keywords)
         n = self.nbatchdims
         if axis is None:
             axis = tuple(range(n + 3))
@@ -337,9 +368,9 @@ class ReductionMethods:
             return self._masked_mean_over(axis, names)
         base = getattr(self, name)(axis=-1) if "D" in names else self
         if names >= {"I", "J"}:
-            result, kept = base._fold_all(name), 0
+            result, kept = base._fold_all(name, keywords), 0
         else:
-            result, kept = base.reduction(name, axis=n if "I" in names else n + 1), 1
+            result, kept = base.reduction(name, axis=n if "I" in names else n + 1, **(keywords or {})), 1
         batches = tuple([at for kind, at in kinds if kind == "B"])
         if "D" in names or (not kept and self._shape[-1] == 1):
             result = result[..., 0]
@@ -374,8 +405,9 @@ class ReductionMethods:
         if isinstance(axis, int) and self._is_batch_axis(axis):
             axis = (axis,)
         if axis is None or isinstance(axis, tuple):
-            return self._several("sum", axis, self.tools.sum_axes)
+            return self._several("sum", axis, self.tools.sum_axes, keywords)
         if axis == -1 or axis == self.nbatchdims + 2:
+            _check_keywords(keywords)
             return self._unary("sum")
         return self.reduction("Sum", axis=axis, **keywords)
 
@@ -387,8 +419,9 @@ class ReductionMethods:
         if isinstance(axis, int) and self._is_batch_axis(axis) and name in ("min", "max"):
             axis = (axis,)
         if (axis is None or isinstance(axis, tuple)) and name in ("min", "max"):
-            return self._several(name, axis, getattr(self.tools, name + "_axes"))
+            return self._several(name, axis, getattr(self.tools, name + "_axes"), keywords)
         if axis == -1 or axis == self.nbatchdims + 2:
+            _check_keywords(keywords)
             return self._unary(name)
         return self.reduction(alias, axis=axis, **keywords)
 
@@ -473,6 +506,12 @@ class ReductionMethods:
         return self.reduction("SumSoftMaxWeight", other=weight, axis=axis, **keywords)
 
     sumsoftmaxweight_reduction = sumsoftmaxweight
+
+
+def _check_keywords(keywords: Any) -> None:
+    """Refuses keywords that no reduction has."""
+    if keywords:
+        _options.split(keywords, _options.COMPILE, _options.CALL)
 
 
 def _check_k(name: str, k: Any) -> int:

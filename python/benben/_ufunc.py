@@ -142,9 +142,7 @@ _FUNCTIONS: dict[str, Any] = {
     "tril": lambda K, k=0: K.masked(masks.causal(k)).filled(0.0),
     "triu": lambda K, k=0: K.masked(~masks.causal(k - 1)).filled(0.0),
 }
-_OVER_ALL = frozenset(
-    ["var", "std", "sum", "min", "max", "amin", "amax", "mean", "prod", "any", "all", "count_nonzero"]
-)
+_OVER_ALL = frozenset("var std sum min max amin amax mean prod any all count_nonzero argmin argmax".split())
 
 
 class NumpyMethods:

@@ -98,6 +98,12 @@ def test_numbers_ranges_and_weights_in_other_forms():
     (lambda: (Vi(X) | Vj(X)).sum(1, ranges=RANGES[:3]), ValueError, "six arrays"),
     (lambda: Genred("y", ["y = Vj(2)"], axis=1)(X, ranges=RANGES), ValueError, "does not depend on i"),
     (lambda: (Vi(X) | Vj(X[:2])).solve(X), ValueError, "3 rows and 2 columns"),
+    *[(lambda name=name, axis=axis: getattr(Vi(X) | Vj(X), name)(axis=axis, nonsense=1), TypeError, "unexpected keyword argument 'nonsense'")
+      for name in ("sum", "min", "max", "mean", "prod", "any", "all", "var", "std") for axis in (None, 0, (0, 1), -1)],
+    (lambda: np.argmin(Vi(X) | Vj(X)), ValueError, "give axis=0"),
+    (lambda: (Vi(X) | Vj(X))[np.array([[0, 1], [1, 2]]), :], ValueError, "expected one dimension"),
+    (lambda: (Vi(X) | Vj(X))[0, np.ones((1, 3), bool)], ValueError, "expected one dimension"),
+    (lambda: LazyTensor((X, 2, 0)), ValueError, r"\(ndarray, 2, 0\): a symbolic variable"),
     (lambda: (Vi(X) | Vj(X)).solve(X, alpha=None), ValueError, "alpha=None: expected a number"),
     (lambda: (Vi(X) | Vj(X)).solve(X, eps="a"), ValueError, "eps='a': expected a number"),
     (lambda: (Vi(X) | Vj(X)).solve(X, rank="a"), TypeError, "rank='a': expected an integer"),
@@ -106,3 +112,33 @@ def test_numbers_ranges_and_weights_in_other_forms():
 def test_what_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_keywords_of_folds_over_several_axes():
+    x = np.full((3000, 1), 0.1, np.float32)
+    K = Vi(x) * Vj(x)
+    out = np.zeros((), np.float32)
+    assert K.sum(axis=None, out=out) is out and abs(out - 90000) < 1
+    assert abs(K.sum(axis=(0, 1), use_double_acc=True) / 90000 - 1) < 1e-6
+    with pytest.raises(ValueError, match="narrower"):
+        K.sum(axis=None, dtype_acc="float16")
+    one = tuple(np.array(a) for a in ([[0, 1]], [1], [[0, 2]], [[0, 2]], [1], [[0, 1]]))
+    assert abs(K.sum(axis=(0, 1), ranges=one) - 0.02) < 1e-6
+    seen = []
+    K.max(axis=(0, 1), progress=seen.append)
+    assert seen and seen[-1] == 1
+    np.testing.assert_allclose(K.var(axis=None, out=np.zeros((), np.float32)), 0, atol=1e-9)
+    with pytest.raises(ValueError, match="backend"):
+        K.mean(axis=None, backend="cpu")
+
+
+def test_one_right_hand_side_for_a_batch_of_systems():
+    x = np.random.default_rng(0).random((2, 3, 7, 2))
+    K = (-(Vi(x) - Vj(x)).sqnorm2()).exp()
+    b = np.random.default_rng(1).random((7, 2))
+    found = K.solve(b, alpha=1.0, eps=1e-12)
+    expected = np.linalg.solve(K.dense() + np.eye(7), b)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(K.solve(np.stack([b, b + 1, b])[None], alpha=1.0, eps=1e-12)[:, 1],
+                               np.linalg.solve(K.dense() + np.eye(7), b + 1)[:, 1], rtol=1e-6)
