@@ -225,7 +225,7 @@ def test_minres_solves_indefinite_systems(e):
 
 
 @pytest.mark.parametrize("method,precondition", [("cg", "none"), ("cg", "auto"), ("cg", "rpcholesky"), ("cg", "nystrom"),
-                                                 ("minres", "auto")])
+                                                 ("cg", "blocks"), ("cg", "neighbors"), ("minres", "auto")])
 @pytest.mark.parametrize("what", ["duplicates", "smooth", "far apart", "float32", "nan point", "nan b", "infinite point",
                                   "not symmetric", "affine"])
 def test_no_wrong_answer_without_a_word(what, method, precondition):
@@ -326,7 +326,7 @@ def test_every_answer_is_right_or_refused(formula, dtype):
         x, b = hard_system(rng, dtype)
         s, alpha = np.array([rng.choice([1e-8, 0.1, 1e6])], dtype), rng.choice([0.0, 1e-6, 1e-1, 10.0])
         method = rng.choice(["auto", "cg", "minres"])
-        precondition = "none" if method == "minres" else rng.choice(["none", "auto", "rpcholesky", "nystrom"])
+        precondition = "none" if method == "minres" else rng.choice(["none", "auto", "rpcholesky", "nystrom", "blocks", "neighbors"])
         relative = bool(rng.random() < 0.7)
         try:
             found, result = k.solve((x, x, s, b), 3, alpha=alpha, tolerance=1e-5, relative=relative, method=method,

@@ -121,6 +121,7 @@ def solve(
     options = _solve.options_text(
         tolerance=float(rtol or 0), relative=1, method=method, precondition=precondition, rank=rank,
         max_iterations=max_iterations, memory=memory, seed=seed, history=solvers.HISTORY,
+        neighbors=int(neighbors) if isinstance(neighbors, (int, np.integer)) else 0,
     )  # fmt: skip
     pattern = _pattern(precondition, clusters, neighbors, points, b.shape[-2])
     with _solve.slot(callback) as (number, said):

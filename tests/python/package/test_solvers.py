@@ -223,3 +223,43 @@ def test_right_hand_sides_that_share_memory():
     expected = np.linalg.solve(K.dense() + np.eye(5), b)
     np.testing.assert_allclose(solve(K, b, 1.0, 1e-10).x, expected, rtol=1e-8)
     np.testing.assert_allclose(K.solve(b, alpha=1.0, eps=1e-12), expected, rtol=1e-8)
+
+
+@pytest.mark.full
+def test_hyperparameters_learned_through_logdet_are_those_of_the_dense_likelihood():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(3)
+    n = 900  # beyond what logdet factors
+    x = rng.uniform(0, 1, (n, 2))
+    q = ((x[:, None] - x[None]) ** 2).sum(-1)
+    truth = np.exp(-q / (2 * 0.15 ** 2)) + 0.05 * np.eye(n)
+    y = np.linalg.cholesky(truth) @ rng.normal(size=(n, 1))
+    q_ij = ((Vi(x) - Vj(x)) ** 2).sum(-1)
+
+    def dense(theta):
+        length, noise = np.exp(theta)
+        A = np.exp(-q / (2 * length ** 2)) + noise * np.eye(n)
+        inverse = np.linalg.inv(A)
+        a, dA = inverse @ y, np.exp(-q / (2 * length ** 2)) * q / length ** 2
+        gradient = [(inverse * dA).sum() - (a.T @ dA @ a).item(), noise * (np.trace(inverse) - (a.T @ a).item())]
+        return ((y.T @ a).item() + np.linalg.slogdet(A)[1]) / n, np.array(gradient) / n
+
+    def estimated(theta):
+        length, noise = np.exp(theta)
+        K = (-q_ij / (2 * length ** 2)).exp()
+        a = solve(K, y, noise, 1e-8).x
+        d = logdet(K, noise, probes=64, seed=7, vectors=True)
+        assert not d.exact
+        dK = K * q_ij / length ** 2
+        gradient = [(d.left * (dK @ d.right)).sum() / 64 - (a * (dK @ a)).sum(),
+                    noise * ((d.left * d.right).sum() / 64 - (a * a).sum())]
+        return ((y * a).sum() + d.value) / n, np.array(gradient) / n
+
+    start = np.log([0.3, 0.3])
+    for theta in (start, np.log([0.1, 0.02])):
+        (value, gradient), (wanted, exact) = estimated(theta), dense(theta)
+        assert abs(value - wanted) < 0.02 and np.abs(gradient - exact).max() < 0.05 * np.abs(exact).max() + 0.01
+    learned, wanted = (minimize(f, start, jac=True, method="L-BFGS-B", options={"maxiter": 40}).x for f in (estimated, dense))
+    np.testing.assert_allclose(learned, wanted, atol=0.05)  # of logarithms
+    np.testing.assert_allclose(np.exp(wanted), [0.15, 0.05], rtol=0.2)
