@@ -193,7 +193,8 @@ BB_API bb_status bb_diff(const bb_program *program, const int *variables, int co
                          int forward_count, bb_program **tangent);
 /* The program of some of the outputs: the same inputs. Where only some cotangents are not 0, the gradient of these outputs is the cheaper one. */
 BB_API bb_status bb_program_select(const bb_program *program, const int *outputs, int count, bb_program **selected);
-/* Text, to be released with bb_free: what = "parsed", "dag", "plan", "source" (of the CPU kernels, float32 unless dtype says else), "cuda" or "opencl". */
+/* Text, to be released with bb_free: what = "parsed", "dag", "plan", "source" (of the CPU kernels, float32 unless dtype says else), "cuda" or "opencl",
+ * behind which words name another variant of the kernels: few (rows), wide, exact, kahan, direct ("cuda few kahan"). */
 BB_API bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **text);
 BB_API void bb_free(void *pointer);
 

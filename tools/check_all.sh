@@ -51,6 +51,7 @@ verdict "fuzz" $status
 
 section "Python tests, both tiers; OpenCL on the processor"
 tools/require.sh opencl || skip "OpenCL" "no PoCL, and it could not be fetched"
+tools/require.sh hip || skip "HIP's texts" "no clang-19, and it could not be fetched"
 tools/require.sh python tests/requirements-cuda.txt || skip "CUDA's texts" "no NVRTC, and it could not be fetched"
 tools/require.sh python examples/torch/requirements.txt
 tools/require.sh package graphviz dot || echo "graphviz could not be installed: the drawing of the talk fails" >&2

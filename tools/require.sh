@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what a make target needs and the machine lacks:
-#   require.sh cmake | cmocka | opencl | package NAME COMMAND-OR-FILE | python-headers | python REQUIREMENTS.txt | torch | bench
+#   require.sh cmake | cmocka | opencl | hip | package NAME COMMAND-OR-FILE | python-headers | python REQUIREMENTS.txt | torch | bench
 # Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
 # Python packages go to .venv only, the peers of the benchmark to .venv-bench.
 set -euo pipefail
@@ -88,6 +88,9 @@ cmocka)
 opencl) # a loader, and a device that is the processor itself
     [ -e /etc/OpenCL/vendors/pocl.icd ] || apt_install ocl-icd-libopencl1 pocl-opencl-icd || exit 1
     [ -e /usr/lib/oclgrind/liboclgrind-rt.so ] || apt_install oclgrind || true # a check; its test says that it is skipped
+    ;;
+hip) # clang alone, which compiles the texts of kernels for AMD's processors
+    command -v clang-19 >/dev/null || apt_install clang-19 || exit 1
     ;;
 package)
     command -v "$3" >/dev/null || [ -e "$3" ] || apt_install "$2" || exit 1

@@ -144,7 +144,7 @@ static void emit_sequence(bbi_gpu *g, int32_t first, int32_t last) {
 /* The columns q, q + 1, ... of a tile: `casts` at a time. */
 static void emit_block(bbi_gpu *g, int casts) {
     g->casts = casts;
-    LINE("for (; q + %d <= n; q += %d * shares) {", casts, casts);
+    LINE("BB_ROLLED for (; q + %d <= n; q += %d * shares) {", casts, casts);
     g->e.indent++;
     for (int32_t v = 0; v < g->e.code->value_count; v++)
         if (g->crosses[v]) LINE("V a%d[BB_ROWS][%d];", (int)v, casts);
@@ -310,6 +310,7 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
          (int)(g->options->is_double || g->options->wide));
     bbi_text_append(g->e.text, target, strlen(target));
     bbi_text_append(g->e.text, bbi_prelude_gpu, strlen(bbi_prelude_gpu));
+    bbi_text_add(g->e.text, BBI_KERNEL_MARK);
     emit_operations(g, codes, count);
     for (int k = 0; k < BBI_GEO_COUNT; k++)
         if (geometry[k]) LINE("#define BB_GEO_%s %d", geometry[k], k);

@@ -135,9 +135,10 @@ bool bbi_gpu_is_const(const bbi_gpu *g, int32_t index);
 void bbi_gpu_operand(const bbi_gpu *g, const bbi_operand *o);
 void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last);
 void bbi_gpu_hold(bbi_gpu *g); /* loads that stand in front of all columns */
+int64_t bbi_gpu_held_rows(const bbi_gpu *g); /* numbers of rows that it loads, at most */
 
 /* ---- emit_gpu_fold.c ---- */
-void bbi_gpu_choose_states(bbi_gpu *g);
+void bbi_gpu_choose_states(bbi_gpu *g); /* may make the block smaller */
 void bbi_gpu_begin_states(const bbi_gpu *g);
 void bbi_gpu_declare_outs(const bbi_gpu *g); /* arrays over the block for what the folds take */
 /* Behind a segment: the folds of what its steps have put out. */

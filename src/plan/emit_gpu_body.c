@@ -114,13 +114,24 @@ static void load_columns(bbi_gpu *g, const bbi_operand *o) {
     *held_at(g, o) = 2;
 }
 
-/* Constant components of rows, as far as registers go, and of the uniform values. */
+/* Constant components of rows stand in registers as far as these go; so do those of the uniform values. */
+static int registers_for_rows(const bbi_gpu *g) { return g->options->is_double ? 32 : 64; }
+
+static bool holds_loads(const bbi_instruction *s) {
+    return s->kind != BBI_STEP_LOOP && s->kind != BBI_STEP_END && s->kind != BBI_STEP_CHOOSE;
+}
+
+int64_t bbi_gpu_held_rows(const bbi_gpu *g) {
+    int64_t count = g->e.stage->row_count * g->layout->rows, most = registers_for_rows(g);
+    return count < most ? count : most / g->layout->rows * g->layout->rows;
+}
+
 void bbi_gpu_hold(bbi_gpu *g) {
     const bbi_code *code = g->e.code;
-    int registers = g->options->is_double ? 32 : 64, uniforms = 16;
+    int registers = registers_for_rows(g), uniforms = 16;
     for (int32_t n = 0; n < code->count; n++) {
         const bbi_instruction *s = &code->instruction[n];
-        if (s->kind == BBI_STEP_LOOP || s->kind == BBI_STEP_END || s->kind == BBI_STEP_CHOOSE) continue;
+        if (!holds_loads(s)) continue;
         for (int a = 0; a < s->narg; a++) {
             const bbi_operand *o = &s->arg[a];
             if (!is_memory(o) || *held_at(g, o) || !bbi_gpu_is_const(g, o->number)) continue;
@@ -144,7 +155,7 @@ static bool depends_inside(const bbi_gpu *g, int32_t index, int32_t first, int32
 static void load_operands(bbi_gpu *g, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &g->e.code->instruction[n];
-        if (s->kind == BBI_STEP_LOOP || s->kind == BBI_STEP_END || s->kind == BBI_STEP_CHOOSE) continue;
+        if (!holds_loads(s)) continue;
         if (g->fast && g->skip[n]) continue;
         for (int a = 0; a < s->narg; a++) {
             const bbi_operand *o = &s->arg[a];

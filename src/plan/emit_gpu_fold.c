@@ -14,6 +14,7 @@
 #define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
 #define L(x) ((long long)(x))
 enum { MAX_SUMS = 96, MAX_LIST = 32, MAX_WEIGHTS = 16, MAX_COMPONENTS = 16 }; /* in registers, rows times ... */
+enum { MAX_WORDS = 104, WORDS_OF_SKELETON = 34 }; /* of the 128 registers of a thread */
 
 static const bbi_fold *fold_of(const bbi_gpu *g, int k) { return &g->e.stage->fold[k]; }
 
@@ -79,7 +80,7 @@ static void lay_out(bbi_gpu *g, int k) {
     if (f->family == BBI_FAMILY_LSE && g->in_memory[k]) l->slots += f->weight_dim;
 }
 
-void bbi_gpu_choose_states(bbi_gpu *g) {
+static void place_states(bbi_gpu *g) {
     const bbi_stage *stage = g->e.stage;
     g->register_sums = stage->sum_count * g->layout->rows * (has_low(g) ? 3 : 2) <= MAX_SUMS;
     for (int k = 0; k < stage->nfold; k++) g->in_memory[k] = is_too_large(g, fold_of(g, k));
@@ -91,8 +92,84 @@ void bbi_gpu_choose_states(bbi_gpu *g) {
         else
             g->in_memory[fold_of_out(g, s)] = true;
     }
-    g->layout->slots = g->register_sums ? 0 : stage->sum_count;
-    for (int k = 0; k < stage->nfold; k++) lay_out(g, k);
+}
+
+/* ---- registers that a thread needs: a guess that the disassembly has been compared with ---- */
+static int64_t real_words(const bbi_gpu *g) { return g->options->is_double ? 2 : 1; }
+
+static int64_t total_words(const bbi_gpu *g) {
+    return (g->options->is_double || g->options->wide ? 2 : 1) * (is_direct(g) ? 0 : has_low(g) ? 2 : 1);
+}
+
+/* Of fold k, with what the pairs of a block give it. */
+static int64_t fold_words(const bbi_gpu *g, int k) {
+    const bbi_fold *f = fold_of(g, k);
+    int64_t rows = g->layout->rows, block = rows * g->layout->casts * real_words(g), word = real_words(g);
+    bool weights = f->family == BBI_FAMILY_LSE && f->weight_dim > 0;
+    if (f->out_first < 0) return 0;
+    if (g->in_memory[k])
+        return f->family == BBI_FAMILY_LSE    ? rows * (2 * word + total_words(g)) + block * (1 + weights)
+               : f->family == BBI_FAMILY_KMIN ? (word + 8) * (f->dim < 8 ? f->dim : 1)
+                                              : (word + 4) * (f->dim < 8 ? f->dim : 1);
+    switch (f->family) {
+    case BBI_FAMILY_KMIN: return f->dim * (block + rows * f->k * (word + 1));
+    case BBI_FAMILY_LSE:
+        return rows * (word + (1 + f->weight_dim) * (word + total_words(g))) + block * (1 + weights + f->weight_dim);
+    case BBI_FAMILY_SUM: return f->dim * (block + rows * (total_words(g) + word));
+    default: return f->dim * (block + rows * (word + (is_extreme(f) && f->want_index)));
+    }
+}
+
+static int64_t sum_words(const bbi_gpu *g) {
+    return g->register_sums ? g->e.stage->sum_count * g->layout->rows * (real_words(g) + total_words(g)) : 0;
+}
+
+static int64_t all_words(const bbi_gpu *g) {
+    const bbi_gpu_layout *l = g->layout;
+    int64_t columns = g->e.stage->column_count < 4 ? g->e.stage->column_count : 4, words = WORDS_OF_SKELETON;
+    int64_t held = bbi_gpu_held_rows(g), crossing = 0;
+    for (int32_t v = 0; v < g->e.code->value_count; v++) crossing += g->crosses[v];
+    words += 2 * l->rows + real_words(g) * (held + columns * l->casts + crossing * l->rows * l->casts);
+    for (int k = 0; k < g->e.stage->nfold; k++) words += fold_words(g, k);
+    return words + sum_words(g);
+}
+
+/* What takes the most moves to memory; false: there is nothing left. */
+static bool move_to_memory(bbi_gpu *g) {
+    int64_t most = sum_words(g), words;
+    int which = -1;
+    for (int k = 0; k < g->e.stage->nfold; k++) {
+        if (g->in_memory[k]) continue;
+        words = fold_words(g, k);
+        g->in_memory[k] = true;
+        words -= fold_words(g, k); /* less what its addresses take */
+        g->in_memory[k] = false;
+        if (words <= most) continue;
+        most = words;
+        which = k;
+    }
+    if (most <= 0) return false;
+    if (which < 0)
+        g->register_sums = false;
+    else
+        g->in_memory[which] = true;
+    return true;
+}
+
+/* Rows, casts and places of states for which registers suffice. */
+void bbi_gpu_choose_states(bbi_gpu *g) {
+    bbi_gpu_layout *l = g->layout;
+    place_states(g);
+    while (all_words(g) > MAX_WORDS && (l->casts > 1 || l->rows > 1)) {
+        if (l->casts > 1 && l->casts >= l->rows)
+            l->casts /= 2;
+        else
+            l->rows /= 2;
+        place_states(g);
+    }
+    while (all_words(g) > MAX_WORDS && move_to_memory(g)) continue;
+    l->slots = g->register_sums ? 0 : g->e.stage->sum_count;
+    for (int k = 0; k < g->e.stage->nfold; k++) lay_out(g, k);
 }
 
 /* ---- beginning ---- */
@@ -105,7 +182,7 @@ static const char *worst(const bbi_fold *f) { return is_less(f) ? "BB_INF" : "-B
 
 static void fill(const bbi_gpu *g, const char *macro, int64_t first, int64_t count, const char *value) {
     if (count > 0)
-        LINE("BB_UNROLL_TWICE for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) %s(%lld + c, r) = %s;", L(count), macro,
+        LINE("BB_ROLLED for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) %s(%lld + c, r) = %s;", L(count), macro,
              L(first), value);
 }
 
@@ -379,7 +456,7 @@ void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s) {
 /* ---- the end of a tile, and of the columns ---- */
 static void flush_memory(const bbi_gpu *g, int64_t slot, int64_t value, int64_t count, int64_t low) {
     if (count <= 0) return;
-    LINE("BB_UNROLL_TWICE for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) {", L(count));
+    LINE("BB_ROLLED for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) {", L(count));
     if (low > 0) {
         LINE("    A high = BB_VALUE(%lld + c, r), low = BB_VALUE(%lld + c, r);", L(value), L(value + low));
         LINE("    BB_TWO_SUM(high, low, (A)BB_SLOT(%lld + c, r));", L(slot));

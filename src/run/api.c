@@ -4,7 +4,6 @@
 #include "api_text.h"
 #include "cache.h"
 #include "compiler.h"
-#include "gpu.h"
 #include "jit.h"
 #include "program.h"
 #include "syntax.h"
@@ -260,86 +259,6 @@ bb_status bb_reduction(int number, bb_reduction_info *info) {
     return BB_OK;
 }
 
-/* ---- showing --------------------------------------------------------------------------------- */
-static bb_status show_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dtype) {
-    bbi_emit_options options = {.is_double = dtype == BB_FLOAT64, .level = bbi_cpu_level()};
-    for (int32_t s = 0; s < plan->nstage; s++) {
-        if (plan->stage[s].folded == BBI_P || plan->stage[s].list) continue;
-        bbi_text kernel = {0};
-        bb_status status = bbi_emit_pair(&kernel, &plan->stage[s], &options);
-        if (status == BB_OK && kernel.data)
-            bbi_text_add(text, "/* ==== stage %d%s ==== */\n%s", s, bbi_aot_find(kernel.data) ? ", compiled ahead" : "",
-                         kernel.data);
-        text->failed = text->failed || kernel.failed;
-        bbi_text_free(&kernel);
-        if (status != BB_OK) return status;
-    }
-    return BB_OK;
-}
-
-static bb_status show_gpu_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dtype, bool cuda) {
-    bbi_gpu_options options = {.is_double = dtype == BB_FLOAT64, .cuda = cuda};
-    for (int32_t s = 0; s < plan->nstage; s++) {
-        const char *why = bbi_gpu_refusal(&plan->stage[s]);
-        bbi_gpu_layout layout;
-        if (why)
-            bbi_text_add(text, "/* ==== stage %d: on the processor: %s ==== */\n", s, why);
-        else
-            bbi_text_add(text, "/* ==== stage %d ==== */\n", s);
-        if (why) continue;
-        BBI_FORWARD(bbi_emit_gpu(text, &plan->stage[s], &options, &layout));
-        bbi_text_add(text, "/* ==== stage %d, around the pairs ==== */\n", s);
-        BBI_FORWARD(bbi_emit_gpu_maps(text, &plan->stage[s], &options, &layout));
-    }
-    return BB_OK;
-}
-
-static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_dtype dtype) {
-    if (strcmp(what, "parsed") == 0 || strcmp(what, "dag") == 0) {
-        bbi_context_lock(p->context);
-        if (what[0] == 'd') bbi_print_dag(text, p->output, p->noutput, &p->signature);
-        for (int k = 0; k < p->noutput && what[0] == 'p'; k++) {
-            bbi_print(text, p->output[k], &p->signature);
-            bbi_text_add(text, "\n");
-        }
-        bbi_context_unlock(p->context);
-        return BB_OK;
-    }
-    bool gpu = strcmp(what, "cuda") == 0 || strcmp(what, "opencl") == 0;
-    if (strcmp(what, "plan") != 0 && strcmp(what, "source") != 0 && !gpu)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: cannot show '%s'; parsed, dag, plan, source, cuda or opencl",
-                        what);
-    bbi_plan *plan;
-    BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, NULL, &plan));
-    bb_status status = BB_OK;
-    if (what[0] == 'p')
-        bbi_plan_print(text, plan);
-    else if (gpu)
-        status = show_gpu_sources(text, plan, dtype, what[0] == 'c');
-    else
-        status = show_sources(text, plan, dtype);
-    bbi_plan_free(plan);
-    return status;
-}
-
-static bb_status give_text(bb_status status, bbi_text *text, char **out) {
-    if (status == BB_OK && (text->failed || !text->data))
-        status = bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the text");
-    if (status == BB_OK)
-        *out = text->data;
-    else
-        bbi_text_free(text);
-    return status;
-}
-
-bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **out) {
-    if (!program || !what || !out)
-        return bbi_fail(BB_BAD_ARGUMENT, "bb_program_show: program, what and text must not be NULL");
-    bbi_text text = {0};
-    *out = NULL;
-    return give_text(show(&text, program, what, dtype), &text, out);
-}
-
 /* ---- machine, compiler, cache ---------------------------------------------------------------- */
 bb_status bb_get_statistics(bb_statistics *statistics) {
     int64_t counters[BBI_JIT_COUNTERS];
@@ -362,7 +281,7 @@ bb_status bb_doctor(char **out) {
     bbi_text text = {0};
     *out = NULL;
     bbi_doctor_text(&text);
-    return give_text(BB_OK, &text, out);
+    return bbi_give_text(BB_OK, &text, out);
 }
 
 bb_status bb_cache_info(char **path, int64_t *entries, int64_t *bytes) {

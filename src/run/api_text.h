@@ -5,5 +5,7 @@
 #include "base.h"
 
 void bbi_doctor_text(bbi_text *text); /* doctor.c */
+/* show.c: hands the text on where all is well, else frees it. */
+bb_status bbi_give_text(bb_status status, bbi_text *text, char **out);
 
 #endif

@@ -1,10 +1,7 @@
 """CUDA without a graphics processor. The texts are compiled by NVRTC for three architectures, and what the compiler says of
 registers, stack and spills, and the disassembly, are read. Launches, copies and errors are those of the library with a
 stand-in for libcuda (tests/standin/cuda.c), which checks what it is given and computes nothing."""
-import ctypes as c
-import glob
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -13,74 +10,17 @@ import numpy as np
 import pytest
 
 import bb
-import test_gpu
+import gpu_units
 import test_operations
-import test_reductions
+from gpu_units import ARCHITECTURES, NVDISASM, NVRTC, Compiled, kernels
 
-SITE = next(iter(glob.glob(os.path.join(sys.prefix, "lib", "python3*", "site-packages", "nvidia", "cu[0-9]*"))), None)
-NVRTC = next(iter(glob.glob(f"{SITE}/lib/libnvrtc.so.*")), None)
-NVDISASM = pathlib.Path(SITE or "", "bin", "nvdisasm")
 STANDIN = bb.BUILD / "tests" / "libstandin_cuda.so"
-ARCHITECTURES = (80, 90, 100)
-GROUP = 3 * test_gpu.GROUP  # NVRTC takes more operations at a time
 
 pytestmark = [pytest.mark.full, pytest.mark.skipif(not NVRTC or not NVDISASM.exists(), reason=(
     "NVRTC and nvdisasm are not installed: tools/require.sh python tests/requirements-cuda.txt"))]
 
 
 # ---- texts ----
-class Compiled:
-    def __init__(self, source, arch):
-        self.arch = arch
-        for builtins in glob.glob(f"{SITE}/lib/libnvrtc-builtins.so.*"):  # as src/run/device/nvrtc.c does
-            c.CDLL(builtins)
-        lib, program = c.CDLL(NVRTC), c.c_void_p()
-        assert lib.nvrtcCreateProgram(c.byref(program), source.encode(), b"kernel.cu", 0, None, None) == 0
-        options = [f"--gpu-architecture=sm_{arch}", "--fmad=false", "--std=c++17", "--ptxas-options=-v"]
-        code = lib.nvrtcCompileProgram(program, len(options), (c.c_char_p * len(options))(*(o.encode() for o in options)))
-        self.log = self.text(lib, program, "ProgramLog").decode()
-        assert code == 0, self.log
-        self.cubin = self.text(lib, program, "CUBIN")
-        lib.nvrtcDestroyProgram(c.byref(program))
-
-    @staticmethod
-    def text(lib, program, what):
-        size = c.c_size_t()
-        assert getattr(lib, f"nvrtcGet{what}Size")(program, c.byref(size)) == 0
-        buffer = c.create_string_buffer(size.value)
-        assert getattr(lib, f"nvrtcGet{what}")(program, buffer) == 0
-        return buffer.raw if what == "CUBIN" else buffer.value
-
-    def number(self, pattern):
-        return max(int(n) for n in re.findall(pattern, self.log))
-
-    @property
-    def registers(self):
-        return self.number(r"Used (\d+) registers")
-
-    @property
-    def spills(self):
-        return self.number(r"(\d+) bytes spill")
-
-    @property
-    def stack(self):
-        return self.number(r"(\d+) bytes stack frame")
-
-    def instructions(self, folder):
-        """[(opcode, operands)] and labels, in order"""
-        path = pathlib.Path(folder, "kernel.cubin")
-        path.write_bytes(self.cubin)
-        listing = subprocess.run([NVDISASM, "-c", path], capture_output=True, text=True, check=True).stdout
-        out = []
-        for line in listing.splitlines():
-            label, step = re.match(r"^(\.L\w+):", line), re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?(\S+)(.*);", line)
-            if label:
-                out.append((label[1], None))
-            if step:
-                out.append((step[1], step[2]))
-        return out
-
-
 def loops(steps):
     """The innermost loops: what stands between a label and a jump back to it, without another label's jump inside."""
     place = {op: k for k, (op, operands) in enumerate(steps) if operands is None}
@@ -112,11 +52,6 @@ def slots_per_pair(steps, mark, per_pair=1):
     return len(best) / pairs, pairs
 
 
-def kernels(formula, *declarations, dtype="float32", target="cuda"):
-    text = bb.parse(formula, *declarations).show(target, dtype)
-    return [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if part.strip()]
-
-
 GAUSS = ("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i3", "y:j3", "b:j1", "s:p1")
 MAIN = {
     "gauss": GAUSS,
@@ -140,9 +75,9 @@ def test_main_kernels_stay_in_registers(name, tmp_path):
                 made = Compiled(source, arch)
                 assert made.spills == 0 and made.stack == 0, (name, dtype, arch, made.log)
                 assert made.registers <= 128, (name, dtype, arch)
+                assert made.shared <= 2048, (name, dtype, arch)  # beside the tile: see BBI_GPU_TILE
                 if dtype == "float32":
-                    wide = [op for op, _ in made.instructions(tmp_path) if re.match(r"D(ADD|MUL|FMA|SETP|MNMX)|MUFU\.\w*64", op)]
-                    assert not wide, (name, arch, wide)
+                    assert not made.wide(tmp_path, "kernel"), (name, arch)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -156,33 +91,42 @@ def test_issue_slots_per_pair(name, mark, per_pair, most, arch, tmp_path):
 def test_gradients_of_the_gaussian_stay_in_registers():
     program = bb.parse(*GAUSS)
     text = program.grad(["x", "y", "b"]).show("cuda")
-    for source in [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if part.strip()]:
+    for source in [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if part.strip()]:  # with the kernels around the pairs
         assert Compiled(source, 90).spills == 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("first", range(0, len(test_gpu.CASES), GROUP))
-def test_every_operation_compiles(first, dtype, tmp_path):
-    texts, declarations = [], []
-    for k, case in enumerate(test_gpu.CASES[first:first + GROUP]):
-        text, declared = test_gpu.per_pair(case, k)
-        texts.append(text)
-        declarations += declared
-    for source in kernels("; ".join(texts), *declarations, "w:j1", "z:j1", "u:i1", dtype=dtype):
-        made = Compiled(source, ARCHITECTURES[first // GROUP % 3])
-        trigonometric = re.search(r"return [^}]*v_(sin|cos|tan)\(", source)  # CUDA reduces huge arguments in float64
-        if dtype == "float32" and not trigonometric:
-            wide = [op for op, _ in made.instructions(tmp_path) if re.match(r"D(ADD|MUL|FMA|SETP|MNMX)", op)]
-            assert not wide, wide
+TRIGONOMETRIC = re.compile(r"return [^}]*v_(sin|cos|tan)\(")  # huge arguments: a table on the stack, and float64
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("axis", ["j", "i", "ij"])
-def test_every_reduction_compiles(axis, dtype):
-    for name in test_gpu.reductions(axis):
-        for source in kernels(test_reductions.formula(name, axis), "x:i2", "y:j2", "b:j3", dtype=dtype):
-            made = Compiled(source, 90)
-            assert made.spills == 0 and made.registers <= 128, name
+def test_every_pair_of_operation_reduction_schedule_and_type_compiles(tmp_path):
+    """A covering array: kernels such that any two levels of operation, reduction, type, architecture, axis, rows of a
+    thread, scheme of summation, width of totals and kind of distances meet in one of them."""
+    names = list(test_operations.CASES)
+    chosen, covered = gpu_units.covering(names)
+    assert not set(gpu_units.wanted(names)) - covered
+
+    def work(numbered):
+        number, (arch, texts) = numbered
+        symbols = [f"k{k}" for k in range(len(texts))]
+        made = Compiled(gpu_units.unit([text for text, _ in texts], symbols), arch)
+        wide = made.wide(tmp_path, f"unit{number}") if texts[0][1]["dtype"] == "float32" and not texts[0][1]["wide"] else {}
+        return [(choice, text, made.kernel[symbol], wide.get(symbol)) for symbol, (text, choice) in zip(symbols, texts)]
+
+    wrong, full, spilled, count = [], 0, 0, 0
+    for result in gpu_units.in_parallel(work, enumerate(gpu_units.units(chosen))):
+        for choice, text, facts, wide in result:
+            trigonometric = TRIGONOMETRIC.search(text)
+            # Several reductions of vectors, and lists of vectors in float64, need more than there is: few, and a little.
+            crowded = re.search(r"BB_VALUES (\d+)", text) and int(re.search(r"BB_VALUES (\d+)", text)[1]) > 4
+            if facts["spills"] > (512 if crowded else 0) or (facts["stack"] and not trigonometric and not crowded):
+                wrong.append((choice, facts))
+            if facts["registers"] > 128 or facts["shared"] > 2048 or (wide and not trigonometric):
+                wrong.append((choice, facts, wide))
+            full += facts["registers"] > 96
+            spilled += facts["spills"] > 0
+            count += 1
+    assert not wrong, wrong
+    assert spilled < 0.06 * count and full < 0.35 * count, (spilled, full, count)  # 96: five blocks on a multiprocessor
 
 
 def test_the_texts_of_both_targets_differ_in_their_preludes_only():

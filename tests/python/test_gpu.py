@@ -31,14 +31,19 @@ GROUP = 5  # operations in a kernel: the time of the OpenCL compiler grows faste
 CASES = [case.values[0] for case in test_operations.ALL]
 
 
-def per_pair(case, k):
+def operands(case, k):
     """The text with operands that depend on the pair, so that it is computed per pair, and their declarations. Zeros are
     added: z depends on j, u on i. What is differentiated has to stay a variable."""
     spread = {} if LINEAR.search(case.text) else {"a": " + z", "b": " + u", "c": " + z"}
     text = re.sub(r"\b[abc]\b", lambda name: f"({name[0]}{k}{spread.get(name[0], '')})" if spread else f"{name[0]}{k}",
                   case.text)
     places = {"a": "i", "b": "j", "c": "p"}
-    return f"sum_j(({text}) * w)", [f"{n}{k}:{places[n]}{d}" for n, d in zip(case.names, case.dims)]
+    return text, [f"{n}{k}:{places[n]}{d}" for n, d in zip(case.names, case.dims)]
+
+
+def per_pair(case, k):
+    text, declared = operands(case, k)
+    return f"sum_j(({text}) * w)", declared
 
 
 @pytest.mark.parametrize("first", range(0, len(CASES), GROUP))

@@ -52,6 +52,13 @@ typedef long long I64;
 #define v_sqrtk(a) bb_sqrtk(a)
 #define v_rsqrtk(a) bb_rsqrtk(a)
 #define v_invk(a) bb_invk(a)
+#if defined(__HIP__) /* the same text for AMD's processors: compiled in the tests, never run */
+#define BB_EXPK                                                         \
+    BB_INLINE R bb_expk(R t) { return __builtin_amdgcn_exp2f(t); }      \
+    BB_INLINE R bb_sqrtk(R a) { return __builtin_amdgcn_sqrtf(a); }     \
+    BB_INLINE R bb_rsqrtk(R a) { return a == K(0) ? K(0) : __builtin_amdgcn_rsqf(a); } \
+    BB_INLINE R bb_invk(R a) { return __builtin_amdgcn_rcpf(a); }
+#else
 #define BB_EXPK                                                         \
     BB_INLINE R bb_expk(R t)                                            \
     {                                                                   \
@@ -78,7 +85,12 @@ typedef long long I64;
         return y;                                                       \
     }
 #endif
+#endif
 /* numbers of two bytes */
+#if defined(__HIP__)
+BB_INLINE float bb_from_half(const void *p) { return (float)*(const _Float16 *)p; }
+BB_INLINE void bb_to_half(float x, void *p) { *(_Float16 *)p = (_Float16)x; }
+#else
 BB_INLINE float bb_from_half(const void *p)
 {
     float y;
@@ -91,6 +103,7 @@ BB_INLINE void bb_to_half(float x, void *p)
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
     *(unsigned short *)p = y;
 }
+#endif
 #define bb_bits(x) __float_as_uint(x)
 #define bb_from_bits(x) __uint_as_float(x)
 #define bb_from_wide_bits(x) __longlong_as_double(x)

@@ -95,7 +95,7 @@ BB_INLINE I64 bb_column(BB_GLOBAL const I64 *interval, I64 count, I64 position)
 BB_INLINE void bb_insert(BB_GLOBAL A *value, BB_GLOBAL I64 *index, I64 step, I64 k, V x, I64 at)
 {
     I64 n = k - 1;
-    for (; n > 0 && (index[(n - 1) * step] < 0 || (A)x < value[(n - 1) * step]); n--) {
+    BB_ROLLED for (; n > 0 && (index[(n - 1) * step] < 0 || (A)x < value[(n - 1) * step]); n--) {
         value[n * step] = value[(n - 1) * step];
         index[n * step] = index[(n - 1) * step];
     }
