@@ -12,6 +12,7 @@ True
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,13 +49,15 @@ class Operator:
         text: str = "Operator",
         columns: Callable[[Any], Any] | None = None,
         diagonal: Callable[[], Any] | None = None,
+        like: Any = None,
     ) -> None:
+        """like: an array of the library that the operator is for, where that is not NumPy."""
         self.shape = (int(shape[0]), int(shape[1]))
         self.ndim = 2
         is_torch = type(dtype).__module__ == "torch"
         self.dtype = np.dtype(str(dtype).removeprefix("torch.") if is_torch else dtype or "float64")
         self._matmul, self._rmatmul, self._text = matmul, rmatmul, text
-        self._columns, self._diagonal = columns, diagonal
+        self._columns, self._diagonal, self._like = columns, diagonal, like
 
     def __repr__(self) -> str:
         return f"<{self._text}: {self.shape[0]} x {self.shape[1]}, {self.dtype}>"
@@ -105,12 +108,15 @@ class Operator:
         """The entries (k, k), (min(M, N),)."""
         if self._diagonal is not None:
             return self._diagonal()
-        return np.diagonal(self.dense())
+        dense = self.dense()
+        return np.diagonal(dense) if self._like is None else dense.diagonal()
 
     @property
     def H(self) -> Operator:
         """The conjugate transpose."""
-        return Operator((self.shape[1], self.shape[0]), self._rmatmul, self._matmul, self.dtype, f"{self._text}.H")
+        return Operator(
+            (self.shape[1], self.shape[0]), self._rmatmul, self._matmul, self.dtype, f"{self._text}.H", like=self._like
+        )
 
     @property
     def T(self) -> Operator:
@@ -123,13 +129,15 @@ class Operator:
             lambda v: self._matmul(v.conj()).conj(),
             self.dtype,
             f"{self._text}.T",
+            like=self._like,
         )
 
     def dense(self, limit: int = 2**27) -> Any:
         """The matrix."""
         if self.shape[0] * self.shape[1] > limit:
             raise ShapeError(f"a dense matrix {self.shape[0]} x {self.shape[1]} has more than {limit} entries")
-        return self @ np.eye(self.shape[1], dtype=self.dtype)
+        identity = np.eye(self.shape[1], dtype=self.dtype)
+        return self @ (identity if self._like is None else self._like.new_tensor(identity))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return self.dense() if dtype is None else self.dense().astype(dtype)
@@ -159,6 +167,7 @@ class Operator:
             np.result_type(self.dtype, np.complex64) if isinstance(number, complex) else self.dtype,
             f"{number} {self._text}",
             *_entries([self], lambda parts: parts[0] * number),
+            like=self._like,
         )
 
     __rmul__ = __mul__
@@ -192,7 +201,8 @@ def as_operator(a: Any) -> Operator:
         if a._vector_dim != 1 or a.nbatchdims:
             raise ShapeError(f"an operator is a matrix of numbers; this LazyTensor has the shape {a.shape}")
         entries = (None, None) if a.ranges is not None or getattr(a, "_mask", None) is not None else _lazy_entries(a)
-        return Operator(a.shape, a.__matmul__, a.T.conj().__matmul__, a.dtype, "LazyTensor", *entries)
+        like = next((arg.value for arg in a._args if hasattr(arg.value, "new_tensor")), None)
+        return Operator(a.shape, a.__matmul__, a.T.conj().__matmul__, a.dtype, "LazyTensor", *entries, like=like)
     if len(getattr(a, "shape", ())) != 2:
         raise TypeError(f"expected a matrix or an operator, found {type(a).__qualname__}")
     if is_operator(a):
@@ -207,7 +217,8 @@ def as_operator(a: Any) -> Operator:
         found = (a.tocsc() if hasattr(a, "tocsc") else a)[:, numbers]
         return found.toarray() if hasattr(found, "toarray") else found
 
-    return Operator(a.shape, lambda v: a @ v, lambda v: adjoint @ v, a.dtype, "matrix", columns, a.diagonal)
+    like = a if hasattr(a, "new_tensor") else None
+    return Operator(a.shape, lambda v: a @ v, lambda v: adjoint @ v, a.dtype, "matrix", columns, a.diagonal, like)
 
 
 def _entries(parts: Sequence[Operator], join: Callable[[Any], Any]) -> tuple[Any, Any]:
@@ -215,6 +226,26 @@ def _entries(parts: Sequence[Operator], join: Callable[[Any], Any]) -> tuple[Any
     if not all(part.has_entries for part in parts):
         return None, None
     return lambda numbers: join([p.columns(numbers) for p in parts]), lambda: join([p.diagonal() for p in parts])
+
+
+def _like(parts: Sequence[Any]) -> Any:
+    """An array of the parts' library, where that is not NumPy."""
+    return next((part._like for part in parts if part is not None and part._like is not None), None)
+
+
+# ---- what NumPy and PyTorch have under different names
+def _split(v: Any, sizes: Sequence[int], axis: int) -> Any:
+    return v.split(list(sizes), axis) if hasattr(v, "new_tensor") else np.split(v, np.cumsum(sizes)[:-1], axis)
+
+
+def _join(parts: Sequence[Any], axis: int) -> Any:
+    if hasattr(parts[0], "new_tensor"):
+        return sys.modules["torch"].cat(parts, axis)
+    return np.concatenate(parts, axis)
+
+
+def _zeros(shape: Sequence[int], like: Any) -> Any:
+    return like.new_zeros(shape) if hasattr(like, "new_zeros") else np.zeros(shape, like.dtype)
 
 
 def _lazy_entries(a: Any) -> tuple[Any, Any]:
@@ -238,6 +269,7 @@ def compose(a: Any, b: Any) -> Operator:
         lambda v: b._rmatmul(a._rmatmul(v)),
         np.result_type(a.dtype, b.dtype),
         f"({a._text} @ {b._text})",
+        like=_like([a, b]),
     )
 
 
@@ -259,6 +291,7 @@ def add(a: Any, b: Any) -> Operator:
         np.result_type(a.dtype, b.dtype),
         f"({a._text} + {b._text})",
         *_entries([a, b], lambda parts: parts[0] + parts[1]),
+        like=_like([a, b]),
     )
 
 
@@ -300,6 +333,7 @@ def diagonal(d: Any) -> Operator:
         "diagonal",
         lambda numbers: np.where(np.arange(len(d))[:, None] == numbers, np.asarray(d)[:, None], 0),
         lambda: d,
+        d if hasattr(d, "new_tensor") else None,
     )
 
 
@@ -324,7 +358,7 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
 
         def apply(v: Any) -> Any:
             axis = -1 if len(v.shape) == 1 else -2
-            parts = np.split(v, np.cumsum(across)[:-1], axis)
+            parts = _split(v, across, axis)
             out = []
             for k, size in enumerate(down):
                 blocks = [row[k] for row in grid] if adjoint else grid[k]
@@ -335,8 +369,8 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
                 ]
                 shape = list(v.shape)
                 shape[axis] = size
-                out.append(sum(terms[1:], terms[0]) if terms else np.zeros(shape, v.dtype))
-            return np.concatenate(out, axis)
+                out.append(sum(terms[1:], terms[0]) if terms else _zeros(shape, v))
+            return _join(out, axis)
 
         return apply
 
@@ -364,6 +398,7 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
         dtype,
         "block",
         *((columns, diagonal) if known else (None, None)),
+        like=_like([a for row in grid for a in row]),
     )
 
 

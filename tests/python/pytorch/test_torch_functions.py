@@ -315,3 +315,12 @@ def test_operators_of_lazytensors():
         close(found, expected)
         if found.requires_grad:
             close(*[torch.autograd.grad((t ** 2).sum(), v)[0] for t in (found, expected)])
+    close(A.dense(), dense)
+    close(A.T.dense(), dense.T)
+    close(A.diagonal(), dense.diagonal())
+    blocks = operators.block([[K, None], [2 * (K @ K), operators.diagonal(v)]])
+    full = torch.cat([torch.cat([k, torch.zeros(5, 5, **F64)], 1), torch.cat([2 * k @ k, torch.diag(v)], 1)])
+    close(blocks.dense(), full)
+    close(blocks.T.dense(), full.T)
+    close(*[torch.autograd.grad((t ** 2).sum(), v)[0] for t in (blocks.dense(), full)])
+    close(blocks @ torch.cat([V, V]), full @ torch.cat([V, V]))
