@@ -58,7 +58,7 @@ def _logaddexp(x: Any, y: Any) -> Any:
 
 
 # what the table lacks
-_COMPOSED: dict[str, Any] = {
+COMPOSED: dict[str, Any] = {
     "cbrt": lambda x: x.sign() * abs(x) ** (1 / 3),
     "deg2rad": lambda x: x * (math.pi / 180),
     "radians": lambda x: x * (math.pi / 180),
@@ -165,8 +165,8 @@ class NumpyMethods:
             return getattr(self, names[name])(axis=keywords.get("axis", 0), keepdims=keywords.get("keepdims", False))
         if method != "__call__" or any(v is not None for v in keywords.values()):
             return _refuse(f"numpy.{name}" + (f" with {', '.join(keywords)}" if keywords else f".{method}"))
-        if name in _COMPOSED:
-            return _COMPOSED[name](self._lift(inputs[0]), *inputs[1:])
+        if name in COMPOSED:
+            return COMPOSED[name](self._lift(inputs[0]), *inputs[1:])
         if len(inputs) == 1:
             function = getattr(self, _UNARY.get(name, name), None)
             return _refuse(f"numpy.{name}") if function is None else function()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .._einsum import einsum
+from .._ufunc import COMPOSED
 from . import _private
 
 # torch's names -> methods of LazyTensor, where they differ
@@ -82,6 +84,27 @@ _PAIRS = {
     "fmax": ("maximum", "maximum"),
     "hypot": ("hypot", "hypot"),
 }
+
+
+# functions that the table lacks, of those that it has; those of NumPy under the same name serve as well
+_COMPOSED: dict[str, Any] = {
+    **COMPOSED,
+    "special_exp2": lambda x: x.exp2(),
+    "sgn": lambda x: x.sign(),
+    "frac": lambda x: x - x.trunc(),
+    "xlogy": lambda x, y: (x == 0).where(0, x * x._lift(y).log()),
+    "special_xlogy": lambda x, y: (x == 0).where(0, x * x._lift(y).log()),
+    "special_entr": lambda x: -x.xlogx(),
+    "special_ndtr": lambda x: 0.5 * (x * -math.sqrt(0.5)).erfc(),
+    "logsigmoid": lambda x: -(-x).softplus(),
+    "log_sigmoid": lambda x: -(-x).softplus(),
+    "relu6": lambda x: x.clip(0, 6),
+    "hardtanh": lambda x, min_val=-1.0, max_val=1.0: x.clip(min_val, max_val),
+    "leaky_relu": lambda x, negative_slope=0.01: x.relu() - negative_slope * (-x).relu(),
+    "elu": lambda x, alpha=1.0: x.relu() + alpha * x.minimum(0).expm1(),
+    "clamp_min": lambda x, min: x.maximum(min),
+    "clamp_max": lambda x, max: x.minimum(max),
+}
 # without dim these are about all axes, as in torch
 _OVER_ALL = ("sum", "mean", "prod", "min", "max", "any", "all", "count_nonzero")
 
@@ -127,6 +150,9 @@ def torch_function(func: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -
         return _norm(x, *args[1:], **keywords)
     if name in ("var", "std"):
         return _spread(x, name, *args[1:], **keywords)
+    if name in _COMPOSED:
+        keywords.pop("inplace", None)
+        return _COMPOSED[name](x, *args[1:], **keywords)
     return _method(x, name, args[1:], keywords)
 
 

@@ -324,3 +324,33 @@ def test_operators_of_lazytensors():
     close(blocks.T.dense(), full.T)
     close(*[torch.autograd.grad((t ** 2).sum(), v)[0] for t in (blocks.dense(), full)])
     close(blocks @ torch.cat([V, V]), full @ torch.cat([V, V]))
+
+
+MORE = {
+    "acosh": lambda k: torch.acosh(k + 1), "arcsinh": torch.arcsinh, "arctanh": lambda k: torch.arctanh(0.5 * k),
+    "deg2rad": torch.deg2rad, "frac": lambda k: torch.frac(3 * k), "exp2": torch.special.exp2, "sgn": lambda k: torch.sgn(k - 0.8),
+    "entr": torch.special.entr, "ndtr": torch.special.ndtr, "logsigmoid": torch.nn.functional.logsigmoid,
+    "relu6": lambda k: torch.nn.functional.relu6(20 * (k - 0.8)), "hardtanh": lambda k: torch.nn.functional.hardtanh(3 * (k - 0.8)),
+    "leaky_relu": lambda k: torch.nn.functional.leaky_relu(k - 0.8, 0.2), "elu": lambda k: torch.nn.functional.elu(k - 0.8, 1.5),
+    "logaddexp": lambda k: torch.logaddexp(k, 2 * k), "xlogy": lambda k: torch.special.xlogy(k, 2 * k),
+    "fmod": lambda k: torch.fmod(5 * k, k + 1), "heaviside": lambda k: torch.heaviside(k - 0.8, 2 * k),
+    "clamp_min": lambda k: torch.clamp_min(k, 0.8), "clamp_max": lambda k: torch.clamp_max(k, max=0.8),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_functions_made_of_others(name):
+    close(MORE[name](vectors()), MORE[name](vectors().dense()))
+
+
+def test_every_operation_of_the_table_has_its_torch_function():
+    """Elementwise operations that torch knows by the same name, in torch, torch.special or torch.nn.functional."""
+    from benben._formula import OPERATIONS
+
+    places = (torch, torch.special, torch.nn.functional)
+    known = [n for n, row in OPERATIONS.items() if row["kind"] == "map" and row["arity"] == 1]
+    functions = [(n, getattr(p, n)) for n in known for p in places if callable(getattr(p, n, None))]
+    assert len(functions) > 40
+    for name, function in functions:
+        k = 0.3 * vectors() + (1 if name == "acosh" else 0)
+        close(function(k), function(k.dense() != 0) if name == "logical_not" else function(k.dense()))
