@@ -14,11 +14,13 @@ static const char help[] =
     "                      several times, or with commas.\n"
     "                      Without it: all but the sources\n"
     "      --of VARIABLES  show the stages of the gradient with respect to these, x,y: the formula's own otherwise\n"
-    "      --dtype TYPE    of the source: float32 (default) or float64\n";
+    "      --dtype TYPE    of the source: float32 (default) or float64\n"
+    "      --size MxN      say which processor so many rows and columns in host memory are given to, and why\n";
 
 typedef struct showing {
     bool parsed, simplified, gradient, plan, source, cuda, opencl;
     const char *of;
+    int64_t m, n; /* of `--size`; 0: not given */
     bb_dtype dtype;
 } showing;
 
@@ -70,8 +72,16 @@ int gradient_of(const bb_program *program, const char *names, bb_program **gradi
     return bb_grad(program, wanted, count, NULL, 0, gradient) == BB_OK ? 0 : complain_status();
 }
 
+static int show_target(const showing *s, const bb_program *program) {
+    char *why;
+    if (bb_program_target(program, s->dtype, s->m, s->n, 1, NULL, &why) != BB_OK) return complain_status();
+    printf("---- target\n%s\n", why);
+    bb_free(why);
+    return 0;
+}
+
 static int show_program(const showing *s, const bb_program *program) {
-    int code = 0;
+    int code = s->m > 0 ? show_target(s, program) : 0;
     if (!code && s->parsed) code = show_text(program, "parsed", "parsed", s->dtype);
     if (!code && s->simplified) code = show_text(program, "simplified", "dag", s->dtype);
     if (!code && s->gradient) {
@@ -112,10 +122,23 @@ static int show(const showing *s, const char *formula, const char *const *declar
     return code;
 }
 
+static bool parse_size(showing *s, const char *text) {
+    char *end;
+    double m = strtod(text, &end), n = *end == 'x' ? strtod(end + 1, &end) : 0;
+    if (*end || !(m >= 1 && m < 1e15 && n >= 1 && n < 1e15)) {
+        complain(EXIT_USAGE, "--size %s: expected rows and columns, 10000x1e6", text);
+        return false;
+    }
+    s->m = (int64_t)m;
+    s->n = (int64_t)n;
+    return true;
+}
+
 int command_show(int argc, char **argv) {
     static const struct option options[] = {{"stage", required_argument, NULL, 's'},
                                             {"of", required_argument, NULL, 'o'},
                                             {"dtype", required_argument, NULL, 'd'},
+                                            {"size", required_argument, NULL, 'z'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     showing s = {.dtype = BB_FLOAT32};
@@ -129,6 +152,7 @@ int command_show(int argc, char **argv) {
             return EXIT_USAGE;
         }
         if (letter == 'o') s.of = optarg;
+        if (letter == 'z' && !parse_size(&s, optarg)) return EXIT_USAGE;
     }
     if (optind == argc) return complain(EXIT_USAGE, "show needs a formula: benben show --help tells more");
     if (argc - optind - 1 > MAX_DECLARATIONS) return complain(EXIT_USAGE, "more than %d variables", MAX_DECLARATIONS);

@@ -196,6 +196,9 @@ BB_API bb_status bb_program_select(const bb_program *program, const int *outputs
 /* Text, to be released with bb_free: what = "parsed", "dag", "plan", "source" (of the CPU kernels, float32 unless dtype says else), "cuda" or "opencl",
  * behind which words name another variant of the kernels: few (rows), wide, exact, kahan, direct ("cuda few kahan"). */
 BB_API bb_status bb_program_show(const bb_program *program, const char *what, bb_dtype dtype, char **text);
+/* What an automatic target takes for arrays in host memory of these sizes, and why: "cpu: no GPU found ..."; why is to be released with
+ * bb_free. Both may be NULL. A GPU is taken where the problem is worth the transfer and the start; BENBEN_TARGET forces a target. */
+BB_API bb_status bb_program_target(const bb_program *program, bb_dtype dtype, int64_t m, int64_t n, int64_t batches, int *target, char **why);
 BB_API void bb_free(void *pointer);
 
 /* ---- kernels ------------------------------------------------------------------------------------------------------------------------------ */

@@ -168,6 +168,8 @@ def show(K: Any, reduction: str = "sum", axis: int = 1, k: int = 10, detail: str
     text = f"{name} over {'j' if axis == 1 else 'i'}"
     rows.append(("reduction", text if program is None else f"{text}: {_cost(program, pairs, dtype)}"))
     if program is not None:
+        if pairs and getattr(K, "__GenericLazyTensor__", False):
+            rows.append(("target", _target(K, program, dtype)))
         plan = program.show("plan", dtype)
         rows += [("", line.strip()) for line in plan.splitlines() if line.startswith("stage")]
     lines = [f"{type(K).__name__}"] + [f"  {label:<10} {text}" for label, text in rows]
@@ -183,6 +185,17 @@ def _plain(K: Any) -> Any:
     new = object.__new__(type(K))
     new.__dict__.update(K.__dict__, _args=K._reduced.args, _reduced=None)
     return new
+
+
+def _target(K: Any, program: Any, dtype: str) -> str:
+    """Which processor an automatic target takes, and why."""
+    if any(getattr(arg.value, "is_cuda", False) for arg in K._all_args()):
+        return "cuda: the arrays lie there"
+    if K.ranges is not None or K._mask is not None:
+        return "cpu: ranges and masks stay where the arrays are"
+    *batch, m, n = K._shape[:-1]
+    text: str = program.target(m, n, math.prod(batch), dtype)
+    return text
 
 
 def _cost(program: Any, pairs: int, dtype: str) -> str:

@@ -253,6 +253,19 @@ static PyObject *program_cost(core_program *self, void *none) {
     return PyFloat_FromDouble(bb_program_cost(self->program));
 }
 
+static PyObject *program_target(core_program *self, PyObject *arguments) {
+    long long m, n, batches = 1;
+    const char *dtype = "float32";
+    if (!PyArg_ParseTuple(arguments, "LL|Ls:target", &m, &n, &batches, &dtype)) return NULL;
+    char *why;
+    bb_status status = bb_program_target(self->program, strcmp(dtype, "float64") ? BB_FLOAT32 : BB_FLOAT64, m, n,
+                                         batches, NULL, &why);
+    if (status != BB_OK) return core_fail(status);
+    PyObject *made = PyUnicode_FromString(why);
+    bb_free(why);
+    return made;
+}
+
 static PyObject *program_show(core_program *self, PyObject *arguments) {
     const char *what = "parsed", *dtype = "float32";
     if (!PyArg_ParseTuple(arguments, "|ss:show", &what, &dtype)) return NULL;
@@ -294,6 +307,8 @@ static PyObject *program_select(core_program *self, PyObject *arguments) {
 }
 
 static PyMethodDef program_methods[] = {
+    {"target", (PyCFunction)(void (*)(void))program_target, METH_VARARGS,
+     "target(m, n, batches=1, dtype='float32'): what an automatic target takes for arrays of the host, and why"},
     {"show", (PyCFunction)(void (*)(void))program_show, METH_VARARGS,
      "show(what='parsed', dtype='float32'): text; what is parsed, dag, plan or source"},
     {"grad", (PyCFunction)(void (*)(void))program_grad, METH_VARARGS,

@@ -190,6 +190,10 @@ bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, con
     bool any = kernel->options.target == BB_TARGET_AUTO || kernel->options.target == BB_TARGET_CUDA;
     if (any && bbi_arrays_on_device(inputs, input_count, outputs, output_count))
         return bbi_run_staged(kernel, inputs, input_count, outputs, output_count, options);
+    bool done = false;
+    BBI_FORWARD(bbi_run_where_it_pays(kernel, inputs, outputs, options, &done));
+    if (done) return BB_OK;
+    kernel->taken = 0;
     BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, input_count, p->signature.variables, &is_double));
     BBI_FORWARD(choose_variant(kernel, is_double, inputs, outputs, options, &v));
     if (!v) return BB_OK;
@@ -236,6 +240,7 @@ bb_target bb_kernel_tier(const bb_kernel *kernel, bb_dtype dtype, const char **r
     const char *ignored;
     if (!reason) reason = &ignored;
     *reason = "";
+    if (kernel && kernel->taken) return bb_kernel_tier(kernel->on_device[kernel->taken - 1], dtype, reason);
     bbi_variant *v = kernel ? atomic_load(&kernel->variant[dtype == BB_FLOAT64]) : NULL;
     bbi_executable *expanded = v ? bbi_expanded_executable(atomic_load(&v->expanded)) : NULL;
     bb_target tier = v ? bbi_executable_tier(expanded ? expanded : v->executable, reason) : BB_TARGET_CPU;

@@ -39,6 +39,7 @@ struct bb_kernel {
     _Atomic(bbi_variant *) variant[2]; /* float, double */
     bb_kernel *on_device[BBI_MAX_DEVICES]; /* for runs whose arrays lie there; gpu_arrays.c */
     _Atomic(bbi_variant *) ranged[2];  /* for runs with ranges that the plan would not serve; ranged.c */
+    _Atomic int taken;                 /* 1 + number of the device that the latest run was given, 0: none; choice.c */
     _Atomic(bbi_variant *) twins[2];   /* lists for inputs that are the same; without executable where nothing is won */
 };
 
@@ -52,6 +53,11 @@ void bbi_context_lock(const bbi_context *c);
 void bbi_context_unlock(const bbi_context *c);
 bool bbi_options_fit(size_t size, size_t ours,
                      const char *what); /* false (with the error stored) when a structure has no size */
+
+/* ---- choice.c */
+/* Where the target is automatic: the run on a device that is worth it; done: that it was. */
+bb_status bbi_run_where_it_pays(bb_kernel *kernel, const bb_array *inputs, const bb_array *outputs,
+                                const bb_run_options *options, bool *done);
 
 /* ---- kernel.c */
 bb_status bbi_kernel_variant(bb_kernel *kernel, bool is_double, bbi_variant **variant);

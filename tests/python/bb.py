@@ -321,6 +321,16 @@ class Program:
         finally:
             lib.bb_free(text)
 
+    def target(self, m, n, batches=1, dtype="float32"):
+        """(target, why)"""
+        chosen, text = c.c_int(), P()
+        check(lib.bb_program_target(self.handle, DTYPES[dtype], c.c_int64(m), c.c_int64(n), c.c_int64(batches),
+                                    c.byref(chosen), c.byref(text)))
+        try:
+            return chosen.value, c.string_at(text).decode()
+        finally:
+            lib.bb_free(text)
+
     def compile(self, target="auto", policy="auto", scheme="auto", accumulate_double=False):
         return Kernel(self, target, policy, scheme, accumulate_double)
 

@@ -297,6 +297,39 @@ def test_a_device_newer_than_the_compiler_gets_ptx(tmp_path):
     assert "cuModuleLoadData ptx" in lines
 
 
+AUTOMATIC = """
+p = bb.parse("sum_j(exp(-sqdist(x, y)) * b)", "x:i3", "y:j3", "b:j1")
+k = p.compile(target="auto")
+def run(m, n):
+    return k(*(np.full(s, 0.5, np.float32) for s in ((m, 3), (n, 3), (n, 1))), threads=1)
+"""
+
+
+def test_a_device_is_chosen_where_it_is_worth_the_transfer(tmp_path):
+    """Small runs do not even look for a driver; a large one goes there."""
+    _, lines = standin(AUTOMATIC + "assert np.allclose(run(1000, 1000), 500)", tmp_path)
+    assert not lines
+    _, lines = standin(AUTOMATIC + "run(300000, 300000)", tmp_path)
+    assert any(line.startswith("cuLaunchKernel") for line in lines)
+
+
+def test_a_chosen_device_that_fails_leaves_the_run_to_the_processor(tmp_path):
+    standin(AUTOMATIC + "assert np.allclose(run(20000, 200000), 100000)", tmp_path, STANDIN_FAIL="cuLaunchKernel:1:700")
+
+
+def test_the_choice_is_explained(tmp_path):
+    printed, _ = standin(AUTOMATIC + """
+print(p.target(100, 100)[0], p.target(10**7, 10**7)[0])
+assert "pairs take about" in p.target(100, 100)[1] and p.target(100, 100)[1].startswith("cpu: ")
+assert p.target(10**7, 10**7)[1].startswith("cuda: 1e+07 x 1e+07 pairs"), p.target(10**7, 10**7)
+""", tmp_path)
+    assert printed == ["2", "3"]
+    standin(AUTOMATIC + 'assert p.target(9, 9) == (2, "cpu: BENBEN_TARGET says so")', tmp_path, BENBEN_TARGET="cpu")
+    said = command("show", "sum_j(x * y)", "x:i1", "y:j1", "--size", "1e6x1e6", "--stage", "plan").stdout
+    assert said.startswith("---- target\ncpu: no GPU found")
+    assert command("show", "sum_j(x * y)", "x:i1", "y:j1", "--size", "7").returncode
+
+
 def command(*arguments, **environment):
     return subprocess.run([bb.COMMAND, *arguments], capture_output=True, text=True,
                           env={**os.environ, "BENBEN_LIBCUDA": "/nonexistent/libcuda.so.1", **environment})

@@ -10,6 +10,8 @@
 typedef struct cu_opaque *cu_handle; /* context, module, function, stream */
 typedef unsigned long long cu_pointer;
 enum {
+    CU_CLOCK_RATE = 13,
+    CU_MULTIPROCESSORS = 16,
     CU_CAPABILITY_MAJOR = 75, /* attributes of a device */
     CU_CAPABILITY_MINOR = 76,
     CU_MEMORY_POOLS = 115,
@@ -120,6 +122,17 @@ static bb_status load(functions *cu) {
     return code == 0 ? BB_OK : failure(cu, "driver", code, "it does not start");
 }
 
+/* Multiprocessors of 128 lanes; float64 has half of them in the models for computing centres, two elsewhere. */
+static void estimate_rate(cuda *d) {
+    int processors = 0, kilohertz = 0;
+    d->cu.cuDeviceGetAttribute(&processors, CU_MULTIPROCESSORS, d->id);
+    d->cu.cuDeviceGetAttribute(&kilohertz, CU_CLOCK_RATE, d->id);
+    double lanes = 128.0 * (processors > 0 ? processors : 20) * 1e3 * (kilohertz > 0 ? kilohertz : 1400000);
+    d->device.rate[0] = lanes;
+    d->device.rate[1] = d->arch == 60 || d->arch == 70 || d->arch == 80 || d->arch == 90 || d->arch == 100 ? lanes / 2
+                                                                                                          : lanes / 64;
+}
+
 static bb_status ask(cuda *d, int number) {
     const functions *cu = &d->cu;
     int count = 0, major = 0, minor = 0;
@@ -135,6 +148,7 @@ static bb_status ask(cuda *d, int number) {
         (code = cu->cuDeviceTotalMem(&memory, d->id)) != 0 || (code = cu->cuDriverGetVersion(&d->driver_version)) != 0)
         return failed(d, code, "asking the device");
     d->arch = 10 * major + minor;
+    estimate_rate(d);
     d->device.memory = d->device.largest = (int64_t)memory;
     d->device.is_cuda = d->device.has_double = true;
     return BB_OK;

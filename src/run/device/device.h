@@ -47,6 +47,7 @@ typedef struct bbi_driver {
 struct bbi_device {
     const bbi_driver *driver;
     int number;
+    double rate[2]; /* operations per second at its peak: float32, float64; 0: not known */
     bool is_cuda, has_double, has_stream_memory;
     char name[256];
     int64_t memory, largest; /* bytes of the device; of one allocation at most */
