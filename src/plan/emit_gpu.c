@@ -304,6 +304,7 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
         [BBI_GEO_PARTS] = "PARTS",
         [BBI_GEO_GROUP_ROWS] = "GROUP_ROWS",
         [BBI_GEO_EXTENT_J] = "EXTENT_J",
+        [BBI_GEO_STEP] = "STEP",
     };
     const char *target = g->options->cuda ? bbi_prelude_cuda : bbi_prelude_opencl;
     LINE("#define BB_DOUBLE %d\n#define BB_WIDE %d", (int)g->options->is_double,

@@ -37,6 +37,7 @@ typedef enum bbi_gpu_geometry {
     BBI_GEO_PARTS,
     BBI_GEO_GROUP_ROWS, /* tx * rows */
     BBI_GEO_EXTENT_J,   /* for indices over both axes */
+    BBI_GEO_STEP,       /* parts that are to be merged: 0, step, 2 step ... */
     BBI_GEO_COUNT
 } bbi_gpu_geometry;
 /* of a group of rows, in `group`: first row, end, first interval, intervals, columns */
@@ -78,8 +79,10 @@ typedef enum bbi_gpu_dtype { BBI_GPU_F16, BBI_GPU_BF16, BBI_GPU_F32, BBI_GPU_F64
  *   pack     geometry size uniform row column, sources of rows, of columns, views    a thread for a row or column
  *   finish   geometry size uniform row group interval value index, arrays (see bbi_gpu_finish_arrays), views
  *            a thread for a row: merges the parts in their order, epilogue, results
+ *   merge    geometry value index    a thread for a row and BBI_GPU_MERGED parts
  * views: BBI_FIELDS numbers for each array. */
-typedef enum bbi_gpu_map { BBI_MAP_UNIFORM, BBI_MAP_PACK, BBI_MAP_FINISH, BBI_MAPS } bbi_gpu_map;
+enum { BBI_GPU_MERGED = 16 };
+typedef enum bbi_gpu_map { BBI_MAP_UNIFORM, BBI_MAP_PACK, BBI_MAP_FINISH, BBI_MAP_MERGE, BBI_MAPS } bbi_gpu_map;
 extern const char *const bbi_gpu_map_symbols[BBI_MAPS + 1];
 bool bbi_gpu_is_source(const bbi_source *source, uint8_t space); /* an array, of this space */
 /* What the kernel `finish` finds its arrays for: indices along j that are looked up, then results. number: of the fold

@@ -1,7 +1,8 @@
-/* emit_gpu_finish.c: the kernel behind the pairs: a thread merges the partial results of a row in the order of the parts,
+/* emit_gpu_finish.c: the kernels behind the pairs: a thread merges the partial results of a row in the order of the parts,
  * which is that of the columns (shares of a chunk interleave them: selections compare indices), translates indices, runs
- * the epilogue and stores results. Merged states stand in part 0. Sums of parts are compensated: a row has up to some
- * hundreds of them, and A may be float. */
+ * the epilogue and stores results. Merged states stand in part 0. Where there are many parts, a kernel before merges each
+ * BBI_GPU_MERGED of them (`step` apart) into their first, by a thread for each row and first, again and again. Sums of parts
+ * are compensated: A may be float. */
 #include "emit_gpu.h"
 
 #include <inttypes.h>
@@ -20,24 +21,27 @@ int bbi_gpu_finish_arrays(const bbi_stage *stage, bbi_gpu_finish_array *arrays) 
 static bool is_extreme(const bbi_fold *f) { return f->family == BBI_FAMILY_MIN || f->family == BBI_FAMILY_MAX; }
 
 /* ---- merging ---- */
-static void merge_sum(const bbi_gpu *g, const bbi_fold *f, int64_t first, bool low) {
+static void merge_sum(const bbi_gpu *g, const bbi_fold *f, int64_t first, bool low, bool is_last) {
     LINE("for (int c = 0; c < %lld; c++) {", L(f->dim));
-    LINE("    A s = BB_V(0, %lld + c), low = %s;", L(first), low ? "BB_V(0, BB_LOW + c)" : "0");
-    LINE("    for (I64 p = 1; p < parts; p++) {");
+    LINE("    A s = BB_V(into, %lld + c), low = %s;", L(first), low ? "BB_V(into, BB_LOW + c)" : "0");
+    LINE("    for (I64 p = into + step; p < last; p += step) {");
     LINE("        const A x = BB_V(p, %lld + c);", L(first));
     LINE("        BB_TWO_SUM(s, low, x);");
     if (low) LINE("        low += BB_V(p, BB_LOW + c);");
     LINE("    }");
-    LINE("    BB_V(0, %lld + c) = BB_IS_FINITE(s) ? s + low : s;", L(first));
+    if (low && !is_last)
+        LINE("    BB_V(into, %lld + c) = s, BB_V(into, BB_LOW + c) = low;", L(first));
+    else
+        LINE("    BB_V(into, %lld + c) = BB_IS_FINITE(s) ? s + low : s;", L(first));
     LINE("}");
 }
 
 static void merge_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t first, int64_t index) {
     const char *better = f->family == BBI_FAMILY_MAX ? ">" : "<";
     LINE("for (int c = 0; c < %lld; c++) {", L(f->dim));
-    LINE("    A best = BB_V(0, %lld + c);", L(first));
-    if (f->want_index) LINE("    I64 where = BB_I(0, %lld + c);", L(index));
-    LINE("    for (I64 p = 1; p < parts; p++) {");
+    LINE("    A best = BB_V(into, %lld + c);", L(first));
+    if (f->want_index) LINE("    I64 where = BB_I(into, %lld + c);", L(index));
+    LINE("    for (I64 p = into + step; p < last; p += step) {");
     LINE("        const A x = BB_V(p, %lld + c);", L(first));
     if (f->want_index) {
         LINE("        const I64 i = BB_I(p, %lld + c);", L(index));
@@ -46,44 +50,44 @@ static void merge_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t first, in
         LINE("        if (x %s best) best = x;", better);
     }
     LINE("    }");
-    LINE("    BB_V(0, %lld + c) = best;", L(first));
-    if (f->want_index) LINE("    BB_I(0, %lld + c) = where;", L(index));
+    LINE("    BB_V(into, %lld + c) = best;", L(first));
+    if (f->want_index) LINE("    BB_I(into, %lld + c) = where;", L(index));
     LINE("}");
 }
 
 /* Parts are brought to the largest maximum; the scale of each stands in the place of its maximum meanwhile. */
 static void merge_exponentials(const bbi_gpu *g, const bbi_fold *f, int64_t first) {
-    LINE("if (parts > 1) {");
-    LINE("    A top = BB_V(0, %lld);", L(first));
-    LINE("    for (I64 p = 1; p < parts; p++) top = BB_V(p, %lld) > top ? BB_V(p, %lld) : top;", L(first), L(first));
-    LINE("    for (I64 p = 0; p < parts; p++)");
+    LINE("if (into + step < last) {");
+    LINE("    A top = BB_V(into, %lld);", L(first));
+    LINE("    for (I64 p = into + step; p < last; p += step) top = BB_V(p, %lld) > top ? BB_V(p, %lld) : top;", L(first), L(first));
+    LINE("    for (I64 p = into; p < last; p += step)");
     LINE("        BB_V(p, %lld) = BB_V(p, %lld) == top ? (A)1 : exp(BB_V(p, %lld) - top);", L(first), L(first), L(first));
     LINE("    for (int c = 1; c <= %lld; c++) {", L(f->weight_dim + 1));
     LINE("        A s = 0, low = 0;");
-    LINE("        for (I64 p = 0; p < parts; p++) {");
+    LINE("        for (I64 p = into; p < last; p += step) {");
     LINE("            const A x = BB_V(p, %lld + c) * BB_V(p, %lld);", L(first), L(first));
     LINE("            BB_TWO_SUM(s, low, x);");
     LINE("        }");
-    LINE("        BB_V(0, %lld + c) = BB_IS_FINITE(s) ? s + low : s;", L(first));
+    LINE("        BB_V(into, %lld + c) = BB_IS_FINITE(s) ? s + low : s;", L(first));
     LINE("    }");
-    LINE("    BB_V(0, %lld) = top;", L(first));
+    LINE("    BB_V(into, %lld) = top;", L(first));
     LINE("}");
 }
 
 static void merge_lists(const bbi_gpu *g, const bbi_fold *f, int64_t first, int64_t index) {
-    LINE("for (I64 p = 1; p < parts; p++)");
+    LINE("for (I64 p = into + step; p < last; p += step)");
     LINE("    for (int c = 0; c < %lld; c++)", L(f->dim));
-    LINE("        bb_merge_lists(&BB_V(0, %lld + c), &BB_I(0, %lld + c), &BB_V(p, %lld + c), &BB_I(p, %lld + c),",
+    LINE("        bb_merge_lists(&BB_V(into, %lld + c), &BB_I(into, %lld + c), &BB_V(p, %lld + c), &BB_I(p, %lld + c),",
          L(first), L(index), L(first), L(index));
     LINE("                       total * %lld, %lld);", L(f->dim), L(f->k));
 }
 
-static void merge(const bbi_gpu *g, int k) {
+static void merge(const bbi_gpu *g, int k, bool is_last) {
     const bbi_fold *f = &g->e.stage->fold[k];
     int64_t first = g->layout->value_first[k], index = g->layout->index_first[k];
     if (f->family == BBI_FAMILY_SUM) {
         if (g->layout->low[k]) LINE("#undef BB_LOW\n#define BB_LOW %lld", L(first + f->dim));
-        merge_sum(g, f, first, g->layout->low[k]);
+        merge_sum(g, f, first, g->layout->low[k], is_last);
     } else if (is_extreme(f)) {
         merge_extreme(g, f, first, index);
     } else if (f->family == BBI_FAMILY_KMIN) {
@@ -91,8 +95,8 @@ static void merge(const bbi_gpu *g, int k) {
     } else if (f->family == BBI_FAMILY_LSE) {
         merge_exponentials(g, f, first);
     } else {
-        LINE("for (I64 p = 1; p < parts; p++)");
-        LINE("    for (int c = 0; c < %lld; c++) BB_V(0, %lld + c) *= BB_V(p, %lld + c);", L(f->dim), L(first), L(first));
+        LINE("for (I64 p = into + step; p < last; p += step)");
+        LINE("    for (int c = 0; c < %lld; c++) BB_V(into, %lld + c) *= BB_V(p, %lld + c);", L(f->dim), L(first), L(first));
     }
 }
 
@@ -149,7 +153,8 @@ static void store_result(const bbi_gpu *g, int number, const bbi_result *result)
 
 /* ---- the kernel ---- */
 static const char place[] =
-    "    const I64 total = BB_AT(geometry, BB_GEO_TOTAL), parts = BB_AT(geometry, BB_GEO_PARTS);\n"
+    "    const I64 total = BB_AT(geometry, BB_GEO_TOTAL), into = 0, last = BB_AT(geometry, BB_GEO_PARTS);\n"
+    "    const I64 step = BB_AT(geometry, BB_GEO_STEP);\n"
     "    const I64 size_of_group = BB_AT(geometry, BB_GEO_GROUP_ROWS), groups = BB_AT(geometry, BB_GEO_GROUPS);\n"
     "    const I64 id = BB_BLOCK * BB_THREADS + BB_THREAD, stride = BB_AT(geometry, BB_GEO_ROW_STRIDE);\n"
     "    if (id >= total) return;\n"
@@ -169,10 +174,32 @@ static const char place[] =
     "    value += id;\n"
     "    index += id;\n";
 
+static const char merged[] =
+    "    const I64 total = BB_AT(geometry, BB_GEO_TOTAL), parts = BB_AT(geometry, BB_GEO_PARTS);\n"
+    "    const I64 step = BB_AT(geometry, BB_GEO_STEP), id = BB_BLOCK * BB_THREADS + BB_THREAD;\n"
+    "    const I64 into = id / total * step * BB_MERGED, end = into + step * BB_MERGED;\n"
+    "    const I64 last = end < parts ? end : parts;\n"
+    "    if (into >= parts) return;\n"
+    "    value += id % total;\n"
+    "    index += id % total;\n";
+
+static void emit_merge(bbi_gpu *g) {
+    LINE("#define BB_MERGED %d", BBI_GPU_MERGED);
+    LINE("BB_KERNEL(BB_THREADS) void %s(BB_TABLE(geometry), BB_GLOBAL A *value, BB_GLOBAL I64 *index)",
+         bbi_gpu_map_symbols[BBI_MAP_MERGE]);
+    LINE("{");
+    bbi_text_append(g->e.text, merged, sizeof merged - 1);
+    g->e.indent = 1;
+    for (int k = 0; k < g->e.stage->nfold; k++) merge(g, k, false);
+    g->e.indent = 0;
+    LINE("}");
+}
+
 void bbi_gpu_emit_finish(bbi_gpu *g) {
     const bbi_stage *stage = g->e.stage;
     bbi_gpu_finish_array arrays[BBI_GPU_MAX_ARRAYS];
     int count = bbi_gpu_finish_arrays(stage, arrays);
+    emit_merge(g);
     LINE("BB_KERNEL(BB_THREADS) void %s(BB_TABLE(geometry), BB_GLOBAL const I64 *BB_RESTRICT size,",
          bbi_gpu_map_symbols[BBI_MAP_FINISH]);
     LINE("    BB_GLOBAL const R *BB_RESTRICT uniform, BB_GLOBAL R *row, BB_GLOBAL const I64 *group,");
@@ -182,7 +209,7 @@ void bbi_gpu_emit_finish(bbi_gpu *g) {
     LINE("{");
     bbi_text_append(g->e.text, place, sizeof place - 1);
     g->e.indent = 1;
-    for (int k = 0; k < stage->nfold; k++) merge(g, k);
+    for (int k = 0; k < stage->nfold; k++) merge(g, k, true);
     if (g->layout->indices) {
         LINE("for (int c = 0; intervals && c < BB_INDICES; c++)");
         LINE("    if (BB_I(0, c) >= 0) BB_I(0, c) = bb_column(interval, intervals, BB_I(0, c));");

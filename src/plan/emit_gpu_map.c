@@ -10,7 +10,7 @@ extern const char bbi_prelude_gpu_map[];
 
 #define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
 
-const char *const bbi_gpu_map_symbols[BBI_MAPS + 1] = {"benben_uniform", "benben_pack", "benben_finish", NULL};
+const char *const bbi_gpu_map_symbols[BBI_MAPS + 1] = {"benben_uniform", "benben_pack", "benben_finish", "benben_merge", NULL};
 
 bool bbi_gpu_is_source(const bbi_source *source, uint8_t space) {
     return source->space == space && source->array >= 0;

@@ -117,7 +117,7 @@ static bb_status options_of(const bb_run_options *options, bb_run_options *all) 
     bb_run_options plain = {0};
     if (!options || options->size == 0) return bbi_run_options_of(options, all);
     memcpy(&plain, options, options->size < sizeof plain ? options->size : sizeof plain);
-    if (plain.device_type == DEVICE_CUDA) plain.device_type = 0;
+    if (plain.device_type == DEVICE_CUDA || plain.device_type == DEVICE_MANAGED) plain.device_type = 0;
     return bbi_run_options_of(&plain, all);
 }
 

@@ -227,6 +227,23 @@ static bb_status start_pairs(launcher *l, int64_t groups) {
                                         l->arguments);
 }
 
+/* Until few enough parts of a row are left for one thread. */
+static bb_status merge_parts(launcher *l) {
+    const bbi_gpu_call *call = l->call;
+    int64_t *step = &l->geometry[BBI_GEO_STEP], parts = l->launch.parts, total = l->geometry[BBI_GEO_TOTAL];
+    for (*step = 1; ceil_div(parts, *step) > BBI_GPU_MERGED; *step *= BBI_GPU_MERGED) {
+        int64_t threads = total * ceil_div(parts, *step * BBI_GPU_MERGED);
+        l->arguments = 0;
+        add_table(l, l->geometry, BBI_GEO_COUNT);
+        add_memory(l, &call->buffer[BBI_BUFFER_VALUES]);
+        add_memory(l, &call->buffer[BBI_BUFFER_INDICES]);
+        BBI_FORWARD(call->device->driver->launch(call->device, call->stream, l->ready.maps, BBI_MAP_MERGE,
+                                                 ceil_div(threads, BBI_GPU_THREADS), BBI_GPU_THREADS, 0, l->argument,
+                                                 l->arguments));
+    }
+    return BB_OK;
+}
+
 static bb_status start_finish(launcher *l) {
     bbi_gpu_finish_array arrays[BBI_GPU_MAX_ARRAYS];
     bbi_gpu_call *call = l->call;
@@ -262,6 +279,7 @@ bb_status bbi_gpu_start(bbi_gpu_call *call, int32_t number, int64_t batch, int64
         l.geometry[BBI_GEO_TOTAL] = slots * groups * l.launch.group_rows;
         if (bbi_run_stopped(call->run)) return BB_OK;
         if (l.ready.pairs) BBI_FORWARD(start_pairs(&l, groups));
+        BBI_FORWARD(merge_parts(&l));
         BBI_FORWARD(start_finish(&l));
     }
     return BB_OK;

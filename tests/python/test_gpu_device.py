@@ -9,6 +9,9 @@ import sys
 import pytest
 
 import bb
+import test_cuda
+import test_gpu
+import test_reductions
 
 STANDINS = {"BENBEN_LIBCUDA": str(bb.BUILD / "tests" / "libstandin_cuda.so"),
             "BENBEN_NVRTC": str(bb.BUILD / "tests" / "libstandin_nvrtc.so"),
@@ -94,6 +97,18 @@ def standins(code, tmp_path, **environment):
 
 def launches(lines):
     return [line for line in lines if line.startswith("cuLaunchKernel")]
+
+
+@pytest.mark.skipif(not test_cuda.NVRTC, reason="NVRTC is not installed: tools/require.sh python tests/requirements-cuda.txt")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axis, arch", list(zip(("j", "i", "ij"), test_cuda.ARCHITECTURES)))
+def test_the_kernels_around_the_pairs_stay_in_registers(axis, arch, dtype):
+    texts = "; ".join(test_reductions.formula(name, axis) for name in test_gpu.reductions(axis))
+    gradient = bb.parse("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i3", "y:j3", "b:j2", "s:p1").grad(["x", "y", "s"])
+    parts = re.split(r"/\* ==== stage \d+[^\n]*\n", gradient.show("cuda", dtype) if axis == "i" else "")
+    for source in test_cuda.kernels(texts, "x:i2", "y:j2", "b:j3", dtype=dtype, around=True) + [p for p in parts if "benben_finish" in p]:
+        made = test_cuda.Compiled(source, arch)
+        assert made.spills == 0 and made.registers <= 128, made.log
 
 
 RANDOM = """

@@ -38,7 +38,7 @@ enum {
     GROUP_ROWS
 }; /* see bbi_gpu_geometry */
 enum { OFFSET, ROW, DIM, DTYPE, BATCH_STRIDE, COUNT = BATCH_STRIDE + 4, FIRST, FIELDS }; /* see bbi_gpu_field */
-static char functions[4][32] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish"};
+static char functions[5][32] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish", "benben_merge"};
 
 static struct {
     char *bytes;
@@ -234,7 +234,7 @@ API int cuModuleUnload(void *module) {
 API int cuModuleGetFunction(void **function, void *module, const char *name) {
     IN_CONTEXT();
     ENTER("cuModuleGetFunction %s", name);
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 5; k++) {
         char emulated[64];
         if (strcmp(name, functions[k]) != 0) continue;
         record *made = calloc(1, sizeof *made); /* held to the end: a module's functions are few */
@@ -416,6 +416,8 @@ API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, un
         if ((gx - g[ROW_BLOCKS]) * bx < g[COLUMNS] * g[SLOTS]) line("WRONG columns that no thread packs");
     } else if (function == functions[3]) {
         finish(g, gx, bx, arguments);
+    } else if (function == functions[4]) {
+        need(arguments, 1, 4 * g[PARTS] * g[TOTAL], "values");
     } else {
         line("WRONG function");
     }

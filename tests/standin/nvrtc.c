@@ -39,7 +39,7 @@ API int nvrtcVersion(int *major, int *minor) {
 }
 API int nvrtcCreateProgram(program **made, const char *source, const char *name, int headers, const char *const *texts,
                            const char *const *names) {
-    static const char *const kernels[] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish"};
+    static const char *const kernels[] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish", "benben_merge"};
     program *p = *made = calloc(1, sizeof *p);
     (void)name, (void)headers, (void)texts, (void)names;
     add(p, "//EMULATE\n", 10);
@@ -52,7 +52,7 @@ API int nvrtcCreateProgram(program **made, const char *source, const char *name,
             add(p, at++, 1);
         }
     }
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 5; k++) {
         char call[64];
         int n = snprintf(call, sizeof call, "void %s(", kernels[k]);
         if (!strstr(source, call)) continue;
