@@ -354,3 +354,32 @@ for devices in ((0, 0), (-1,), (0, 7)):
     mark = max(k for k, line in enumerate(lines) if line == "cuDeviceGetCount" and k < pairs[-1][0])
     assert {device for k, device in pairs if k < mark} == {"0", "1"}
     assert {device for k, device in pairs if k > mark} == {"1"}
+
+
+def test_ranges_and_what_goes_by_way_of_the_host(tmp_path):
+    _, lines = standins(RANDOM + """
+p = bb.parse("sum_j(exp(-sqdist(x, y)) * b); argmin_j(sqdist(x, y)); sum_i(exp(-sqdist(x, y)))", "x:i3", "y:j3", "b:j1")
+x, y, b = values = arrays((60, 3), (90, 3), (90, 1))
+ranges = (np.array([[0, 20], [20, 57]]), np.array([1, 3]), np.array([[5, 40], [0, 10], [60, 90]]),
+          np.array([[0, 30], [30, 90]]), np.array([1, 2]), np.array([[0, 60], [10, 20]]))
+expected = p.compile(target="interp")(*values, ranges=ranges)
+results, inputs = [np.full(e.shape, 77, e.dtype) for e in expected], [send(v) for v in values]
+how, k = bb.run_options(ranges=ranges), p.compile(target="cuda")
+how.device_type, how.stream = 2, STREAM
+for n in range(3):
+    cu.cuDeviceGetCount(c.byref(c.c_int()))   # a mark
+    run(k, inputs, results, how)
+    for found, wanted in zip(results, expected):
+        close(found, wanted, 2e-5)
+cu.cuDeviceGetCount(c.byref(c.c_int()))
+nearest = bb.parse("sum_j(exp(-sqdist(x, y)) * b); min_j(sqdist(x, y))", "x:i3", "y:j3", "b:j1").grad(["x", "y"])  # listed pairs
+check(nearest, *values, np.ones((60, 1), np.float32), np.ones((60, 1), np.float32))
+k = bb.parse("x + sum_j(x | y)", "x:i3", "y:j3").compile(target="cuda")                   # an output in the place of an input
+inputs, wanted = [send(x), send(y)], x + (x @ y.T).sum(1, keepdims=True)
+bb.check(bb.lib.bb_run(k.handle, (bb.Array * 2)(*inputs), 2, (bb.Array * 1)(inputs[0]), 1, c.byref(options())))
+fetch(inputs[0])
+np.testing.assert_allclose(x, wanted, rtol=1e-4, atol=1e-4)
+""", tmp_path)
+    marks = [k for k, line in enumerate(lines) if line == "cuDeviceGetCount"][-4:]
+    warm = [line for line in lines[marks[1]:marks[3]] if line.startswith(("cuMemcpy", "cuStream", "cuLaunch"))]
+    assert warm and not [line for line in warm if re.search(r"\bown\b", line)]  # lists stay on the device
