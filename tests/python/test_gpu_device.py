@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import bb
-import test_cuda
+import gpu_units
 import test_gpu
 import test_reductions
 
@@ -99,16 +99,24 @@ def launches(lines):
     return [line for line in lines if line.startswith("cuLaunchKernel")]
 
 
-@pytest.mark.skipif(not test_cuda.NVRTC, reason="NVRTC is not installed: tools/require.sh python tests/requirements-cuda.txt")
+def around_the_pairs(program, dtype):
+    return [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", program.show("cuda", dtype)) if "benben_finish" in part]
+
+
+@pytest.mark.skipif(not gpu_units.NVRTC, reason="NVRTC is not installed: tools/require.sh python tests/requirements-cuda.txt")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("axis, arch", list(zip(("j", "i", "ij"), test_cuda.ARCHITECTURES)))
+@pytest.mark.parametrize("axis, arch", list(zip(("j", "i", "ij"), gpu_units.ARCHITECTURES, strict=True)))
 def test_the_kernels_around_the_pairs_stay_in_registers(axis, arch, dtype):
     texts = "; ".join(test_reductions.formula(name, axis) for name in test_gpu.reductions(axis))
-    gradient = bb.parse("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i3", "y:j3", "b:j2", "s:p1").grad(["x", "y", "s"])
-    parts = re.split(r"/\* ==== stage \d+[^\n]*\n", gradient.show("cuda", dtype) if axis == "i" else "")
-    for source in test_cuda.kernels(texts, "x:i2", "y:j2", "b:j3", dtype=dtype, around=True) + [p for p in parts if "benben_finish" in p]:
-        made = test_cuda.Compiled(source, arch)
+    sources = around_the_pairs(bb.parse(texts, "x:i2", "y:j2", "b:j3"), dtype)
+    if axis == "i":
+        gauss = bb.parse("sum_j(exp(-sqdist(x, y) / s) * b)", "x:i3", "y:j3", "b:j2", "s:p1")
+        sources += around_the_pairs(gauss.grad(["x", "y", "s"]), dtype)
+    assert sources
+    for source in sources:
+        made = gpu_units.Compiled(source, arch)
         assert made.spills == 0 and made.registers <= 128, made.log
+        assert {"benben_uniform", "benben_pack", "benben_finish", "benben_merge"} == set(made.kernel)
 
 
 RANDOM = """
