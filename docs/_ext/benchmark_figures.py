@@ -60,6 +60,13 @@ def sizes(plot) -> None:
     plot.legend(frameon=False)
 
 
+def size_axis(plot, sizes: set[int]) -> None:
+    plot.set_xlabel("points")
+    plot.set_xticks(sorted(sizes), [f"{n:,}" for n in sorted(sizes)], fontsize=8)
+    plot.minorticks_off()
+    plot.grid(alpha=0.3, which="major")
+
+
 def interpolation(plots) -> None:
     """Time of a kernel system against its size."""
     found = records("interpolation")
@@ -71,8 +78,8 @@ def interpolation(plots) -> None:
             for r in mine:
                 plot.loglog(r["n"], r["seconds"], "^" if r.get("bound") else "o", color=colour,
                             mfc="white" if r.get("extrapolated") else colour)
-        plot.set(title=kernel, xlabel="points")
-        plot.grid(alpha=0.3, which="major")
+        plot.set(title=kernel)
+        size_axis(plot, {r["n"] for r in found})
     plots[0].set_ylabel("seconds to a residual of 1e-6")
     plots[0].legend(fontsize=8, frameon=False)
 
@@ -86,8 +93,8 @@ def iterations(plots) -> None:
             plot.loglog([r["n"] for r in mine], [r["iterations"] for r in mine], "-", color=colour, label=how)
             for r in mine:
                 plot.loglog(r["n"], r["iterations"], "o" if r["converged"] else "^", color=colour)
-        plot.set(title=f"Gaussian, length-scale {length} km", xlabel="points")
-        plot.grid(alpha=0.3, which="major")
+        plot.set(title=f"Gaussian, length-scale {length} km")
+        size_axis(plot, {r["n"] for r in found})
     plots[0].set_ylabel("iterations to 1e-6, ridge 1e-3")
     plots[0].legend(fontsize=8, frameon=False)
 
