@@ -202,7 +202,9 @@ def as_operator(a: Any) -> Operator:
             raise ShapeError(f"an operator is a matrix of numbers; this LazyTensor has the shape {a.shape}")
         entries = (None, None) if a.ranges is not None or getattr(a, "_mask", None) is not None else _lazy_entries(a)
         like = next((arg.value for arg in a._args if hasattr(arg.value, "new_tensor")), None)
-        return Operator(a.shape, a.__matmul__, a.T.conj().__matmul__, a.dtype, "LazyTensor", *entries, like=like)
+        return Operator(
+            a.shape, a.__matmul__, a.T.conj().__matmul__, a.dtype, "LazyTensor", entries[0], entries[1], like
+        )
     if len(getattr(a, "shape", ())) != 2:
         raise TypeError(f"expected a matrix or an operator, found {type(a).__qualname__}")
     if is_operator(a):
@@ -386,9 +388,9 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
 
     def diagonal() -> Any:
         parts = [grid[k][k] for k in range(len(grid))]
-        return np.concatenate(
-            [np.zeros(heights[k], dtype) if part is None else part.diagonal() for k, part in enumerate(parts)]
-        )
+        like = _like(parts)
+        like = np.empty(0, dtype) if like is None else like
+        return _join([_zeros([heights[k]], like) if p is None else p.diagonal() for k, p in enumerate(parts)], 0)
 
     known = heights == widths and all(a is None or a.has_entries for row in grid for a in row)
     return Operator(
@@ -397,7 +399,8 @@ def block(rows: Sequence[Sequence[Any]]) -> Operator:
         product(True),
         dtype,
         "block",
-        *((columns, diagonal) if known else (None, None)),
+        columns if known else None,
+        diagonal if known else None,
         like=_like([a for row in grid for a in row]),
     )
 

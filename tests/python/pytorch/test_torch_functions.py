@@ -321,6 +321,7 @@ def test_operators_of_lazytensors():
     blocks = operators.block([[K, None], [2 * (K @ K), operators.diagonal(v)]])
     full = torch.cat([torch.cat([k, torch.zeros(5, 5, **F64)], 1), torch.cat([2 * k @ k, torch.diag(v)], 1)])
     close(blocks.dense(), full)
+    close(operators.block([[K, None], [K, K]]).diagonal(), k.diagonal().repeat(2))
     close(blocks.T.dense(), full.T)
     close(*[torch.autograd.grad((t ** 2).sum(), v)[0] for t in (blocks.dense(), full)])
     close(blocks @ torch.cat([V, V]), full @ torch.cat([V, V]))
