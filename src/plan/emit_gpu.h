@@ -30,9 +30,9 @@ typedef enum bbi_gpu_geometry {
     BBI_GEO_TOTAL,  /* rows that `value` has room for: batch elements * groups * tx * rows */
     BBI_GEO_RANGES, /* 1: `group` and `interval` say who meets whom */
     /* ---- of the kernels around the pairs alone */
-    BBI_GEO_SLOTS,       /* batch elements of this launch */
-    BBI_GEO_FIRST_BATCH, /* number of the first of them */
-    BBI_GEO_BATCH,       /* extents of the batch, BBI_GPU_BATCH_DIMS of them */
+    BBI_GEO_SLOTS,                          /* batch elements of this launch */
+    BBI_GEO_FIRST_BATCH,                    /* number of the first of them */
+    BBI_GEO_BATCH,                          /* extents of the batch, BBI_GPU_BATCH_DIMS of them */
     BBI_GEO_ROW_BLOCKS = BBI_GEO_BATCH + 4, /* blocks that pack rows; the others pack columns */
     BBI_GEO_PARTS,
     BBI_GEO_GROUP_ROWS, /* tx * rows */
@@ -66,13 +66,20 @@ typedef enum bbi_gpu_field {
     BBI_FIELD_OFFSET,
     BBI_FIELD_ROW,
     BBI_FIELD_DIM,
-    BBI_FIELD_DTYPE, /* bbi_gpu_dtype */
-    BBI_FIELD_BATCH, /* BBI_GPU_BATCH_DIMS of them */
+    BBI_FIELD_DTYPE,                                        /* bbi_gpu_dtype */
+    BBI_FIELD_BATCH,                                        /* BBI_GPU_BATCH_DIMS of them */
     BBI_FIELD_COUNT = BBI_FIELD_BATCH + BBI_GPU_BATCH_DIMS, /* components */
     BBI_FIELD_FIRST,                                        /* the first of them in the packed array */
     BBI_FIELDS
 } bbi_gpu_field;
-typedef enum bbi_gpu_dtype { BBI_GPU_F16, BBI_GPU_BF16, BBI_GPU_F32, BBI_GPU_F64, BBI_GPU_I64, BBI_GPU_GIVEN } bbi_gpu_dtype; /* as bbi_dtype; GIVEN: uniform, up to
+typedef enum bbi_gpu_dtype {
+    BBI_GPU_F16,
+    BBI_GPU_BF16,
+    BBI_GPU_F32,
+    BBI_GPU_F64,
+    BBI_GPU_I64,
+    BBI_GPU_GIVEN
+} bbi_gpu_dtype; /* as bbi_dtype; GIVEN: uniform, up to
                                             BBI_GPU_BATCH_DIMS numbers as bits of R in the place of batch strides */
 /* The kernels around the pairs, in one text (emit_gpu_map.c, emit_gpu_finish.c). Their arguments, in this order:
  *   uniform  geometry size constant uniform, sources, views    one block of threads for a batch element
@@ -127,7 +134,8 @@ typedef struct bbi_gpu {
 } bbi_gpu;
 
 /* ---- emit_gpu.c ---- */
-void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count); /* preludes, operations, names of the geometry */
+void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes,
+                  int count); /* preludes, operations, names of the geometry */
 
 /* ---- emit_gpu_finish.c ---- */
 void bbi_gpu_emit_finish(bbi_gpu *g);
@@ -137,7 +145,7 @@ int64_t bbi_gpu_component(const bbi_gpu *g, int32_t index); /* value with all co
 bool bbi_gpu_is_const(const bbi_gpu *g, int32_t index);
 void bbi_gpu_operand(const bbi_gpu *g, const bbi_operand *o);
 void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last);
-void bbi_gpu_hold(bbi_gpu *g); /* loads that stand in front of all columns */
+void bbi_gpu_hold(bbi_gpu *g);               /* loads that stand in front of all columns */
 int64_t bbi_gpu_held_rows(const bbi_gpu *g); /* numbers of rows that it loads, at most */
 
 /* ---- emit_gpu_fold.c ---- */

@@ -45,7 +45,8 @@ static void merge_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t first, in
     LINE("        const A x = BB_V(p, %lld + c);", L(first));
     if (f->want_index) {
         LINE("        const I64 i = BB_I(p, %lld + c);", L(index));
-        LINE("        if (i >= 0 && (where < 0 || x %s best || (x == best && i < where))) best = x, where = i;", better);
+        LINE("        if (i >= 0 && (where < 0 || x %s best || (x == best && i < where))) best = x, where = i;",
+             better);
     } else {
         LINE("        if (x %s best) best = x;", better);
     }
@@ -59,9 +60,11 @@ static void merge_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t first, in
 static void merge_exponentials(const bbi_gpu *g, const bbi_fold *f, int64_t first) {
     LINE("if (into + step < last) {");
     LINE("    A top = BB_V(into, %lld);", L(first));
-    LINE("    for (I64 p = into + step; p < last; p += step) top = BB_V(p, %lld) > top ? BB_V(p, %lld) : top;", L(first), L(first));
+    LINE("    for (I64 p = into + step; p < last; p += step) top = BB_V(p, %lld) > top ? BB_V(p, %lld) : top;",
+         L(first), L(first));
     LINE("    for (I64 p = into; p < last; p += step)");
-    LINE("        BB_V(p, %lld) = BB_V(p, %lld) == top ? (A)1 : exp(BB_V(p, %lld) - top);", L(first), L(first), L(first));
+    LINE("        BB_V(p, %lld) = BB_V(p, %lld) == top ? (A)1 : exp(BB_V(p, %lld) - top);", L(first), L(first),
+         L(first));
     LINE("    for (int c = 1; c <= %lld; c++) {", L(f->weight_dim + 1));
     LINE("        A s = 0, low = 0;");
     LINE("        for (I64 p = into; p < last; p += step) {");
@@ -96,7 +99,8 @@ static void merge(const bbi_gpu *g, int k, bool is_last) {
         merge_exponentials(g, f, first);
     } else {
         LINE("for (I64 p = into + step; p < last; p += step)");
-        LINE("    for (int c = 0; c < %lld; c++) BB_V(into, %lld + c) *= BB_V(p, %lld + c);", L(f->dim), L(first), L(first));
+        LINE("    for (int c = 0; c < %lld; c++) BB_V(into, %lld + c) *= BB_V(p, %lld + c);", L(f->dim), L(first),
+             L(first));
     }
 }
 
@@ -105,8 +109,8 @@ static void look_up(const bbi_gpu *g, int number, const bbi_fold *f, int64_t ind
     LINE("for (int c = 0; c < %lld; c++) {", L(f->dim));
     LINE("    const I64 i = BB_I(0, %lld + c);", L(index));
     LINE("    if (i < 0) continue;");
-    LINE("    const I64 j = *(BB_GLOBAL const I64 *)(t%d + BB_ORIGIN(%d) + i * BB_VIEW(%d, BB_FIELD_ROW)", number, number,
-         number);
+    LINE("    const I64 j = *(BB_GLOBAL const I64 *)(t%d + BB_ORIGIN(%d) + i * BB_VIEW(%d, BB_FIELD_ROW)", number,
+         number, number);
     LINE("                                           + c * BB_VIEW(%d, BB_FIELD_DIM));", number);
     LINE("    BB_I(0, %lld + c) = j < 0 ? -1 : i * BB_AT(geometry, BB_GEO_EXTENT_J) + j;", L(index));
     LINE("}");
@@ -147,7 +151,8 @@ static void store_result(const bbi_gpu *g, int number, const bbi_result *result)
         LINE("    *(BB_GLOBAL I64 *)(t%d + c * BB_VIEW(%d, BB_FIELD_DIM)) = BB_I(0, %lld + c);", number, number,
              L(g->layout->index_first[result->fold] + result->first));
     else
-        LINE("    bb_store(t%d + c * BB_VIEW(%d, BB_FIELD_DIM), (int)BB_VIEW(%d, BB_FIELD_DTYPE), row[(%lld + c) * stride]);",
+        LINE("    bb_store(t%d + c * BB_VIEW(%d, BB_FIELD_DIM), (int)BB_VIEW(%d, BB_FIELD_DTYPE), row[(%lld + c) * "
+             "stride]);",
              number, number, number, L(result->first));
 }
 

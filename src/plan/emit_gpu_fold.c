@@ -14,7 +14,7 @@
 #define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
 #define L(x) ((long long)(x))
 enum { MAX_SUMS = 96, MAX_LIST = 32, MAX_WEIGHTS = 16, MAX_COMPONENTS = 16 }; /* in registers, rows times ... */
-enum { MAX_WORDS = 104, WORDS_OF_SKELETON = 34 }; /* of the 128 registers of a thread */
+enum { MAX_WORDS = 104, WORDS_OF_SKELETON = 34 };                             /* of the 128 registers of a thread */
 
 static const bbi_fold *fold_of(const bbi_gpu *g, int k) { return &g->e.stage->fold[k]; }
 

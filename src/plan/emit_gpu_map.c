@@ -10,11 +10,10 @@ extern const char bbi_prelude_gpu_map[];
 
 #define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
 
-const char *const bbi_gpu_map_symbols[BBI_MAPS + 1] = {"benben_uniform", "benben_pack", "benben_finish", "benben_merge", NULL};
+const char *const bbi_gpu_map_symbols[BBI_MAPS + 1] = {"benben_uniform", "benben_pack", "benben_finish", "benben_merge",
+                                                       NULL};
 
-bool bbi_gpu_is_source(const bbi_source *source, uint8_t space) {
-    return source->space == space && source->array >= 0;
-}
+bool bbi_gpu_is_source(const bbi_source *source, uint8_t space) { return source->space == space && source->array >= 0; }
 
 /* ---- map codes ---- */
 static void print_operand(const bbi_gpu *g, const bbi_operand *o, bool is_uniform) {
@@ -126,8 +125,8 @@ static void emit_uniform(bbi_gpu *g) {
         LINE("    if (!given) s%d += BB_ORIGIN(%d);", number, number);
         LINE("    for (int d = BB_THREAD; d < (int)BB_VIEW(%d, BB_FIELD_COUNT); d += BB_THREADS)", number);
         LINE("        uniform[BB_VIEW(%d, BB_FIELD_FIRST) + d] = given ? BB_GIVEN(%d, d) :", number, number);
-        LINE("            bb_load(s%d + d * BB_VIEW(%d, BB_FIELD_DIM), (int)BB_VIEW(%d, BB_FIELD_DTYPE));", number, number,
-             number);
+        LINE("            bb_load(s%d + d * BB_VIEW(%d, BB_FIELD_DIM), (int)BB_VIEW(%d, BB_FIELD_DTYPE));", number,
+             number, number);
         LINE("}");
         number++;
     }
@@ -165,8 +164,7 @@ static int emit_axis(bbi_gpu *g, uint8_t space, int number) {
              number);
         number++;
     }
-    if (code)
-        LINE("bb_%s_code(size, uniform + slot * BB_AT(geometry, BB_GEO_UNIFORM_SLOT), to, stride);", lower);
+    if (code) LINE("bb_%s_code(size, uniform + slot * BB_AT(geometry, BB_GEO_UNIFORM_SLOT), to, stride);", lower);
     return number;
 }
 
@@ -205,12 +203,13 @@ static void emit_head(bbi_gpu *g) {
     if (sources > most) most = sources;
     bbi_gpu_head(g, codes, 4);
     for (int k = 0; k < 4; k++) LINE("#define BB_%s %d", dtype[k], k);
-    LINE("#define BB_FIELDS %d\n#define BB_FIELD_OFFSET %d\n#define BB_FIELD_ROW %d\n#define BB_FIELD_DIM %d", BBI_FIELDS,
-         BBI_FIELD_OFFSET, BBI_FIELD_ROW, BBI_FIELD_DIM);
+    LINE("#define BB_FIELDS %d\n#define BB_FIELD_OFFSET %d\n#define BB_FIELD_ROW %d\n#define BB_FIELD_DIM %d",
+         BBI_FIELDS, BBI_FIELD_OFFSET, BBI_FIELD_ROW, BBI_FIELD_DIM);
     LINE("#define BB_FIELD_DTYPE %d\n#define BB_FIELD_BATCH %d\n#define BB_FIELD_COUNT %d\n#define BB_FIELD_FIRST %d",
          BBI_FIELD_DTYPE, BBI_FIELD_BATCH, BBI_FIELD_COUNT, BBI_FIELD_FIRST);
     LINE("BB_TABLE_TYPE(views, %d)", (most > 0 ? most : 1) * BBI_FIELDS);
-    LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld", (long long)g->layout->values, (long long)g->layout->indices);
+    LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld", (long long)g->layout->values,
+         (long long)g->layout->indices);
     bbi_text_append(g->e.text, bbi_prelude_gpu_map, strlen(bbi_prelude_gpu_map));
 }
 

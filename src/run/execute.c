@@ -575,8 +575,8 @@ bb_status bbi_execute_candidates(bbi_executable *executable, bbi_candidates *can
 }
 
 /* ---- arrays of a device ---- */
-static bb_status run_device_arrays(bbi_run *run, const bb_array *arrays, const bb_array *plain, const bbi_variable *signature,
-                                   const bb_output_info *info) {
+static bb_status run_device_arrays(bbi_run *run, const bb_array *arrays, const bb_array *plain,
+                                   const bbi_variable *signature, const bb_output_info *info) {
     const bbi_plan *plan = run->plan;
     block segments = {0};
     for (int k = 0; k < plan->ninput; k++) {

@@ -102,7 +102,8 @@ static bb_status send_numbers(const bbi_executable *e, const bbi_stage *stage, b
     if (status == BB_OK) status = device->driver->write(device, to->size, 0, stage->size, sizes);
     if (status == BB_OK && !to->constant) status = device->driver->allocate(device, constants + 8, &to->constant);
     if (status == BB_OK)
-        status = device->driver->write(device, to->constant, 0, e->is_double ? (void *)stage->constant : narrow, constants);
+        status =
+            device->driver->write(device, to->constant, 0, e->is_double ? (void *)stage->constant : narrow, constants);
     bbi_free(narrow);
     return status;
 }

@@ -57,7 +57,7 @@ void bbi_gpu_lists_free(bbi_device *device, bbi_gpu_lists *lists);
 /* ---- gpu_call.c ---- */
 /* an array of the plan as the kernels see it */
 typedef struct bbi_gpu_view {
-    bbi_memory memory; /* 0: not there (yet) */
+    bbi_memory memory;                                   /* 0: not there (yet) */
     int64_t offset, row, dim, batch[BBI_MAX_BATCH_DIMS]; /* bytes */
     int dtype;
     int64_t folded[BBI_GPU_BATCH_DIMS]; /* batch strides of the call's batch */
@@ -76,13 +76,13 @@ typedef struct bbi_gpu_call {
     bbi_executable *executable;
     bbi_device *device;
     void *stream;
-    bool on_device;           /* arrays of the caller lie there, and nothing is waited for */
-    int32_t first, count;     /* stages */
-    int64_t begin, end;       /* batch elements */
-    int64_t slots;            /* of them that run together */
-    bool one_by_one;          /* batch elements cannot be told apart by BBI_GPU_BATCH_DIMS strides */
+    bool on_device;       /* arrays of the caller lie there, and nothing is waited for */
+    int32_t first, count; /* stages */
+    int64_t begin, end;   /* batch elements */
+    int64_t slots;        /* of them that run together */
+    bool one_by_one;      /* batch elements cannot be told apart by BBI_GPU_BATCH_DIMS strides */
     int64_t batch[BBI_GPU_BATCH_DIMS];
-    bbi_gpu_view *view;       /* inputs, temporaries, outputs */
+    bbi_gpu_view *view; /* inputs, temporaries, outputs */
     bbi_memory buffer[BBI_BUFFERS];
     size_t bytes[BBI_BUFFERS];
 } bbi_gpu_call;

@@ -135,7 +135,8 @@ static bool is_direct(const bbi_plan *plan, const bb_array *inputs, int ninput, 
     if (!bbi_gpu_takes(plan)) return false;
     for (int k = 0; k < ninput + noutput; k++) {
         const bb_array *a = k < ninput ? &inputs[k] : &outputs[k - ninput];
-        if (bbi_array_dtype(a) < 0 || a->ndim < 0 || (a->ndim && !a->shape)) return false; /* the checks of the other way tell */
+        if (bbi_array_dtype(a) < 0 || a->ndim < 0 || (a->ndim && !a->shape))
+            return false; /* the checks of the other way tell */
         if (!is_reachable(a) && !(k < ninput && is_host(a))) return false;
     }
     for (int k = 0; k < noutput; k++)
@@ -157,7 +158,8 @@ static bb_status run_direct(bb_kernel *kernel, int number, const bb_array *input
     if (!*done) return BB_OK;
     for (int k = 0; k < ninput; k++) BBI_FORWARD(check_device(&inputs[k], number, "input", k));
     for (int k = 0; k < noutput; k++) BBI_FORWARD(check_device(&outputs[k], number, "output", k));
-    return bbi_execute_on_device(v->executable, inputs, ninput, p->signature.variables, outputs, noutput, p->info, options);
+    return bbi_execute_on_device(v->executable, inputs, ninput, p->signature.variables, outputs, noutput, p->info,
+                                 options);
 }
 
 bb_status bbi_run_staged(bb_kernel *kernel, const bb_array *inputs, int ninput, const bb_array *outputs, int noutput,

@@ -17,7 +17,8 @@ bbi_gpu_view *bbi_gpu_source_view(const bbi_gpu_call *call, int32_t array) { ret
 
 bbi_gpu_view *bbi_gpu_result_view(const bbi_gpu_call *call, int32_t array) {
     const bbi_plan *plan = call->run->plan;
-    int32_t number = array < plan->noutput ? plan->ninput + plan->ntemporary + array : plan->ninput + array - plan->noutput;
+    int32_t number =
+        array < plan->noutput ? plan->ninput + plan->ntemporary + array : plan->ninput + array - plan->noutput;
     return &call->view[number];
 }
 
@@ -31,7 +32,7 @@ typedef struct holding {
     struct piece {
         bbi_memory *memory;
         size_t bytes;
-    } * piece;
+    } *piece;
 } holding;
 
 static bb_status need(holding *h, bbi_memory *memory, size_t bytes) {
@@ -53,7 +54,8 @@ static bb_status ask_caller(holding *h) {
     void *memory = o->allocate(o->allocator, h->bytes, h->call->stream);
     h->block = (bbi_memory)(uintptr_t)memory;
     if (memory) return BB_OK;
-    return bbi_fail(BB_OUT_OF_MEMORY, "the allocator of the run options has no %lld bytes: divide the rows among several calls",
+    return bbi_fail(BB_OUT_OF_MEMORY,
+                    "the allocator of the run options has no %lld bytes: divide the rows among several calls",
                     (long long)h->bytes);
 }
 
@@ -97,7 +99,7 @@ static void let_go(holding *h) {
 typedef struct loops {
     int count;
     int64_t extent[BBI_MAX_BATCH_DIMS + 2], stride[BBI_MAX_BATCH_DIMS + 2]; /* bytes */
-    int64_t low, bytes;  /* first byte before the array's own, bytes from the first to the last */
+    int64_t low, bytes; /* first byte before the array's own, bytes from the first to the last */
     int64_t elements, size;
 } loops;
 
@@ -137,7 +139,7 @@ static void copy_loops(const loops *l, char *array, char *compact, bool gather) 
 typedef struct copy {
     bbi_gpu_view host, *device;
     loops loops;
-    char *data;       /* the host's element (0, 0, 0) */
+    char *data; /* the host's element (0, 0, 0) */
     bool is_result, is_compact;
     int64_t rows, components;
 } copy;
@@ -149,10 +151,12 @@ static void view_of_host(const bbi_gpu_call *call, const bbi_view *from, bbi_gpu
 }
 
 /* Compact, for batch elements from `begin` on: a linear function of their number. */
-static void compact_view(const bbi_gpu_call *call, int64_t begin, int64_t rows, int64_t dim, int dtype, bbi_gpu_view *view) {
+static void compact_view(const bbi_gpu_call *call, int64_t begin, int64_t rows, int64_t dim, int dtype,
+                         bbi_gpu_view *view) {
     const bbi_extent *extent = &call->run->extent;
     int64_t size = dtype_size(dtype), stride = rows * dim * size;
-    *view = (bbi_gpu_view){.row = dim * size, .dim = size, .dtype = dtype, .offset = -begin * stride, .memory = view->memory};
+    *view = (bbi_gpu_view){
+        .row = dim * size, .dim = size, .dtype = dtype, .offset = -begin * stride, .memory = view->memory};
     for (int k = extent->nbatch - 1; k >= 0; k--) {
         view->batch[k] = stride;
         stride *= extent->batch[k];
@@ -238,7 +242,8 @@ static bb_status add_source(holding *h, copies *all, int32_t array, int64_t rows
     host_array(call, array, false, rows, c);
     loops_of(&call->run->extent, &c->host, rows, dim, &c->loops);
     if (array >= call->run->plan->ninput) { /* a temporary of the elements that run together alone */
-        c->loops = (loops){.count = 1, .elements = rows * dim * (call->end - call->begin), .size = dtype_size(c->host.dtype)};
+        c->loops =
+            (loops){.count = 1, .elements = rows * dim * (call->end - call->begin), .size = dtype_size(c->host.dtype)};
         c->loops.bytes = c->loops.elements * c->loops.size;
         *view = c->host;
         c->data = call->run->temporary[array - call->run->plan->ninput];
@@ -283,11 +288,15 @@ static bb_status find_host_arrays(holding *h, copies *all) {
         for (int32_t k = 0; k < stage->nsource; k++) {
             const bbi_source *s = &stage->source[k];
             if (s->array < 0) continue;
-            BBI_FORWARD(add_source(h, all, s->array, s->space == BBI_UNIFORM ? 1 : s->space == BBI_ROW ? rows : columns,
+            BBI_FORWARD(add_source(h, all, s->array,
+                                   s->space == BBI_UNIFORM ? 1
+                                   : s->space == BBI_ROW   ? rows
+                                                           : columns,
                                    s->dim));
         }
         for (int32_t k = 0; k < stage->nfold; k++)
-            if (stage->fold[k].lookup) BBI_FORWARD(add_source(h, all, stage->fold[k].lookup - 1, columns, stage->fold[k].dim));
+            if (stage->fold[k].lookup)
+                BBI_FORWARD(add_source(h, all, stage->fold[k].lookup - 1, columns, stage->fold[k].dim));
         for (int32_t k = 0; k < stage->nresult; k++)
             BBI_FORWARD(add_result(h, all, stage->result[k].array, rows, stage->result[k].dim));
     }
@@ -297,7 +306,8 @@ static bb_status find_host_arrays(holding *h, copies *all) {
 /* A host parameter of few numbers travels with the kernels. */
 static bool is_given(const bbi_gpu_call *call, int32_t array, int64_t *dim) {
     const bbi_run *run = call->run;
-    if (!run->input[array].on_host || run->input[array].batched || run->input[array].array.dtype == BBI_I64) return false;
+    if (!run->input[array].on_host || run->input[array].batched || run->input[array].array.dtype == BBI_I64)
+        return false;
     for (int32_t n = 0; n < run->plan->nstage; n++)
         for (int32_t k = 0; k < run->plan->stage[n].nsource; k++) {
             const bbi_source *s = &run->plan->stage[n].source[k];
@@ -325,8 +335,7 @@ static bb_status find_device_arrays(holding *h, copies *all) {
     char *data;
     for (int32_t k = 0; k < run->plan->ninput; k++) {
         int64_t dim = 0;
-        if (is_given(call, k, &dim))
-            give(call, k, dim, &call->view[k]);
+        if (is_given(call, k, &dim)) give(call, k, dim, &call->view[k]);
         if (run->input[k].on_host) continue;
         view_of_host(call, &run->input[k], &call->view[k], &data);
         call->view[k].memory = (bbi_memory)(uintptr_t)data;
@@ -378,7 +387,8 @@ static int64_t temporary_bytes(const bbi_gpu_call *call, int32_t k) {
 /* Batch elements that run together: packed and intermediate values in an eighth of the memory. */
 static void choose_slots(bbi_gpu_call *call) {
     const bbi_run *run = call->run;
-    int64_t real = call->executable->is_double ? 8 : 4, limit = call->device->memory / 8, bytes = 1, all = call->end - call->begin;
+    int64_t real = call->executable->is_double ? 8 : 4, limit = call->device->memory / 8, bytes = 1,
+            all = call->end - call->begin;
     for (int32_t n = call->first; n < call->first + call->count; n++) {
         const bbi_stage *stage = &run->plan->stage[n];
         int64_t packed = stage->uniform_count + stage->row_count * (bbi_run_rows(run, stage->kept) + 128) +
@@ -448,8 +458,9 @@ static bb_status perform(holding *h, copies *all) {
     BBI_FORWARD(start_stages(call));
     for (int k = 0; k < all->count; k++)
         if (all->copy[k].is_result) BBI_FORWARD(download(h, &all->copy[k]));
-    return call->on_device || !bbi_run_stopped(call->run) ? BB_OK
-                                                          : bbi_fail(BB_CANCELLED, "the run was cancelled: its outputs are incomplete");
+    return call->on_device || !bbi_run_stopped(call->run)
+               ? BB_OK
+               : bbi_fail(BB_CANCELLED, "the run was cancelled: its outputs are incomplete");
 }
 
 bb_status bbi_gpu_call_stages(bbi_run *run, int32_t first, int32_t count, int64_t begin, int64_t end, bool on_device) {

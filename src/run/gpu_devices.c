@@ -17,7 +17,8 @@ typedef struct share {
 
 static void perform(void *argument) {
     share *s = argument;
-    s->status = bb_run(s->kernel, s->input, (int)s->program->signature.count, s->output, s->program->noutput, &s->options);
+    s->status =
+        bb_run(s->kernel, s->input, (int)s->program->signature.count, s->output, s->program->noutput, &s->options);
     if (s->status == BB_OK) return;
     strncpy(s->message, bb_last_error(), sizeof s->message - 1);
 }
@@ -26,10 +27,13 @@ static bb_status check(const bb_run_options *o, bool on_device, bb_target target
     if (target != BB_TARGET_CUDA && target != BB_TARGET_AUTO)
         return bbi_fail(BB_BAD_ARGUMENT, "run options: devices are for the target cuda");
     if (on_device)
-        return bbi_fail(BB_DEVICE, "run options: devices are for arrays on the host; these lie on a device, where they are worked on");
+        return bbi_fail(
+            BB_DEVICE,
+            "run options: devices are for arrays on the host; these lie on a device, where they are worked on");
     for (int k = 0; k < o->device_count; k++) {
         if (o->devices[k] < 0 || o->devices[k] >= BBI_MAX_DEVICES)
-            return bbi_fail(BB_BAD_ARGUMENT, "run options: device %d, expected 0 .. %d", o->devices[k], BBI_MAX_DEVICES - 1);
+            return bbi_fail(BB_BAD_ARGUMENT, "run options: device %d, expected 0 .. %d", o->devices[k],
+                            BBI_MAX_DEVICES - 1);
         for (int n = 0; n < k; n++)
             if (o->devices[n] == o->devices[k])
                 return bbi_fail(BB_BAD_ARGUMENT, "run options: device %d is named twice", o->devices[k]);
@@ -54,8 +58,8 @@ static void slice(const bb_array *array, int64_t first, int64_t count, int64_t *
 
 enum { NUMBERS = 2 * (BBI_MAX_BATCH_DIMS + 2) };
 
-static void take_rows(share *s, bbi_place axis, const bb_array *inputs, const bb_array *outputs, int64_t first, int64_t count,
-                      int64_t *numbers) {
+static void take_rows(share *s, bbi_place axis, const bb_array *inputs, const bb_array *outputs, int64_t first,
+                      int64_t count, int64_t *numbers) {
     const bb_program *p = s->program;
     int ninput = (int)p->signature.count;
     int64_t *asked = axis == BBI_I ? &s->options.rows_i : &s->options.rows_j;
@@ -86,7 +90,8 @@ static bb_status run_shares(share *shares, int count) {
 }
 
 /* options: complete. Rows that cannot be divided are all of the first device. */
-bb_status bbi_run_devices(bb_kernel *kernel, const bb_array *inputs, const bb_array *outputs, const bb_run_options *options) {
+bb_status bbi_run_devices(bb_kernel *kernel, const bb_array *inputs, const bb_array *outputs,
+                          const bb_run_options *options) {
     const bb_program *p = kernel->program;
     int ninput = (int)p->signature.count, arrays = ninput + p->noutput, count = options->device_count;
     bbi_place axis = options->ranges ? BBI_P : bbi_gpu_row_axis(kernel->plan);
@@ -99,7 +104,8 @@ bb_status bbi_run_devices(bb_kernel *kernel, const bb_array *inputs, const bb_ar
     share *shares = bbi_calloc((size_t)count, sizeof *shares);
     bb_array *array = bbi_calloc((size_t)(count * arrays) + 1, sizeof *array);
     int64_t *numbers = bbi_calloc((size_t)(count * arrays) * NUMBERS + 1, sizeof *numbers);
-    bb_status status = shares && array && numbers ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a run");
+    bb_status status =
+        shares && array && numbers ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a run");
     for (int k = 0; k < count && status == BB_OK; k++) {
         share *s = &shares[k];
         *s = (share){.program = p, .input = array + k * arrays, .options = *options};

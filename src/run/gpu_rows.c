@@ -33,10 +33,10 @@ bbi_place bbi_gpu_row_axis(const bbi_plan *plan) {
 typedef struct part {
     const bbi_view *host;
     bool is_row, is_result, is_used;
-    int64_t dim, size, rows;              /* bytes of a number; rows of the whole array */
-    int64_t batches;                      /* where the array has a stride of its own */
-    int64_t batch[BBI_MAX_BATCH_DIMS];    /* extents, 1 where it is broadcast */
-    bbi_memory memory[PIECES_AT_ONCE];    /* columns and parameters: the first alone */
+    int64_t dim, size, rows;           /* bytes of a number; rows of the whole array */
+    int64_t batches;                   /* where the array has a stride of its own */
+    int64_t batch[BBI_MAX_BATCH_DIMS]; /* extents, 1 where it is broadcast */
+    bbi_memory memory[PIECES_AT_ONCE]; /* columns and parameters: the first alone */
 } part;
 
 typedef struct pieces {
@@ -45,7 +45,8 @@ typedef struct pieces {
     bbi_place axis;
     part *part; /* inputs, outputs */
     int count;
-    int64_t rows, piece, first[PIECES_AT_ONCE], taken[PIECES_AT_ONCE]; /* rows of the run, of a piece; what a slot holds */
+    int64_t rows, piece, first[PIECES_AT_ONCE],
+        taken[PIECES_AT_ONCE]; /* rows of the run, of a piece; what a slot holds */
     bbi_stager *stager;
 } pieces;
 
@@ -88,7 +89,8 @@ static void find_parts(pieces *w) {
 static int64_t row_bytes(const pieces *w, bool is_result) {
     int64_t bytes = 0;
     for (int k = 0; k < w->count; k++)
-        if (w->part[k].is_used && w->part[k].is_row && w->part[k].is_result == is_result) bytes += part_bytes(&w->part[k], 1);
+        if (w->part[k].is_used && w->part[k].is_row && w->part[k].is_result == is_result)
+            bytes += part_bytes(&w->part[k], 1);
     return bytes;
 }
 
@@ -116,7 +118,8 @@ static void copy_rows(const pieces *w, const part *p, int64_t batch, int64_t fir
 static void choose_piece(pieces *w, int64_t room) {
     const bbi_plan *plan = w->run->plan;
     int64_t in = row_bytes(w, false), out = row_bytes(w, true), most = in > out ? in : out;
-    double real = w->run->executable->is_double ? 8 : 4, batches = (double)w->run->extent.batches, packed = 0, fixed = 0;
+    double real = w->run->executable->is_double ? 8 : 4, batches = (double)w->run->extent.batches, packed = 0,
+           fixed = 0;
     for (int32_t n = 0; n < plan->nstage; n++) {
         const bbi_stage *stage = &plan->stage[n];
         double columns = (double)stage->column_count * (double)bbi_run_rows(w->run, stage->folded) * real * batches;
@@ -129,7 +132,8 @@ static void choose_piece(pieces *w, int64_t room) {
     for (int k = 0; k < w->count; k++)
         if (w->part[k].is_used && !w->part[k].is_row) common += (double)part_bytes(&w->part[k], w->part[k].rows);
     int64_t free_bytes = w->device->driver->free_memory(w->device);
-    double fit = ((share_of_memory * (double)free_bytes - common) / PIECES_AT_ONCE - fixed) / ((double)(in + out) + packed + 1);
+    double fit =
+        ((share_of_memory * (double)free_bytes - common) / PIECES_AT_ONCE - fixed) / ((double)(in + out) + packed + 1);
     w->piece = most > 0 ? room / most : w->rows;
     if (fit < (double)w->piece) w->piece = fit < LEAST_ROWS ? LEAST_ROWS : (int64_t)fit;
     if (w->piece > w->rows) w->piece = w->rows;
@@ -158,7 +162,8 @@ static bb_status send_common(pieces *w, int64_t room) {
                 void *stream = w->stager->stream[slot];
                 BBI_FORWARD(w->device->driver->wait(w->device, stream));
                 copy_rows(w, p, b, first, count, w->stager->in[slot]);
-                BBI_FORWARD(w->device->driver->send(w->device, stream, p->memory[0] + (bbi_memory)((b * p->rows + first) * row),
+                BBI_FORWARD(w->device->driver->send(w->device, stream,
+                                                    p->memory[0] + (bbi_memory)((b * p->rows + first) * row),
                                                     w->stager->in[slot], (size_t)(count * row)));
             }
     }
@@ -256,7 +261,8 @@ static void clean_up(pieces *w) {
     for (int slot = 0; w->stager && slot < PIECES_AT_ONCE; slot++)
         if (w->device->driver->wait(w->device, w->stager->stream[slot]) != BB_OK) break;
     for (int k = 0; w->part && k < w->count; k++)
-        for (int slot = 0; slot < PIECES_AT_ONCE; slot++) w->device->driver->release(w->device, w->part[k].memory[slot]);
+        for (int slot = 0; slot < PIECES_AT_ONCE; slot++)
+            w->device->driver->release(w->device, w->part[k].memory[slot]);
     bbi_stager_give(w->stager);
 }
 
@@ -276,7 +282,8 @@ bb_status bbi_gpu_run_pieces(bbi_run *run, bool *done) {
         find_parts(&w);
         double in = (double)row_bytes(&w, false), out = (double)row_bytes(&w, true);
         *done = (in + out) * (double)w.rows > 2.0 * (double)room && in <= (double)room && out <= (double)room;
-        for (int k = 0; k < w.count; k++) *done = *done && (!w.part[k].is_used || w.part[k].dim * w.part[k].size <= room);
+        for (int k = 0; k < w.count; k++)
+            *done = *done && (!w.part[k].is_used || w.part[k].dim * w.part[k].size <= room);
     }
     if (status == BB_OK && *done) {
         status = bbi_stager_take(w.device, (size_t)room, &w.stager);

@@ -51,7 +51,7 @@ typedef struct record {
 } record;
 static int count, streams;
 static _Thread_local int contexts; /* that are current */
-static int primary[2]; /* contexts of the devices */
+static int primary[2];             /* contexts of the devices */
 static _Thread_local int current[8];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static size_t used;
@@ -161,7 +161,10 @@ API int cuDeviceGetAttribute(int *value, int attribute, int device) {
     const char *arch = getenv("STANDIN_ARCH");
     int capability = arch ? atoi(arch) : 90;
     ENTER("cuDeviceGetAttribute %d %d", attribute, device);
-    *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 115 ? getenv("STANDIN_POOLS") != NULL : 0;
+    *value = attribute == 75    ? capability / 10
+             : attribute == 76  ? capability % 10
+             : attribute == 115 ? getenv("STANDIN_POOLS") != NULL
+                                : 0;
     return 0;
 }
 API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
@@ -202,12 +205,14 @@ API int cuStreamSynchronize(void *stream) {
 static void *emulate(const char *text) {
     static int number;
     char path[256], command[1024];
-    snprintf(path, sizeof path, "%s/benben_emulated_%d_%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid(), number++);
+    snprintf(path, sizeof path, "%s/benben_emulated_%d_%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid(),
+             number++);
     FILE *file = fopen(path, "w");
     if (!file) return NULL;
     fputs(text, file);
     fclose(file);
-    snprintf(command, sizeof command, "c++ -std=c++17 -O1 -w -shared -fPIC -ffp-contract=off -include %s -o %s.so -x c++ %s",
+    snprintf(command, sizeof command,
+             "c++ -std=c++17 -O1 -w -shared -fPIC -ffp-contract=off -include %s -o %s.so -x c++ %s",
              getenv("STANDIN_EMULATE"), path, path);
     void *library = system(command) == 0 ? (strcat(path, ".so"), dlopen(path, RTLD_NOW | RTLD_LOCAL)) : NULL;
     if (!library) line("WRONG text: %s", command);
@@ -350,7 +355,8 @@ static unsigned long long address(void **arguments, int k) {
 }
 
 static void need(void **arguments, int k, long long bytes, const char *what) {
-    if (bytes > 0 && room(address(arguments, k)) < (size_t)bytes) line("WRONG %s: too small, or no device memory", what);
+    if (bytes > 0 && room(address(arguments, k)) < (size_t)bytes)
+        line("WRONG %s: too small, or no device memory", what);
 }
 
 /* geometry size uniform row column group interval value index scratch */
@@ -397,8 +403,9 @@ static void finish(const long long *g, unsigned gx, unsigned bx, void **argument
 API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                        unsigned shared, void *stream, void **arguments, void **extra) {
     IN_CONTEXT();
-    ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u device %d stream %s %s", gx, gy, gz, bx, by, bz, shared,
-          contexts > 0 && contexts <= 8 ? current[contexts - 1] : -1, stream_name(stream), ((record *)function)->name);
+    ENTER("cuLaunchKernel grid %u %u %u block %u %u %u shared %u device %d stream %s %s", gx, gy, gz, bx, by, bz,
+          shared, contexts > 0 && contexts <= 8 ? current[contexts - 1] : -1, stream_name(stream),
+          ((record *)function)->name);
     launcher *emulated = ((record *)function)->emulate;
     function = (void *)((record *)function)->name;
     const long long *g = arguments[0];

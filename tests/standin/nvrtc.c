@@ -39,7 +39,8 @@ API int nvrtcVersion(int *major, int *minor) {
 }
 API int nvrtcCreateProgram(program **made, const char *source, const char *name, int headers, const char *const *texts,
                            const char *const *names) {
-    static const char *const kernels[] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish", "benben_merge"};
+    static const char *const kernels[] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish",
+                                          "benben_merge"};
     program *p = *made = calloc(1, sizeof *p);
     (void)name, (void)headers, (void)texts, (void)names;
     add(p, "//EMULATE\n", 10);

@@ -129,8 +129,8 @@ static void estimate_rate(cuda *d) {
     d->cu.cuDeviceGetAttribute(&kilohertz, CU_CLOCK_RATE, d->id);
     double lanes = 128.0 * (processors > 0 ? processors : 20) * 1e3 * (kilohertz > 0 ? kilohertz : 1400000);
     d->device.rate[0] = lanes;
-    d->device.rate[1] = d->arch == 60 || d->arch == 70 || d->arch == 80 || d->arch == 90 || d->arch == 100 ? lanes / 2
-                                                                                                          : lanes / 64;
+    d->device.rate[1] =
+        d->arch == 60 || d->arch == 70 || d->arch == 80 || d->arch == 90 || d->arch == 100 ? lanes / 2 : lanes / 64;
 }
 
 static bb_status ask(cuda *d, int number) {
@@ -176,7 +176,8 @@ static void make_pool(cuda *d) {
     unsigned long long keep = UINT64_MAX;
     pool_properties p = {.type = 1, .location = 1, .id = d->id};
     const functions *cu = &d->cu;
-    if (!cu->cuMemPoolCreate || !cu->cuMemPoolSetAttribute || !cu->cuMemAllocFromPoolAsync || !cu->cuMemFreeAsync) return;
+    if (!cu->cuMemPoolCreate || !cu->cuMemPoolSetAttribute || !cu->cuMemAllocFromPoolAsync || !cu->cuMemFreeAsync)
+        return;
     if (cu->cuDeviceGetAttribute(&has, CU_MEMORY_POOLS, d->id) != 0 || !has) return;
     if (cu->cuMemPoolCreate(&d->pool, &p) != 0) return;
     cu->cuMemPoolSetAttribute(d->pool, CU_POOL_RELEASE_THRESHOLD, &keep);
@@ -317,7 +318,8 @@ static bb_status cu_write(bbi_device *device, bbi_memory to, size_t offset, cons
     if (bytes == 0) return BB_OK;
     int code = enter(d);
     if (code == 0) {
-        code = d->cu.cuMemcpyHtoDAsync(to + offset, from, bytes, d->stream); /* from pageable memory: copied when it returns */
+        code = d->cu.cuMemcpyHtoDAsync(to + offset, from, bytes,
+                                       d->stream); /* from pageable memory: copied when it returns */
         if (code == 0) code = d->cu.cuStreamSynchronize(d->stream);
         leave(d);
     }
