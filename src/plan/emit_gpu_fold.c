@@ -139,7 +139,7 @@ static bool move_to_memory(bbi_gpu *g) {
     int64_t most = sum_words(g), words;
     int which = -1;
     for (int k = 0; k < g->e.stage->nfold; k++) {
-        if (g->in_memory[k]) continue;
+        if (g->in_memory[k] || fold_of(g, k)->family == BBI_FAMILY_LSE) continue; /* its weights follow its exponent */
         words = fold_words(g, k);
         g->in_memory[k] = true;
         words -= fold_words(g, k); /* less what its addresses take */
