@@ -42,7 +42,7 @@ static __device__ inline double __longlong_as_double(long long a) { return __bui
     static __device__ inline double name(double a, double b) { return __builtin_##name(a, b); }
 BB_ONE(exp) BB_ONE(exp2) BB_ONE(expm1) BB_ONE(log) BB_ONE(log2) BB_ONE(log10) BB_ONE(log1p) BB_ONE(sin) BB_ONE(cos)
 BB_ONE(tan) BB_ONE(asin) BB_ONE(acos) BB_ONE(atan) BB_ONE(sinh) BB_ONE(cosh) BB_ONE(tanh) BB_ONE(erf) BB_ONE(erfc)
-BB_ONE(rsqrt) BB_TWO(atan2) BB_TWO(pow) BB_TWO(hypot)
+BB_ONE(rsqrt) BB_ONE(asinh) BB_ONE(acosh) BB_ONE(atanh) BB_TWO(atan2) BB_TWO(pow) BB_TWO(hypot)
 BB_BUILTIN(fabs) BB_BUILTIN(sqrt) BB_BUILTIN(floor) BB_BUILTIN(ceil) BB_BUILTIN(trunc) BB_BUILTIN(rint)
 BB_BUILTIN2(fmin) BB_BUILTIN2(fmax)
 static __device__ inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
