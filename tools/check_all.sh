@@ -12,7 +12,7 @@ command -v ninja >/dev/null && generator=(-G Ninja)
 summary=()
 failed=0
 
-section() { printf '\n==== %s\n' "$1"; }
+section() { printf '\n==== %s (after %d s)\n' "$1" "$SECONDS"; }
 verdict() { # name status
     if [ "$2" = 0 ]; then summary+=("passed   $1"); else summary+=("FAILED   $1"); failed=1; fi
 }

@@ -88,7 +88,7 @@ static apply application(const bbi_factor *f, int64_t columns, const double *r, 
 }
 
 static int threads_for(const bbi_factor *f, int64_t columns) {
-    return (double)f->n * (double)f->rank * (double)columns > 1e6 ? f->threads : 1;
+    return (double)f->n * (double)f->rank * (double)columns > 2e5 ? f->threads : 1;
 }
 
 void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, double *z, double *scratch) {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PLAIN_ITERATIONS = 12 }; /* before a preconditioner is thought of */
+enum { PLAIN_ITERATIONS = 8 }; /* before a preconditioner is thought of */
 /* from here on, and in so many dimensions at most, neighbours are thought of without being asked for */
 enum { MANY_POINTS = 3000, FEW_DIMENSIONS = 4 };
 static const int64_t default_memory = (int64_t)1 << 28;
