@@ -42,7 +42,7 @@ static double components(const bb_program *p, const bbi_extent *e) {
     for (int k = 0; k < p->noutput; k++)
         count += (double)p->info[k].dim * (p->info[k].place == BB_I   ? (double)e->m
                                            : p->info[k].place == BB_J ? (double)e->n
-                                                                       : 1);
+                                                                      : 1);
     return count * (double)e->batches;
 }
 
@@ -95,7 +95,8 @@ bb_status bbi_run_where_it_pays(bb_kernel *kernel, const bb_array *inputs, const
         return BB_OK;
     BBI_FORWARD(bbi_run_options_of(options, &all));
     if (all.ranges) return BB_OK; /* their pairs are not counted */
-    BBI_FORWARD(bbi_arrays_real_type(kernel->plan, inputs, (int)p->signature.count, p->signature.variables, &is_double));
+    BBI_FORWARD(
+        bbi_arrays_real_type(kernel->plan, inputs, (int)p->signature.count, p->signature.variables, &is_double));
     BBI_FORWARD(bbi_arrays_extent(inputs, (int)p->signature.count, p->signature.variables, (int)p->signature.count,
                                   options, &extent));
     estimate_cpu(kernel->plan, &extent, is_double, all.threads, &found);
@@ -105,8 +106,7 @@ bb_status bbi_run_where_it_pays(bb_kernel *kernel, const bb_array *inputs, const
     estimate_gpu(p, kernel->plan, &extent, is_double, device, &found);
     if (found.gpu >= found.cpu) return BB_OK;
     bb_status status = bbi_kernel_on_device(kernel, device->number, &chosen);
-    if (status == BB_OK)
-        status = bb_run(chosen, inputs, (int)p->signature.count, outputs, p->noutput, options);
+    if (status == BB_OK) status = bb_run(chosen, inputs, (int)p->signature.count, outputs, p->noutput, options);
     *done = status == BB_OK || (status != BB_DEVICE && status != BB_OUT_OF_MEMORY);
     if (*done) {
         kernel->taken = device->number + 1;
@@ -131,7 +131,8 @@ static bool forced_target(int *target, bbi_text *why) {
     return false;
 }
 
-static bb_target explain(const bb_program *p, const bbi_plan *plan, const bbi_extent *e, bool is_double, bbi_text *why) {
+static bb_target explain(const bb_program *p, const bbi_plan *plan, const bbi_extent *e, bool is_double,
+                         bbi_text *why) {
     bbi_estimate found;
     bbi_device *device = find_device();
     estimate_cpu(plan, e, is_double, 0, &found);
@@ -147,10 +148,11 @@ static bb_target explain(const bb_program *p, const bbi_plan *plan, const bbi_ex
     bool gpu = found.gpu < found.cpu;
     bbi_text_add(why, "%s: ", gpu ? "cuda" : "cpu");
     if (found.batches > 1) bbi_text_add(why, "%.3g x ", found.batches);
-    bbi_text_add(why,
-                 "%.3g x %.3g pairs take about %.2g s here, %.2g s on %s (transfer and launches %.2g s, the first run's "
-                 "start %.2g s)",
-                 found.m, found.n, found.cpu, found.gpu, device->name, found.transfer, model.beginning);
+    bbi_text_add(
+        why,
+        "%.3g x %.3g pairs take about %.2g s here, %.2g s on %s (transfer and launches %.2g s, the first run's "
+        "start %.2g s)",
+        found.m, found.n, found.cpu, found.gpu, device->name, found.transfer, model.beginning);
     return gpu ? BB_TARGET_CUDA : BB_TARGET_CPU;
 }
 

@@ -50,7 +50,7 @@ typedef struct bbi_stage_code {
 } bbi_stage_code;
 
 typedef struct bbi_gpu_code bbi_gpu_code; /* gpu.h */
-typedef struct bbi_frame bbi_frame;       /* memory of a run, kept for the next one; execute.c */
+typedef struct bbi_frame bbi_frame;       /* memory of a run, kept for the next one; frame.h */
 typedef struct bbi_executable {
     const bbi_plan *plan;
     bool is_double;

@@ -159,6 +159,8 @@ void bbi_run_stop(bbi_run *run, bb_status status);
 bool bbi_run_stopped(bbi_run *run); /* also looks at the caller's cancel flag */
 bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_t slot);
 int64_t bbi_run_rows(const bbi_run *run, bbi_place place);
+/* stages.c: the batch elements first_batch .. first_batch + slots - 1 of a stage. */
+bb_status bbi_run_stage(bbi_run *run, int32_t number, int64_t slots);
 void bbi_frame_free(bbi_frame *frame);
 /* gpu_call.c */
 bb_status bbi_gpu_call_stages(bbi_run *run, int32_t first, int32_t count, int64_t begin, int64_t end, bool on_device);
