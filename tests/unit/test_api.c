@@ -151,7 +151,7 @@ static void builders_pass_errors_on(void **state) {
     assert_null(bb_reduce(c, "sum", BB_J, NULL, NULL, 0));
     assert_null(bb_reduce_listed(c, BB_J, NULL, NULL));
     assert_null(bb_apply(c, "add", (bb_expr[]){x, NULL}, 2, NULL, 0));
-    const bb_variable_info signature[2] = {{"x", BB_I, 3}, {"y", BB_J, 3}};
+    const bb_variable_info signature[2] = {{"x", BB_I, 3, 0}, {"y", BB_J, 3, 0}};
     bb_expr sum = bb_reduce(c, "sum", BB_J, bb_apply(c, "mul", (bb_expr[]){x, y}, 2, NULL, 0), NULL, 0), none = NULL;
     bb_clear_error();
     REFUSED(bb_program_new(c, signature, 2, &none, 1, &p), BB_BAD_ARGUMENT, "output 0", "NULL");
@@ -164,11 +164,11 @@ static void builders_pass_errors_on(void **state) {
     REFUSED(bb_program_new(c, signature, 1, &sum, 1, &p), BB_BAD_ARGUMENT, "variable 1", "1 variables");
     REFUSED(bb_program_new(other, signature, 2, &sum, 1, &p), BB_BAD_ARGUMENT, "output 0", "another context");
     REFUSED(bb_program_new(c, signature, 2, &x, 1, NULL), BB_BAD_ARGUMENT, "program");
-    bb_variable_info wrong[2] = {{"x", BB_I, 4}, {"y", BB_J, 3}};
+    bb_variable_info wrong[2] = {{"x", BB_I, 4, 0}, {"y", BB_J, 3, 0}};
     REFUSED(bb_program_new(c, wrong, 2, &sum, 1, &p), BB_BAD_SHAPE, "variable 0", "dimension 3", "4");
-    wrong[0] = (bb_variable_info){"x", (bb_axis)9, 3};
+    wrong[0] = (bb_variable_info){"x", (bb_axis)9, 3, 0};
     REFUSED(bb_program_new(c, wrong, 2, &sum, 1, &p), BB_BAD_ARGUMENT, "variable 0", "place");
-    wrong[0] = (bb_variable_info){"x", BB_I, INT64_MIN};
+    wrong[0] = (bb_variable_info){"x", BB_I, INT64_MIN, 0};
     REFUSED(bb_program_new(c, wrong, 2, &sum, 1, &p), BB_BAD_ARGUMENT, "variable 0", "dimension");
     bb_expr product = bb_apply(c, "mul", (bb_expr[]){x, y}, 2, NULL, 0);
     REFUSED(bb_program_new(c, signature, 2, &product, 1, &p), BB_BAD_SHAPE, "output 0", "never stored");

@@ -67,7 +67,7 @@ static void a_variance_by_formulas_is_the_variance(void **state) {
             r = bb_reduce_custom(c, &d, BB_J, f);
     assert_non_null(r);
     assert_ptr_equal(r, bb_reduce_custom(c, &d, BB_J, f));
-    bb_variable_info signature[2] = {{"x", BB_I, 1}, {"y", BB_J, 1}};
+    bb_variable_info signature[2] = {{"x", BB_I, 1, 0}, {"y", BB_J, 1, 0}};
     assert_int_equal(bb_program_new(c, signature, 2, &r, 1, &program), BB_OK);
     assert_int_equal(bb_compile(program, NULL, &kernel), BB_OK);
     run_variance(kernel, 300, 777); /* rows in lanes */

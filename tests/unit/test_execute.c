@@ -267,7 +267,7 @@ static void listed_pairs_sum_to_both_sides(void **state) {
         bb_expr list = bb_reduce(c.context, "argkmin", BB_J, d, NULL, 4);
         bb_expr f = bb_apply(c.context, "mul", (bb_expr[]){x, y}, 2, NULL, 0);
         bb_expr outputs[] = {bb_reduce_listed(c.context, transposed ? BB_I : BB_J, f, list), list};
-        bb_variable_info signature[] = {{"x", BB_I, 2}, {"y", BB_J, 2}};
+        bb_variable_info signature[] = {{"x", BB_I, 2, 0}, {"y", BB_J, 2, 0}};
         EXPECT_OK(bb_program_new(c.context, signature, 2, outputs, 2, &c.program));
         EXPECT_OK(bb_compile(c.program, &interpreted, &c.kernel));
         c.inputs = c.outputs = 2;

@@ -152,7 +152,7 @@ static bb_status collecting(const char *formula) {
 
 static bb_status building(const char *formula) {
     (void)formula;
-    static const bb_variable_info signature[] = {{"x", BB_I, 2}, {"y", BB_J, 2}};
+    static const bb_variable_info signature[] = {{"x", BB_I, 2, 0}, {"y", BB_J, 2, 0}};
     made m = {0};
     BBI_FORWARD(bb_context_new(&m.context));
     bb_context *c = m.context;

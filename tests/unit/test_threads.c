@@ -56,7 +56,7 @@ static void *build_expressions(void *argument) {
         bb_expr x = bb_variable(c, 0, BB_I, 3), y = bb_variable(c, 1, BB_J, 3);
         bb_expr d = bb_apply(c, "sqdist", (bb_expr[]){x, y}, 2, NULL, 0), scale = bb_number(c, 1 + k % 17);
         bb_expr f = bb_apply(c, "exp", (bb_expr[]){bb_apply(c, "mul", (bb_expr[]){d, scale}, 2, NULL, 0)}, 1, NULL, 0);
-        static const bb_variable_info signature[] = {{"x", BB_I, 3}, {"y", BB_J, 3}};
+        static const bb_variable_info signature[] = {{"x", BB_I, 3, 0}, {"y", BB_J, 3, 0}};
         bb_expr output = bb_reduce(c, "sum", BB_J, f, NULL, 0);
         bool good = bb_program_new(c, signature, 2, &output, 1, &program) == BB_OK &&
                     bb_grad(program, wanted, 1, NULL, 0, &derived) == BB_OK &&
