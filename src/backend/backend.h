@@ -82,6 +82,10 @@ void bbi_fold_add_state(const bbi_folding *f, void *state, const void *more);
 void bbi_fold_neutral(const bbi_folding *f, double *value, int64_t *index);
 void bbi_fold_merge(const bbi_folding *f, double *value, int64_t *index, const double *more_value,
                     const int64_t *more_index); /* first <- first then more */
+/* Sums whose partial result is one number for each component: all lanes of a lane block at once, as bbi_fold_partial gives
+ * them. Component c of a lane goes to value[lane * step + c]. */
+bool bbi_fold_is_one_sum(const bbi_folding *folding);
+void bbi_fold_partial_sums(const bbi_folding *folding, const void *state, int64_t lanes, double *value, int64_t step);
 /* Direct schedule, all columns in one state: an output of its first `lanes` rows at once, dst[d * stride + lane] of
  * type R. False where results are finished row by row (indices, compensated sums, ...). */
 bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst,

@@ -368,6 +368,21 @@ void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, 
     if (of->close) of->close(f, value, index);
 }
 
+bool bbi_fold_is_one_sum(const bbi_folding *f) { return f->fold.family == BBI_FAMILY_SUM && !is_pair(f); }
+
+void bbi_fold_partial_sums(const bbi_folding *f, const void *state, int64_t lanes, double *value, int64_t step) {
+    int64_t dim = f->fold.dim;
+    bool kahan = is_kahan(f), wide = bbi_fold_wide(f);
+    for (int64_t c = 0; c < dim; c++) {
+        const char *high = (const char *)state + c * bbi_fold_sum_bytes(f), *low = high + dim * bbi_fold_sum_bytes(f);
+        for (int64_t lane = 0; lane < lanes; lane++) {
+            double sum = bbi_fold_real(high, wide, lane);
+            if (kahan) sum = corrected(sum, bbi_fold_real(low, wide, lane));
+            value[lane * step + c] = 0 + sum;
+        }
+    }
+}
+
 /* SUM, PROD, MIN and MAX keep their values first in the cell, component after component. */
 bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst,
                            int64_t stride) {

@@ -209,6 +209,25 @@ static bool finish_blocks(const direct *d, int64_t blocks) {
 
 static bool is_cut(const bbi_schedule *s) { return s->chunks > 1 && !s->tiles; }
 
+/* Sums alone, cut along the columns: the partial results of whole lane blocks; otherwise false. */
+static bool finish_sums(const direct *d, int64_t blocks) {
+    if (d->item->first_position >= d->item->end_position || !bbi_only_sums(d->worker)) return false;
+    int64_t step = d->s->chunks * d->s->value_count;
+    for (int64_t block = 0; block < blocks; block++) {
+        const char *state = state_of(d, block);
+        double *value;
+        int64_t *index;
+        bbi_partial_slot(d->worker, d->item, block * d->s->lanes, &value, &index);
+        for (int32_t k = 0; k < d->stage->nfold; k++) {
+            const bbi_folding *folding = &d->code->folding[k];
+            bbi_fold_partial_sums(folding, state, lanes_of(d, block), value, step);
+            value += bbi_fold_value_count(folding);
+            state = next_state(folding, (char *)(uintptr_t)state);
+        }
+    }
+    return true;
+}
+
 static void finish_rows(const direct *d) {
     double *value = (double *)(void *)(d->worker->workspace + d->s->value);
     int64_t *index = (int64_t *)(void *)(d->worker->workspace + d->s->index);
@@ -223,7 +242,7 @@ void bbi_states_finish(bbi_worker *worker, const bbi_item *item, char *state) {
     direct d = direct_of(worker, item);
     d.state = state;
     int64_t blocks = (item->rows + d.s->lanes - 1) / d.s->lanes;
-    if (is_cut(d.s) || !finish_blocks(&d, blocks)) finish_rows(&d);
+    if (!(is_cut(d.s) ? finish_sums(&d, blocks) : finish_blocks(&d, blocks))) finish_rows(&d);
     if (!is_cut(d.s)) bbi_finish_item(worker, item);
 }
 

@@ -214,6 +214,7 @@ void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t ro
 /* First <- first then more, for all folds of a row. */
 void bbi_merge_rows(const bbi_worker *worker, double *value, int64_t *index, const double *more_value,
                     const int64_t *more_index);
+bool bbi_only_sums(const bbi_worker *worker); /* all folds of the stage are sums that leave one number */
 void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chunks of the item's rows, finishes */
 
 /* ---- direct.c, symmetric.c, transposed.c, listed.c: one work item ---- */

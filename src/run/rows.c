@@ -255,9 +255,49 @@ void bbi_merge_rows(const bbi_worker *worker, double *value, int64_t *index, con
     }
 }
 
+bool bbi_only_sums(const bbi_worker *worker) {
+    const bbi_stage *stage = stage_of(worker);
+    for (int32_t k = 0; k < stage->nfold; k++)
+        if (!bbi_fold_is_one_sum(&code_of(worker)->folding[k])) return false;
+    return true;
+}
+
+/* Component d of a fold that is a sum: the partial results of each row, in the order of the chunks. */
+static void merge_sums(bbi_worker *w, const bbi_item *item, const double *value, int64_t target) {
+    const bbi_schedule *s = w->schedule;
+    bool is_double = w->run->executable->is_double;
+    for (int64_t row = 0; row < item->rows; row++, value += s->chunks * s->value_count) {
+        double sum = value[0];
+        for (int64_t chunk = 1; chunk < s->chunks; chunk++) sum += value[chunk * s->value_count];
+        put(is_double, w->workspace + s->row, target * s->row_stride + row, sum);
+    }
+}
+
+static void merge_only_sums(bbi_worker *w, const bbi_item *item) {
+    const bbi_stage *stage = stage_of(w);
+    bbi_item part = *item;
+    double *value;
+    int64_t *index;
+    part.chunk = 0;
+    bbi_partial_slot(w, &part, 0, &value, &index);
+    for (int32_t fold = 0; fold < stage->nfold; fold++) {
+        for (int32_t k = 0; k < stage->nread; k++) {
+            const bbi_read *read = &stage->read[k];
+            for (int64_t d = 0; read->fold == fold && d < read->dim; d++)
+                merge_sums(w, item, value + d, read->first + d);
+        }
+        value += bbi_fold_value_count(&code_of(w)->folding[fold]);
+    }
+}
+
 void bbi_merge_item(bbi_worker *worker, const bbi_item *item) {
     bbi_load_uniform(worker, item->batch, item->batch_slot);
     bbi_load_rows(worker, item);
+    if (bbi_only_sums(worker)) {
+        merge_only_sums(worker, item);
+        bbi_finish_item(worker, item);
+        return;
+    }
     for (int64_t row = 0; row < item->rows; row++) {
         double *value, *more_value;
         int64_t *index, *more_index;
