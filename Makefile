@@ -44,7 +44,7 @@ check-unit: build
 
 check-python: python
 	@tools/require.sh torch
-	@$(TEST_ENVIRONMENT) $(PYTHON) -m pytest -q -rs -m "not full" tests/python
+	@$(TEST_ENVIRONMENT) $(PYTHON) -m pytest -q -rs -n $(JOBS) --dist worksteal -m "not full" tests/python
 
 python: build
 	@tools/require.sh python-headers && $(CMAKE) $(BUILD) >/dev/null

@@ -56,7 +56,7 @@ tools/require.sh python tests/requirements-cuda.txt || skip "CUDA's texts" "no N
 tools/require.sh python examples/torch/requirements.txt
 tools/require.sh package graphviz dot || echo "graphviz could not be installed: the drawing of the talk fails" >&2
 make --no-print-directory JOBS="$JOBS" python &&
-    .venv/bin/python -m pytest -q -rs tests/python --ignore tests/python/recorded
+    .venv/bin/python -m pytest -q -rs -n "$JOBS" --dist worksteal tests/python --ignore tests/python/recorded
 verdict "Python tests" $?
 .venv/bin/python -m pytest -q -rs tests/python/recorded # on their own: pykeops must be the genuine one there
 verdict "comparison with pykeops" $?

@@ -7,6 +7,8 @@ import pytest
 
 np.seterr(all="ignore")
 os.environ.setdefault("BENBEN_CACHE_DIR", tempfile.mkdtemp(prefix="benben-test-"))
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes that count compilations share no cache
+    os.environ["BENBEN_CACHE_DIR"] = os.path.join(os.environ["BENBEN_CACHE_DIR"], os.environ["PYTEST_XDIST_WORKER"])
 
 
 def pytest_configure(config):

@@ -14,6 +14,7 @@ import test_operations
 import test_reductions
 
 TARGET = os.environ.get("BENBEN_TEST_TARGET", "opencl")
+os.environ.setdefault("BENBEN_OPENCL_OPTIONS", "-cl-opt-disable")  # PoCL takes twice as long to optimise as to build
 
 
 def missing():

@@ -233,7 +233,10 @@ static bb_status cl_build(bbi_device *device, const char *source, const char *co
     cl_handle program = d->cl.clCreateProgramWithSource(d->context, 1, &source, NULL, &code);
     bb_status status = program ? BB_OK : failure(d, code, "no program");
     if (status == BB_OK) {
-        code = d->cl.clBuildProgram(program, 1, &d->id, "-cl-std=CL1.2", NULL, NULL);
+        const char *more = bbi_environment("BENBEN_OPENCL_OPTIONS");
+        char options[512];
+        snprintf(options, sizeof options, "-cl-std=CL1.2 %s", more ? more : "");
+        code = d->cl.clBuildProgram(program, 1, &d->id, options, NULL, NULL);
         if (code != 0) status = build_failure(d, program, code);
     }
     for (int k = 0; status == BB_OK && symbols[k]; k++) {
