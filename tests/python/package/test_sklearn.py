@@ -1,7 +1,7 @@
 """Kernels, neighbours and estimators beside those of scikit-learn."""
+import re
 import subprocess
 import sys
-import re
 import warnings
 
 import numpy as np
