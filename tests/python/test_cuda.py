@@ -13,6 +13,7 @@ import bb
 import gpu_units
 import test_operations
 from gpu_units import ARCHITECTURES, NVDISASM, NVRTC, Compiled, kernels
+from standin_driver import DRIVER
 
 STANDIN = bb.BUILD / "tests" / "libstandin_cuda.so"
 
@@ -217,17 +218,8 @@ def test_blocks_are_kept_for_the_next_run(tmp_path):
     assert sum(line.endswith("own benben_pairs") for line in lines) == 5
 
 
-DEVICE_ARRAYS = PROGRAM + """
-import ctypes as c
-cu = c.CDLL(os.environ["BENBEN_LIBCUDA"])
-context, pointers, keep = c.c_void_p(), [], []
-assert cu.cuInit(0) == 0 and cu.cuDevicePrimaryCtxRetain(c.byref(context), 0) == 0
-
-def call(name, *arguments):
-    assert cu.cuCtxPushCurrent_v2(context) == 0
-    code = getattr(cu, name)(*arguments)
-    assert cu.cuCtxPopCurrent_v2(c.byref(c.c_void_p())) == 0
-    assert code == 0
+DEVICE_ARRAYS = PROGRAM + DRIVER + """
+pointers, keep = [], []
 
 def on_device(values, device=0):
     a, pointer = np.ascontiguousarray(values), c.c_uint64()

@@ -12,24 +12,15 @@ import bb
 import gpu_units
 import test_gpu
 import test_reductions
+from standin_driver import DRIVER
 
 STANDINS = {"BENBEN_LIBCUDA": str(bb.BUILD / "tests" / "libstandin_cuda.so"),
             "BENBEN_NVRTC": str(bb.BUILD / "tests" / "libstandin_nvrtc.so"),
             "STANDIN_EMULATE": str(bb.ROOT / "tests" / "standin" / "emulate.hpp")}
 pytestmark = pytest.mark.full
 
-HEAD = """
-import ctypes as c, os
+HEAD = DRIVER + """
 import numpy as np, bb
-cu = c.CDLL(os.environ["BENBEN_LIBCUDA"])
-context, STREAM = c.c_void_p(), 12345
-assert cu.cuInit(0) == 0 and cu.cuDevicePrimaryCtxRetain(c.byref(context), 0) == 0
-
-def call(name, *arguments):
-    assert cu.cuCtxPushCurrent_v2(context) == 0
-    code = getattr(cu, name)(*arguments)
-    assert cu.cuCtxPopCurrent_v2(c.byref(c.c_void_p())) == 0
-    assert code == 0
 
 def send(values, device=0):
     \"\"\"An array on the device, with the strides of the one on the host.\"\"\"

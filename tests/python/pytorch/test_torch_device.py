@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 import benben  # noqa: E402
 from benben import DeviceError  # noqa: E402
 from benben.torch import Genred, Vi, Vj, _ops, logdet  # noqa: E402
+from standin_driver import DRIVER  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("BENBEN_BUILD", HERE.parents[2] / "build"))
@@ -21,20 +22,11 @@ STANDINS = {"BENBEN_LIBCUDA": BUILD / "tests" / "libstandin_cuda.so", "BENBEN_NV
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device: run by `make check-gpu`")
 
 # A tensor of the library "fake": memory of the stand-in's device, a current stream, an allocator that keeps a book.
-FAKE = '''
-import ctypes as c, os, sys
+FAKE = DRIVER + '''
+import sys
 import numpy as np
 sys.path.insert(0, os.environ["SITE"])
 from benben import _core
-cu = c.CDLL(os.environ["BENBEN_LIBCUDA"])
-context, STREAM = c.c_void_p(), 12345
-assert cu.cuInit(0) == 0 and cu.cuDevicePrimaryCtxRetain(c.byref(context), 0) == 0
-
-def call(name, *arguments):
-    assert cu.cuCtxPushCurrent_v2(context) == 0
-    code = getattr(cu, name)(*arguments)
-    assert cu.cuCtxPopCurrent_v2(c.byref(c.c_void_p())) == 0
-    assert code == 0
 
 class Tensor(c.Structure):
     _fields_ = [("data", c.c_void_p), ("device_type", c.c_int32), ("device_id", c.c_int32), ("ndim", c.c_int32),
@@ -108,8 +100,8 @@ rng = np.random.default_rng(0)
 
 
 def stand_ins(code, tmp_path):
-    if not all(path.exists() for path in STANDINS.values()):
-        pytest.skip("the stand-ins are built by `cmake --build build --target standin_cuda standin_nvrtc`")
+    for path in STANDINS.values():
+        assert path.exists(), f"{path} is missing: cmake --build build --target standin_cuda standin_nvrtc"
     log = tmp_path / "log"
     log.write_text("")
     done = subprocess.run([sys.executable, "-c", FAKE + code], capture_output=True, text=True, timeout=170, cwd=HERE,
