@@ -1,6 +1,6 @@
 /* emit_gpu.h: the family of emitters for graphics processors. The text is one for CUDA and OpenCL but for the prelude of
  * the target. emit_gpu.c prints the skeleton, emit_gpu_body.c the steps of the pair code over a block of pairs,
- * emit_gpu_fold.c the states of the reductions.
+ * emit_gpu_states.c places the states of the reductions, emit_gpu_fold.c prints them.
  *
  * A thread owns `rows` rows in registers and meets the columns of a tile in local memory, `casts` at a time. A block of
  * BBI_GPU_THREADS threads is tx rows wide (times `rows`); where there are few rows, threads with the same rows share the
@@ -148,8 +148,20 @@ void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last);
 void bbi_gpu_hold(bbi_gpu *g);               /* loads that stand in front of all columns */
 int64_t bbi_gpu_held_rows(const bbi_gpu *g); /* numbers of rows that it loads, at most */
 
+/* ---- emit_gpu_states.c ---- */
+static inline const bbi_fold *bbi_gpu_fold(const bbi_gpu *g, int k) { return &g->e.stage->fold[k]; }
+static inline bool bbi_gpu_is_extreme(const bbi_fold *f) {
+    return f->family == BBI_FAMILY_MIN || f->family == BBI_FAMILY_MAX;
+}
+static inline bool bbi_gpu_is_less(const bbi_fold *f) { return f->family != BBI_FAMILY_MAX; }
+static inline bool bbi_gpu_is_direct(const bbi_gpu *g) { return g->options->scheme == 2; }
+static inline bool bbi_gpu_has_low(const bbi_gpu *g) { return g->options->scheme == 1; }
+void bbi_gpu_choose_states(bbi_gpu *g);                               /* may make the block smaller */
+int bbi_gpu_fold_of_out(const bbi_gpu *g, const bbi_instruction *s);  /* that an OUT gives a component to */
+bool bbi_gpu_is_exponent(const bbi_gpu *g, int k, int64_t component); /* of the log-sum-exp k; the others are weights */
+bool bbi_gpu_is_memory_sink(const bbi_gpu *g, const bbi_instruction *s);
+
 /* ---- emit_gpu_fold.c ---- */
-void bbi_gpu_choose_states(bbi_gpu *g); /* may make the block smaller */
 void bbi_gpu_begin_states(const bbi_gpu *g);
 void bbi_gpu_declare_outs(const bbi_gpu *g); /* arrays over the block for what the folds take */
 /* Behind a segment: the folds of what its steps have put out. */
@@ -158,7 +170,6 @@ void bbi_gpu_fold_segment(const bbi_gpu *g, int32_t first, int32_t last);
 void bbi_gpu_memory_open(const bbi_gpu *g, const bbi_instruction *s);
 void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s);
 void bbi_gpu_memory_close(const bbi_gpu *g, const bbi_instruction *s);
-bool bbi_gpu_is_memory_sink(const bbi_gpu *g, const bbi_instruction *s);
 /* The fold of the only component that is put out, for row r alone. */
 void bbi_gpu_fold_row(const bbi_gpu *g);
 void bbi_gpu_flush(const bbi_gpu *g);

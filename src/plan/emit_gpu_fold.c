@@ -13,164 +13,6 @@
 
 #define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
 #define L(x) ((long long)(x))
-enum { MAX_SUMS = 96, MAX_LIST = 32, MAX_WEIGHTS = 16, MAX_COMPONENTS = 16 }; /* in registers, rows times ... */
-enum { MAX_WORDS = 104, WORDS_OF_SKELETON = 34 };                             /* of the 128 registers of a thread */
-
-static const bbi_fold *fold_of(const bbi_gpu *g, int k) { return &g->e.stage->fold[k]; }
-
-static bool is_extreme(const bbi_fold *f) { return f->family == BBI_FAMILY_MIN || f->family == BBI_FAMILY_MAX; }
-
-static bool is_less(const bbi_fold *f) { return f->family != BBI_FAMILY_MAX; }
-
-static bool is_direct(const bbi_gpu *g) { return g->options->scheme == 2; }
-
-static bool has_low(const bbi_gpu *g) { return g->options->scheme == 1; }
-
-/* The fold that takes component `c` of the out area. */
-static int fold_at(const bbi_gpu *g, int64_t c) {
-    for (int k = 0; k < g->e.stage->nfold; k++) {
-        const bbi_fold *f = fold_of(g, k);
-        int64_t count = f->dim + f->weight_dim;
-        if (f->out_first >= 0 && c >= f->out_first && c < f->out_first + count) return k;
-    }
-    return 0;
-}
-
-static int fold_of_out(const bbi_gpu *g, const bbi_instruction *s) {
-    return fold_at(g, bbi_gpu_component(g, s->index));
-}
-
-static bool is_exponent(const bbi_gpu *g, int k, int64_t c) {
-    return fold_of(g, k)->family == BBI_FAMILY_LSE && c == fold_of(g, k)->out_first;
-}
-
-bool bbi_gpu_is_memory_sink(const bbi_gpu *g, const bbi_instruction *s) {
-    if (s->kind == BBI_STEP_SUM) return !g->register_sums;
-    if (s->kind != BBI_STEP_OUT) return false;
-    int k = fold_of_out(g, s);
-    return g->in_memory[k] && !is_exponent(g, k, bbi_gpu_component(g, s->index));
-}
-
-/* ---- where states stand ---- */
-static bool is_too_large(const bbi_gpu *g, const bbi_fold *f) {
-    int64_t rows = g->layout->rows;
-    if (f->family == BBI_FAMILY_KMIN) return f->k * f->dim * rows > MAX_LIST;
-    if (f->family == BBI_FAMILY_LSE) return f->weight_dim * rows > MAX_WEIGHTS * 2;
-    return f->out_first >= 0 && f->dim * rows > 2 * MAX_COMPONENTS;
-}
-
-static void lay_out(bbi_gpu *g, int k) {
-    const bbi_fold *f = fold_of(g, k);
-    bbi_gpu_layout *l = g->layout;
-    l->value_first[k] = l->values;
-    l->index_first[k] = l->indices;
-    l->low[k] = f->family == BBI_FAMILY_SUM && has_low(g);
-    switch (f->family) {
-    case BBI_FAMILY_SUM: l->values += f->dim * (l->low[k] ? 2 : 1); break;
-    case BBI_FAMILY_KMIN:
-        l->values += f->k * f->dim;
-        l->indices += f->k * f->dim;
-        break;
-    case BBI_FAMILY_LSE: l->values += 2 + f->weight_dim; break;
-    default:
-        l->values += f->dim;
-        if (is_extreme(f) && f->want_index) l->indices += f->dim;
-    }
-    g->slot_first[k] = l->slots;
-    if (f->family == BBI_FAMILY_LSE && g->in_memory[k]) l->slots += f->weight_dim;
-}
-
-static void place_states(bbi_gpu *g) {
-    const bbi_stage *stage = g->e.stage;
-    g->register_sums = stage->sum_count * g->layout->rows * (has_low(g) ? 3 : 2) <= MAX_SUMS;
-    for (int k = 0; k < stage->nfold; k++) g->in_memory[k] = is_too_large(g, fold_of(g, k));
-    for (int32_t n = 0; n < g->e.code->count; n++) {
-        const bbi_instruction *s = &g->e.code->instruction[n];
-        if ((s->kind != BBI_STEP_SUM && s->kind != BBI_STEP_OUT) || bbi_gpu_is_const(g, s->index)) continue;
-        if (s->kind == BBI_STEP_SUM)
-            g->register_sums = false;
-        else
-            g->in_memory[fold_of_out(g, s)] = true;
-    }
-}
-
-/* ---- registers that a thread needs: a guess that the disassembly has been compared with ---- */
-static int64_t real_words(const bbi_gpu *g) { return g->options->is_double ? 2 : 1; }
-
-static int64_t total_words(const bbi_gpu *g) {
-    return (g->options->is_double || g->options->wide ? 2 : 1) * (is_direct(g) ? 0 : has_low(g) ? 2 : 1);
-}
-
-/* Of fold k, with what the pairs of a block give it. */
-static int64_t fold_words(const bbi_gpu *g, int k) {
-    const bbi_fold *f = fold_of(g, k);
-    int64_t rows = g->layout->rows, block = rows * g->layout->casts * real_words(g), word = real_words(g);
-    bool weights = f->family == BBI_FAMILY_LSE && f->weight_dim > 0;
-    if (f->out_first < 0) return 0;
-    if (g->in_memory[k])
-        return f->family == BBI_FAMILY_LSE    ? rows * (2 * word + total_words(g)) + block * (1 + weights)
-               : f->family == BBI_FAMILY_KMIN ? (word + 8) * (f->dim < 8 ? f->dim : 1)
-                                              : (word + 4) * (f->dim < 8 ? f->dim : 1);
-    switch (f->family) {
-    case BBI_FAMILY_KMIN: return f->dim * (block + rows * f->k * (word + 1));
-    case BBI_FAMILY_LSE:
-        return rows * (word + (1 + f->weight_dim) * (word + total_words(g))) + block * (1 + weights + f->weight_dim);
-    case BBI_FAMILY_SUM: return f->dim * (block + rows * (total_words(g) + word));
-    default: return f->dim * (block + rows * (word + (is_extreme(f) && f->want_index)));
-    }
-}
-
-static int64_t sum_words(const bbi_gpu *g) {
-    return g->register_sums ? g->e.stage->sum_count * g->layout->rows * (real_words(g) + total_words(g)) : 0;
-}
-
-static int64_t all_words(const bbi_gpu *g) {
-    const bbi_gpu_layout *l = g->layout;
-    int64_t columns = g->e.stage->column_count < 4 ? g->e.stage->column_count : 4, words = WORDS_OF_SKELETON;
-    int64_t held = bbi_gpu_held_rows(g), crossing = 0;
-    for (int32_t v = 0; v < g->e.code->value_count; v++) crossing += g->crosses[v];
-    words += 2 * l->rows + real_words(g) * (held + columns * l->casts + crossing * l->rows * l->casts);
-    for (int k = 0; k < g->e.stage->nfold; k++) words += fold_words(g, k);
-    return words + sum_words(g);
-}
-
-/* What takes the most moves to memory; false: there is nothing left. */
-static bool move_to_memory(bbi_gpu *g) {
-    int64_t most = sum_words(g), words;
-    int which = -1;
-    for (int k = 0; k < g->e.stage->nfold; k++) {
-        if (g->in_memory[k] || fold_of(g, k)->family == BBI_FAMILY_LSE) continue; /* its weights follow its exponent */
-        words = fold_words(g, k);
-        g->in_memory[k] = true;
-        words -= fold_words(g, k); /* less what its addresses take */
-        g->in_memory[k] = false;
-        if (words <= most) continue;
-        most = words;
-        which = k;
-    }
-    if (most <= 0) return false;
-    if (which < 0)
-        g->register_sums = false;
-    else
-        g->in_memory[which] = true;
-    return true;
-}
-
-/* Rows, casts and places of states for which registers suffice. */
-void bbi_gpu_choose_states(bbi_gpu *g) {
-    bbi_gpu_layout *l = g->layout;
-    place_states(g);
-    while (all_words(g) > MAX_WORDS && (l->casts > 1 || l->rows > 1)) {
-        if (l->casts > 1 && l->casts >= l->rows)
-            l->casts /= 2;
-        else
-            l->rows /= 2;
-        place_states(g);
-    }
-    while (all_words(g) > MAX_WORDS && move_to_memory(g)) continue;
-    l->slots = g->register_sums ? 0 : g->e.stage->sum_count;
-    for (int k = 0; k < g->e.stage->nfold; k++) lay_out(g, k);
-}
 
 /* ---- beginning ---- */
 static void declare(const bbi_gpu *g, const char *type, const char *name, int64_t c, const char *value) {
@@ -178,7 +20,7 @@ static void declare(const bbi_gpu *g, const char *type, const char *name, int64_
     LINE("BB_EACH(r, BB_ROWS) %s%lld[r] = %s;", name, L(c), value);
 }
 
-static const char *worst(const bbi_fold *f) { return is_less(f) ? "BB_INF" : "-BB_INF"; }
+static const char *worst(const bbi_fold *f) { return bbi_gpu_is_less(f) ? "BB_INF" : "-BB_INF"; }
 
 static void fill(const bbi_gpu *g, const char *macro, int64_t first, int64_t count, const char *value) {
     if (count > 0)
@@ -187,7 +29,7 @@ static void fill(const bbi_gpu *g, const char *macro, int64_t first, int64_t cou
 }
 
 static void begin_memory(const bbi_gpu *g, int k) {
-    const bbi_fold *f = fold_of(g, k);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     const bbi_gpu_layout *l = g->layout;
     if (f->family == BBI_FAMILY_LSE) {
         fill(g, "BB_VALUE", l->value_first[k] + 2, f->weight_dim, "0");
@@ -210,7 +52,7 @@ static void begin_list(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
 }
 
 static void begin_exponentials(const bbi_gpu *g, int k) {
-    const bbi_fold *f = fold_of(g, k);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     declare(g, "V", "m", k, "-BB_INF");
     for (int64_t n = 0; n <= (g->in_memory[k] ? 0 : f->weight_dim); n++) {
         LINE("V ls%d_%lld[BB_ROWS];", k, L(n));
@@ -223,12 +65,12 @@ void bbi_gpu_begin_states(const bbi_gpu *g) {
     const bbi_stage *stage = g->e.stage;
     for (int64_t c = 0; g->register_sums && c < stage->sum_count; c++) {
         declare(g, "V", "s", c, "0");
-        if (is_direct(g)) continue;
+        if (bbi_gpu_is_direct(g)) continue;
         declare(g, "A", "t", c, "0");
-        if (has_low(g)) declare(g, "A", "z", c, "0");
+        if (bbi_gpu_has_low(g)) declare(g, "A", "z", c, "0");
     }
     for (int k = 0; k < stage->nfold; k++) {
-        const bbi_fold *f = fold_of(g, k);
+        const bbi_fold *f = bbi_gpu_fold(g, k);
         bool sums = f->family == BBI_FAMILY_SUM && f->sum_first >= 0;
         if (f->family == BBI_FAMILY_LSE) begin_exponentials(g, k);
         if (sums ? !g->register_sums : g->in_memory[k]) begin_memory(g, k);
@@ -238,10 +80,10 @@ void bbi_gpu_begin_states(const bbi_gpu *g) {
                 begin_list(g, f, c);
             } else if (f->family == BBI_FAMILY_SUM) {
                 declare(g, "A", "b", c, "0");
-                if (has_low(g)) declare(g, "A", "z_b", c, "0");
+                if (bbi_gpu_has_low(g)) declare(g, "A", "z_b", c, "0");
             } else {
                 declare(g, "V", "b", c, f->family == BBI_FAMILY_PROD ? "1" : worst(f));
-                if (is_extreme(f) && f->want_index) declare(g, "int", "i", c, "-1");
+                if (bbi_gpu_is_extreme(f) && f->want_index) declare(g, "int", "i", c, "-1");
             }
         }
     }
@@ -254,13 +96,13 @@ void bbi_gpu_declare_outs(const bbi_gpu *g) {
         LINE("V o%lld[BB_ROWS][%d];", L(bbi_gpu_component(g, s->index)), g->casts);
     }
     for (int k = 0; k < g->e.stage->nfold; k++)
-        if (fold_of(g, k)->family == BBI_FAMILY_LSE && fold_of(g, k)->weight_dim)
+        if (bbi_gpu_fold(g, k)->family == BBI_FAMILY_LSE && bbi_gpu_fold(g, k)->weight_dim)
             LINE("V e%d[BB_ROWS][%d];", k, g->casts);
 }
 
 /* ---- folds of a block of pairs, in registers ---- */
 static void step_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
-    const char *most = is_less(f) ? "fmin" : "fmax", *better = is_less(f) ? "<" : ">";
+    const char *most = bbi_gpu_is_less(f) ? "fmin" : "fmax", *better = bbi_gpu_is_less(f) ? "<" : ">";
     if (!f->want_index) {
         LINE("%sBB_EACH(u, %d) b%lld[r] = %s(o%lld[r][u], b%lld[r]);", g->fast ? "" : "BB_EACH(r, BB_ROWS) ", g->casts,
              L(c), most, L(c), L(c));
@@ -296,7 +138,7 @@ static void step_list(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
 /* One rescaling where the maximum grows; where it is -infinity all exponentials are 0, where it is +infinity the values
  * that reach it count 1 each (see lse_tile in fold_isa.c). */
 static void step_exponent(const bbi_gpu *g, int k, int64_t c) {
-    const bbi_fold *f = fold_of(g, k);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     bool memory = g->in_memory[k];
     LINE("BB_EACH(r, BB_ROWS) {");
     LINE("    V top = m%d[r];", k);
@@ -321,18 +163,18 @@ static void step_exponent(const bbi_gpu *g, int k, int64_t c) {
 
 static void step_out(const bbi_gpu *g, const bbi_instruction *s) {
     int64_t c = bbi_gpu_component(g, s->index);
-    int k = fold_of_out(g, s);
-    const bbi_fold *f = fold_of(g, k);
-    if (is_exponent(g, k, c)) {
+    int k = bbi_gpu_fold_of_out(g, s);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
+    if (bbi_gpu_is_exponent(g, k, c)) {
         step_exponent(g, k, c);
     } else if (f->family == BBI_FAMILY_LSE) {
         LINE("BB_EACH(r, BB_ROWS) BB_EACH(u, %d) ls%d_%lld[r] = v_fma(e%d[r][u], o%lld[r][u], ls%d_%lld[r]);", g->casts,
              k, L(c - f->out_first), k, L(c), k, L(c - f->out_first));
-    } else if (is_extreme(f)) {
+    } else if (bbi_gpu_is_extreme(f)) {
         step_extreme(g, f, c);
     } else if (f->family == BBI_FAMILY_KMIN) {
         step_list(g, f, c);
-    } else if (f->family == BBI_FAMILY_SUM && has_low(g)) {
+    } else if (f->family == BBI_FAMILY_SUM && bbi_gpu_has_low(g)) {
         LINE("BB_EACH(r, BB_ROWS) BB_EACH(u, %d) BB_TWO_SUM(b%lld[r], z_b%lld[r], (A)o%lld[r][u]);", g->casts, L(c),
              L(c), L(c));
     } else {
@@ -342,7 +184,7 @@ static void step_out(const bbi_gpu *g, const bbi_instruction *s) {
 }
 
 void bbi_gpu_fold_row(const bbi_gpu *g) {
-    const bbi_fold *f = fold_of(g, 0);
+    const bbi_fold *f = bbi_gpu_fold(g, 0);
     if (f->family == BBI_FAMILY_KMIN)
         step_list(g, f, 0);
     else
@@ -355,7 +197,7 @@ void bbi_gpu_fold_segment(const bbi_gpu *g, int32_t first, int32_t last) {
         for (int32_t n = first; n < last; n++) {
             const bbi_instruction *s = &g->e.code->instruction[n];
             if (s->kind != BBI_STEP_OUT || bbi_gpu_is_memory_sink(g, s)) continue;
-            bool exponent = is_exponent(g, fold_of_out(g, s), bbi_gpu_component(g, s->index));
+            bool exponent = bbi_gpu_is_exponent(g, bbi_gpu_fold_of_out(g, s), bbi_gpu_component(g, s->index));
             if (exponent == (pass == 0)) step_out(g, s);
         }
 }
@@ -376,13 +218,13 @@ static void print_move(const bbi_gpu *g, const char *before, const char *macro, 
 }
 
 /* Relative to the out area's component: where values, indices, slots of a fold begin. */
-static int64_t value_base(const bbi_gpu *g, int k) { return g->layout->value_first[k] - fold_of(g, k)->out_first; }
+static int64_t value_base(const bbi_gpu *g, int k) { return g->layout->value_first[k] - bbi_gpu_fold(g, k)->out_first; }
 
-static int64_t index_base(const bbi_gpu *g, int k) { return g->layout->index_first[k] - fold_of(g, k)->out_first; }
+static int64_t index_base(const bbi_gpu *g, int k) { return g->layout->index_first[k] - bbi_gpu_fold(g, k)->out_first; }
 
 static void move_state(const bbi_gpu *g, const bbi_instruction *s, bool store) {
-    int k = fold_of_out(g, s);
-    const bbi_fold *f = fold_of(g, k);
+    int k = bbi_gpu_fold_of_out(g, s);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     char name[48], behind[48];
     int n = (int)s->index;
     snprintf(behind, sizeof behind, " = w%d;", n);
@@ -396,16 +238,16 @@ static void move_state(const bbi_gpu *g, const bbi_instruction *s, bool store) {
     print_move(g, store ? "" : name, "BB_VALUE", s, value_base(g, k), store ? behind : ";");
     snprintf(name, sizeof name, sum ? "A z_w%d = " : "I64 v%d = ", n);
     snprintf(behind, sizeof behind, sum ? " = z_w%d;" : " = v%d;", n);
-    if (sum && has_low(g))
+    if (sum && bbi_gpu_has_low(g))
         print_move(g, store ? "" : name, "BB_VALUE", s, value_base(g, k) + f->dim, store ? behind : ";");
-    if (is_extreme(f) && f->want_index)
+    if (bbi_gpu_is_extreme(f) && f->want_index)
         print_move(g, store ? "" : name, "BB_INDEX", s, index_base(g, k), store ? behind : ";");
 }
 
 /* The last of K entries: NaN where it is not there. */
 static void load_limit(const bbi_gpu *g, const bbi_instruction *s, const char *before) {
-    int k = fold_of_out(g, s);
-    const bbi_fold *f = fold_of(g, k);
+    int k = bbi_gpu_fold_of_out(g, s);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     bbi_text_add(g->e.text, "%*s%sw%d = ", 4 * g->e.indent, "", before, (int)s->index);
     print_place(g, "BB_INDEX", s, index_base(g, k) + (f->k - 1) * f->dim);
     bbi_text_add(g->e.text, " < 0 ? BB_NAN : (V)");
@@ -414,29 +256,29 @@ static void load_limit(const bbi_gpu *g, const bbi_instruction *s, const char *b
 }
 
 void bbi_gpu_memory_open(const bbi_gpu *g, const bbi_instruction *s) {
-    if (fold_of(g, fold_of_out(g, s))->family == BBI_FAMILY_KMIN)
+    if (bbi_gpu_fold(g, bbi_gpu_fold_of_out(g, s))->family == BBI_FAMILY_KMIN)
         load_limit(g, s, "V ");
     else
         move_state(g, s, false);
 }
 
 void bbi_gpu_memory_close(const bbi_gpu *g, const bbi_instruction *s) {
-    if (fold_of(g, fold_of_out(g, s))->family != BBI_FAMILY_KMIN) move_state(g, s, true);
+    if (bbi_gpu_fold(g, bbi_gpu_fold_of_out(g, s))->family != BBI_FAMILY_KMIN) move_state(g, s, true);
 }
 
 void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s) {
-    int k = fold_of_out(g, s), n = (int)s->index;
-    const bbi_fold *f = fold_of(g, k);
+    int k = bbi_gpu_fold_of_out(g, s), n = (int)s->index;
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     bbi_text_add(g->e.text, "%*sconst V x_%d = ", 4 * g->e.indent, "", n);
     bbi_gpu_operand(g, &s->arg[0]);
     bbi_text_add(g->e.text, ";\n");
     if (f->family == BBI_FAMILY_LSE) {
         LINE("w%d = v_fma(e%d[r][u], x_%d, w%d);", n, k, n, n);
-    } else if (is_extreme(f) && f->want_index) {
+    } else if (bbi_gpu_is_extreme(f) && f->want_index) {
         LINE("if (x_%d %s w%d || (v%d < 0 && x_%d == x_%d)) w%d = x_%d, v%d = begin + (t + q + u);", n,
-             is_less(f) ? "<" : ">", n, n, n, n, n, n, n);
-    } else if (is_extreme(f)) {
-        LINE("w%d = %s(x_%d, w%d);", n, is_less(f) ? "fmin" : "fmax", n, n);
+             bbi_gpu_is_less(f) ? "<" : ">", n, n, n, n, n, n, n);
+    } else if (bbi_gpu_is_extreme(f)) {
+        LINE("w%d = %s(x_%d, w%d);", n, bbi_gpu_is_less(f) ? "fmin" : "fmax", n, n);
     } else if (f->family == BBI_FAMILY_KMIN) {
         LINE("if (!(x_%d >= w%d) && x_%d == x_%d) {", n, n, n, n);
         bbi_text_add(g->e.text, "%*sbb_insert(&", 4 * g->e.indent + 4, "");
@@ -446,7 +288,7 @@ void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s) {
         bbi_text_add(g->e.text, ", total * %lld, %lld, x_%d, begin + (t + q + u));\n", L(f->dim), L(f->k), n);
         load_limit(g, s, "    ");
         LINE("}");
-    } else if (f->family == BBI_FAMILY_SUM && has_low(g)) {
+    } else if (f->family == BBI_FAMILY_SUM && bbi_gpu_has_low(g)) {
         LINE("BB_TWO_SUM(w%d, z_w%d, (A)x_%d);", n, n, n);
     } else {
         LINE("w%d %s x_%d;", n, f->family == BBI_FAMILY_SUM ? "+=" : "*=", n);
@@ -470,17 +312,17 @@ static void flush_memory(const bbi_gpu *g, int64_t slot, int64_t value, int64_t 
 
 void bbi_gpu_flush(const bbi_gpu *g) {
     const bbi_stage *stage = g->e.stage;
-    for (int64_t c = 0; g->register_sums && !is_direct(g) && c < stage->sum_count; c++) {
-        if (has_low(g))
+    for (int64_t c = 0; g->register_sums && !bbi_gpu_is_direct(g) && c < stage->sum_count; c++) {
+        if (bbi_gpu_has_low(g))
             LINE("BB_EACH(r, BB_ROWS) BB_TWO_SUM(t%lld[r], z%lld[r], (A)s%lld[r]);", L(c), L(c), L(c));
         else
             LINE("BB_EACH(r, BB_ROWS) t%lld[r] += s%lld[r];", L(c), L(c));
         LINE("BB_EACH(r, BB_ROWS) s%lld[r] = 0;", L(c));
     }
     for (int k = 0; k < stage->nfold; k++) {
-        const bbi_fold *f = fold_of(g, k);
+        const bbi_fold *f = bbi_gpu_fold(g, k);
         int64_t first = g->layout->value_first[k];
-        if (f->family == BBI_FAMILY_SUM && f->sum_first >= 0 && !g->register_sums && !is_direct(g))
+        if (f->family == BBI_FAMILY_SUM && f->sum_first >= 0 && !g->register_sums && !bbi_gpu_is_direct(g))
             flush_memory(g, f->sum_first, first, f->dim, g->layout->low[k] ? f->dim : 0);
         if (f->family != BBI_FAMILY_LSE) continue;
         for (int64_t n = 0; n <= (g->in_memory[k] ? 0 : f->weight_dim); n++)
@@ -499,20 +341,20 @@ static void store(const bbi_gpu *g, int64_t place, const char *format, ...) {
 }
 
 static void end_sum(const bbi_gpu *g, int k) {
-    const bbi_fold *f = fold_of(g, k);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     int64_t first = g->layout->value_first[k];
     if (!g->register_sums) {
-        if (is_direct(g)) flush_memory(g, f->sum_first, first, f->dim, 0);
+        if (bbi_gpu_is_direct(g)) flush_memory(g, f->sum_first, first, f->dim, 0);
         return;
     }
     for (int64_t c = 0; c < f->dim; c++) {
-        store(g, first + c, is_direct(g) ? "s%lld[r]" : "t%lld[r]", L(f->sum_first + c));
-        if (has_low(g)) store(g, first + f->dim + c, "z%lld[r]", L(f->sum_first + c));
+        store(g, first + c, bbi_gpu_is_direct(g) ? "s%lld[r]" : "t%lld[r]", L(f->sum_first + c));
+        if (bbi_gpu_has_low(g)) store(g, first + f->dim + c, "z%lld[r]", L(f->sum_first + c));
     }
 }
 
 static void end_out(const bbi_gpu *g, int k) {
-    const bbi_fold *f = fold_of(g, k);
+    const bbi_fold *f = bbi_gpu_fold(g, k);
     int64_t first = g->layout->value_first[k], index = g->layout->index_first[k];
     for (int64_t c = 0; c < f->dim; c++) {
         long long n = f->out_first + c;
@@ -525,15 +367,15 @@ static void end_out(const bbi_gpu *g, int k) {
             continue;
         }
         store(g, first + c, "b%lld[r]", n);
-        if (f->family == BBI_FAMILY_SUM && has_low(g)) store(g, first + f->dim + c, "z_b%lld[r]", n);
-        if (is_extreme(f) && f->want_index)
+        if (f->family == BBI_FAMILY_SUM && bbi_gpu_has_low(g)) store(g, first + f->dim + c, "z_b%lld[r]", n);
+        if (bbi_gpu_is_extreme(f) && f->want_index)
             LINE("BB_EACH(r, BB_ROWS) BB_INDEX(%lld, r) = i%lld[r] < 0 ? -1 : begin + i%lld[r];", L(index + c), n, n);
     }
 }
 
 void bbi_gpu_end_states(const bbi_gpu *g) {
     for (int k = 0; k < g->e.stage->nfold; k++) {
-        const bbi_fold *f = fold_of(g, k);
+        const bbi_fold *f = bbi_gpu_fold(g, k);
         if (f->family == BBI_FAMILY_LSE) {
             int64_t first = g->layout->value_first[k];
             store(g, first, "m%d[r]", k);

@@ -1,0 +1,155 @@
+/* emit_gpu_states.c: where the states of reductions stand in a kernel for graphics processors, in registers or in memory,
+ * and how large a block of pairs leaves them room. */
+#include "emit_gpu.h"
+
+enum { MAX_SUMS = 96, MAX_LIST = 32, MAX_WEIGHTS = 16, MAX_COMPONENTS = 16 }; /* in registers, rows times ... */
+enum { MAX_WORDS = 104, WORDS_OF_SKELETON = 34 };                             /* of the 128 registers of a thread */
+
+/* The fold that takes component `c` of the out area. */
+static int fold_at(const bbi_gpu *g, int64_t c) {
+    for (int k = 0; k < g->e.stage->nfold; k++) {
+        const bbi_fold *f = bbi_gpu_fold(g, k);
+        int64_t count = f->dim + f->weight_dim;
+        if (f->out_first >= 0 && c >= f->out_first && c < f->out_first + count) return k;
+    }
+    return 0;
+}
+
+int bbi_gpu_fold_of_out(const bbi_gpu *g, const bbi_instruction *s) {
+    return fold_at(g, bbi_gpu_component(g, s->index));
+}
+
+bool bbi_gpu_is_exponent(const bbi_gpu *g, int k, int64_t c) {
+    return bbi_gpu_fold(g, k)->family == BBI_FAMILY_LSE && c == bbi_gpu_fold(g, k)->out_first;
+}
+
+bool bbi_gpu_is_memory_sink(const bbi_gpu *g, const bbi_instruction *s) {
+    if (s->kind == BBI_STEP_SUM) return !g->register_sums;
+    if (s->kind != BBI_STEP_OUT) return false;
+    int k = bbi_gpu_fold_of_out(g, s);
+    return g->in_memory[k] && !bbi_gpu_is_exponent(g, k, bbi_gpu_component(g, s->index));
+}
+
+/* ---- where states stand ---- */
+static bool is_too_large(const bbi_gpu *g, const bbi_fold *f) {
+    int64_t rows = g->layout->rows;
+    if (f->family == BBI_FAMILY_KMIN) return f->k * f->dim * rows > MAX_LIST;
+    if (f->family == BBI_FAMILY_LSE) return f->weight_dim * rows > MAX_WEIGHTS * 2;
+    return f->out_first >= 0 && f->dim * rows > 2 * MAX_COMPONENTS;
+}
+
+static void lay_out(bbi_gpu *g, int k) {
+    const bbi_fold *f = bbi_gpu_fold(g, k);
+    bbi_gpu_layout *l = g->layout;
+    l->value_first[k] = l->values;
+    l->index_first[k] = l->indices;
+    l->low[k] = f->family == BBI_FAMILY_SUM && bbi_gpu_has_low(g);
+    switch (f->family) {
+    case BBI_FAMILY_SUM: l->values += f->dim * (l->low[k] ? 2 : 1); break;
+    case BBI_FAMILY_KMIN:
+        l->values += f->k * f->dim;
+        l->indices += f->k * f->dim;
+        break;
+    case BBI_FAMILY_LSE: l->values += 2 + f->weight_dim; break;
+    default:
+        l->values += f->dim;
+        if (bbi_gpu_is_extreme(f) && f->want_index) l->indices += f->dim;
+    }
+    g->slot_first[k] = l->slots;
+    if (f->family == BBI_FAMILY_LSE && g->in_memory[k]) l->slots += f->weight_dim;
+}
+
+static void place_states(bbi_gpu *g) {
+    const bbi_stage *stage = g->e.stage;
+    g->register_sums = stage->sum_count * g->layout->rows * (bbi_gpu_has_low(g) ? 3 : 2) <= MAX_SUMS;
+    for (int k = 0; k < stage->nfold; k++) g->in_memory[k] = is_too_large(g, bbi_gpu_fold(g, k));
+    for (int32_t n = 0; n < g->e.code->count; n++) {
+        const bbi_instruction *s = &g->e.code->instruction[n];
+        if ((s->kind != BBI_STEP_SUM && s->kind != BBI_STEP_OUT) || bbi_gpu_is_const(g, s->index)) continue;
+        if (s->kind == BBI_STEP_SUM)
+            g->register_sums = false;
+        else
+            g->in_memory[bbi_gpu_fold_of_out(g, s)] = true;
+    }
+}
+
+/* ---- registers that a thread needs: a guess that the disassembly has been compared with ---- */
+static int64_t real_words(const bbi_gpu *g) { return g->options->is_double ? 2 : 1; }
+
+static int64_t total_words(const bbi_gpu *g) {
+    return (g->options->is_double || g->options->wide ? 2 : 1) * (bbi_gpu_is_direct(g) ? 0
+                                                                  : bbi_gpu_has_low(g) ? 2
+                                                                                       : 1);
+}
+
+/* Of fold k, with what the pairs of a block give it. */
+static int64_t fold_words(const bbi_gpu *g, int k) {
+    const bbi_fold *f = bbi_gpu_fold(g, k);
+    int64_t rows = g->layout->rows, block = rows * g->layout->casts * real_words(g), word = real_words(g);
+    bool weights = f->family == BBI_FAMILY_LSE && f->weight_dim > 0;
+    if (f->out_first < 0) return 0;
+    if (g->in_memory[k])
+        return f->family == BBI_FAMILY_LSE    ? rows * (2 * word + total_words(g)) + block * (1 + weights)
+               : f->family == BBI_FAMILY_KMIN ? (word + 8) * (f->dim < 8 ? f->dim : 1)
+                                              : (word + 4) * (f->dim < 8 ? f->dim : 1);
+    switch (f->family) {
+    case BBI_FAMILY_KMIN: return f->dim * (block + rows * f->k * (word + 1));
+    case BBI_FAMILY_LSE:
+        return rows * (word + (1 + f->weight_dim) * (word + total_words(g))) + block * (1 + weights + f->weight_dim);
+    case BBI_FAMILY_SUM: return f->dim * (block + rows * (total_words(g) + word));
+    default: return f->dim * (block + rows * (word + (bbi_gpu_is_extreme(f) && f->want_index)));
+    }
+}
+
+static int64_t sum_words(const bbi_gpu *g) {
+    return g->register_sums ? g->e.stage->sum_count * g->layout->rows * (real_words(g) + total_words(g)) : 0;
+}
+
+static int64_t all_words(const bbi_gpu *g) {
+    const bbi_gpu_layout *l = g->layout;
+    int64_t columns = g->e.stage->column_count < 4 ? g->e.stage->column_count : 4, words = WORDS_OF_SKELETON;
+    int64_t held = bbi_gpu_held_rows(g), crossing = 0;
+    for (int32_t v = 0; v < g->e.code->value_count; v++) crossing += g->crosses[v];
+    words += 2 * l->rows + real_words(g) * (held + columns * l->casts + crossing * l->rows * l->casts);
+    for (int k = 0; k < g->e.stage->nfold; k++) words += fold_words(g, k);
+    return words + sum_words(g);
+}
+
+/* What takes the most moves to memory; false: there is nothing left. */
+static bool move_to_memory(bbi_gpu *g) {
+    int64_t most = sum_words(g), words;
+    int which = -1;
+    for (int k = 0; k < g->e.stage->nfold; k++) {
+        if (g->in_memory[k] || bbi_gpu_fold(g, k)->family == BBI_FAMILY_LSE)
+            continue; /* its weights follow its exponent */
+        words = fold_words(g, k);
+        g->in_memory[k] = true;
+        words -= fold_words(g, k); /* less what its addresses take */
+        g->in_memory[k] = false;
+        if (words <= most) continue;
+        most = words;
+        which = k;
+    }
+    if (most <= 0) return false;
+    if (which < 0)
+        g->register_sums = false;
+    else
+        g->in_memory[which] = true;
+    return true;
+}
+
+/* Rows, casts and places of states for which registers suffice. */
+void bbi_gpu_choose_states(bbi_gpu *g) {
+    bbi_gpu_layout *l = g->layout;
+    place_states(g);
+    while (all_words(g) > MAX_WORDS && (l->casts > 1 || l->rows > 1)) {
+        if (l->casts > 1 && l->casts >= l->rows)
+            l->casts /= 2;
+        else
+            l->rows /= 2;
+        place_states(g);
+    }
+    while (all_words(g) > MAX_WORDS && move_to_memory(g)) continue;
+    l->slots = g->register_sums ? 0 : g->e.stage->sum_count;
+    for (int k = 0; k < g->e.stage->nfold; k++) lay_out(g, k);
+}
