@@ -39,6 +39,22 @@ def test_float32():
     np.testing.assert_allclose(found, np.linalg.solve(K + np.eye(N), b), rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_copies_of_the_points_are_the_same_points(dtype):
+    """Products then meet each pair once, whose sums have other roundings than those of all pairs."""
+    x, b, s = X.astype(dtype), RNG.standard_normal((N, 1)).astype(dtype), np.array([0.1], dtype)
+    kernel = gauss().compile(target="interp")
+    same, _ = kernel.solve((x, x, s, b), 3, alpha=0.1, tolerance=1e-5)
+    for copy in (x.copy(), np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2]):
+        found, _ = kernel.solve((x, copy, s, b), 3, alpha=0.1, tolerance=1e-5)
+        np.testing.assert_array_equal(found, same)
+    other = x.copy()
+    other[-1, -1] = np.nextafter(other[-1, -1], dtype(2))
+    found, _ = kernel.solve((x, other, s, b), 3, alpha=0.1, tolerance=1e-5)
+    assert (found != same).any()
+    np.testing.assert_allclose(found, same, rtol=0, atol=1e-2)
+
+
 def test_a_right_hand_side_of_zero_has_the_solution_zero():
     found, result = gauss().compile(target="interp").solve((X, X, np.array([0.1]), np.zeros((N, 1))), 3, alpha=0.1)
     assert (found == 0).all() and result.iterations == 0

@@ -77,6 +77,44 @@ static bb_status measure_callbacks(bbi_matrix *m, const char *what, int64_t colu
     return BB_OK;
 }
 
+/* Bytes from one index of an axis to the next. */
+static int64_t step_of(const bb_array *a, int axis) {
+    int64_t step = a->dtype_bits / 8;
+    if (a->strides) return a->strides[axis] * step;
+    for (int k = a->ndim - 1; k > axis; k--) step *= a->shape[k];
+    return step;
+}
+
+static bool is_equal(const bb_array *a, const bb_array *b, int axis, const char *p, const char *q) {
+    if (axis == a->ndim) return memcmp(p, q, a->dtype_bits / 8) == 0;
+    int64_t count = a->shape[axis], u = step_of(a, axis), v = step_of(b, axis), size = a->dtype_bits / 8;
+    if (axis == a->ndim - 1 && u == size && v == size) return memcmp(p, q, (size_t)(count * size)) == 0;
+    bool equal = true;
+    for (int64_t k = 0; k < count && equal; k++) equal = is_equal(a, b, axis + 1, p + k * u, q + k * v);
+    return equal;
+}
+
+static bool are_copies(const bb_array *a, const bb_array *b) {
+    const int32_t host = 1;
+    return a->device_type == host && b->device_type == host && a->ndim == b->ndim && a->dtype_code == b->dtype_code &&
+           a->dtype_bits == b->dtype_bits && !memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof *a->shape) &&
+           is_equal(a, b, 0, (char *)a->data + a->byte_offset, (char *)b->data + b->byte_offset);
+}
+
+/* Points that stand in two arrays, one for each axis, are taken from one: runs that know both axes to be the same
+ * points meet each pair once. */
+static void unite_copies(bbi_matrix *m) {
+    const bbi_variable *v = m->kernel->program->signature.variables;
+    for (int k = 0; k < m->ninput; k++)
+        for (int n = 0; n < k; n++) {
+            bool across = v[k].place != BBI_P && v[n].place != BBI_P && v[k].place != v[n].place;
+            if (!across || k == m->unknown || n == m->unknown || v[k].dim != v[n].dim) continue;
+            if (!are_copies(&m->inputs[k], &m->inputs[n])) continue;
+            m->inputs[k] = m->inputs[n];
+            break;
+        }
+}
+
 static bb_status allocate_inputs(bbi_matrix *m) {
     void *direction = bbi_calloc((size_t)m->count + 1, sizeof(double));
     m->inputs = direction ? bbi_alloc((size_t)m->ninput * sizeof *m->inputs) : NULL;
@@ -90,6 +128,7 @@ static bb_status allocate_inputs(bbi_matrix *m) {
     m->shape[ndim - 2] = m->points;
     m->shape[ndim - 1] = m->dim;
     m->inputs[m->unknown] = bb_array_of(direction, m->is_double ? BB_FLOAT64 : BB_FLOAT32, ndim, m->shape);
+    unite_copies(m);
     return BB_OK;
 }
 
