@@ -12,7 +12,6 @@ enum { MAX_TILE_COMPONENTS = 48, MAX_TILE_COMPONENTS_DOUBLE = 24 }; /* 24 KiB of
 
 const char *bbi_gpu_refusal(const bbi_stage *stage) {
     if (stage->nsource + stage->nresult + stage->nfold > BBI_GPU_MAX_ARRAYS) return "more arrays than a kernel takes";
-    if (stage->list) return "listed pairs";
     if (stage->symmetric) return "a symmetric schedule";
     if (stage->nfold > BBI_GPU_MAX_FOLDS) return "more reductions than a kernel takes";
     for (int32_t k = 0; k < stage->nfold; k++)
@@ -375,6 +374,10 @@ bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_opt
     bb_status status = BB_OK;
     memset(layout, 0, sizeof *layout);
     if (stage->folded == BBI_P) return BB_OK;
+    if (stage->list) {
+        bbi_gpu_emit_listed(&g);
+        return text->failed ? bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel") : BB_OK;
+    }
     if (new_emitter(&g)) {
         int32_t count = 0;
         find_loops(&g);

@@ -57,8 +57,39 @@ typedef struct bbi_gpu_layout {
     int64_t values, indices, slots; /* slots: sums of blocks that stand in `scratch` */
     int64_t value_first[BBI_GPU_MAX_FOLDS], index_first[BBI_GPU_MAX_FOLDS];
     bool low[BBI_GPU_MAX_FOLDS]; /* behind the sums stand as many corrections */
+    int64_t low_step;            /* components from a sum to its correction; 0: as many as the fold has */
 } bbi_gpu_layout;
 #define BBI_GPU_SYMBOL "benben_pairs"
+/* The kernels of the pairs by name, then NULL: one, but for listed pairs (emit_gpu_listed.c). */
+const char *const *bbi_gpu_pair_symbols(const bbi_stage *stage);
+
+/* ---- listed pairs: see emit_gpu_listed.c ---- */
+typedef enum bbi_gpu_listed_kernel {
+    BBI_LISTED_SUMS = 0, /* of a list of the rows: the only one */
+    BBI_LISTED_KEYS = 0, /* of a list of the columns */
+    BBI_LISTED_COUNT,
+    BBI_LISTED_SCAN,
+    BBI_LISTED_MOVE,
+    BBI_LISTED_BLOCKS,
+    BBI_LISTED_ROWS,
+    BBI_LISTED_KERNELS
+} bbi_gpu_listed_kernel;
+/* what these kernels find in `pass` */
+typedef enum bbi_gpu_pass {
+    BBI_PASS_LIST_DIM,
+    BBI_PASS_FIRST_SLOT, /* of the sorted entries: batch elements and columns of the piece */
+    BBI_PASS_SLOTS,
+    BBI_PASS_FIRST_COLUMN,
+    BBI_PASS_COLUMNS,
+    BBI_PASS_ENTRIES,  /* slots * columns * list_dim */
+    BBI_PASS_CAPACITY, /* that `entries` has room for, four numbers each, before the counts */
+    BBI_PASS_TILES,    /* of BBI_GPU_SORT_TILE entries */
+    BBI_PASS_SHIFT,    /* the digit: bits that it begins at */
+    BBI_PASS_SIDE,     /* where the entries stand: 0 or 1 */
+    BBI_PASS_COUNT
+} bbi_gpu_pass;
+enum { BBI_GPU_SORT_ITEMS = 16, BBI_GPU_SORT_TILE = BBI_GPU_SORT_ITEMS * BBI_GPU_THREADS, BBI_GPU_SORT_BITS = 4 };
+enum { BBI_GPU_SORT_BLOCK = 64 }; /* sorted entries whose sum stands in `blocks` where they are of one row */
 
 /* What a kernel is told of an array: element (b, r, d) is at offset + b . batch + r row + d dim bytes. */
 enum { BBI_GPU_BATCH_DIMS = 4, BBI_GPU_MAX_ARRAYS = 40 };
@@ -136,6 +167,23 @@ typedef struct bbi_gpu {
 /* ---- emit_gpu.c ---- */
 void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes,
                   int count); /* preludes, operations, names of the geometry */
+
+/* ---- emit_gpu_code.c: codes as functions of an element or a pair ---- */
+/* What stands before and behind the index of a component. */
+typedef struct bbi_gpu_spaces {
+    const char *uniform[2], *row[2], *column[2];
+    const char *out[2], *behind; /* of an OUT: around the index, and behind the value */
+    int64_t entry;               /* the row component that is the number of the list's entry, `entry`; -1: none */
+    bool known;                  /* sizes are constants of the text */
+} bbi_gpu_spaces;
+void bbi_gpu_print_operand(const bbi_gpu *g, const bbi_operand *o, const bbi_gpu_spaces *spaces);
+void bbi_gpu_print_code(bbi_gpu *g, const bbi_code *code, const bbi_gpu_spaces *spaces);
+
+/* ---- emit_gpu_map.c ---- */
+void bbi_gpu_arrays_head(bbi_gpu *g, int arrays); /* behind bbi_gpu_head: what arrays are called */
+
+/* ---- emit_gpu_listed.c ---- */
+void bbi_gpu_emit_listed(bbi_gpu *g);
 
 /* ---- emit_gpu_finish.c ---- */
 void bbi_gpu_emit_finish(bbi_gpu *g);

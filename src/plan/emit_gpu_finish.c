@@ -89,7 +89,8 @@ static void merge(const bbi_gpu *g, int k, bool is_last) {
     const bbi_fold *f = &g->e.stage->fold[k];
     int64_t first = g->layout->value_first[k], index = g->layout->index_first[k];
     if (f->family == BBI_FAMILY_SUM) {
-        if (g->layout->low[k]) LINE("#undef BB_LOW\n#define BB_LOW %lld", L(first + f->dim));
+        int64_t step = g->layout->low_step ? g->layout->low_step : f->dim;
+        if (g->layout->low[k]) LINE("#undef BB_LOW\n#define BB_LOW %lld", L(first + step));
         merge_sum(g, f, first, g->layout->low[k], is_last);
     } else if (is_extreme(f)) {
         merge_extreme(g, f, first, index);

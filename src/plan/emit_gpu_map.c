@@ -16,77 +16,27 @@ const char *const bbi_gpu_map_symbols[BBI_MAPS + 1] = {"benben_uniform", "benben
 bool bbi_gpu_is_source(const bbi_source *source, uint8_t space) { return source->space == space && source->array >= 0; }
 
 /* ---- map codes ---- */
-static void print_operand(const bbi_gpu *g, const bbi_operand *o, bool is_uniform) {
-    bbi_text *t = g->e.text;
-    switch (o->space) {
-    case BBI_VALUE: bbi_text_add(t, "a%d", (int)o->number); return;
-    case BBI_LITERAL: bbi_emit_literal(t, o->literal); return;
-    case BBI_COUNT: bbi_text_add(t, "K("); break;
-    case BBI_UNIFORM: bbi_text_add(t, "uniform["); break;
-    default: bbi_text_add(t, is_uniform ? "uniform[" : "at[(I64)"); break;
-    }
-    bbi_emit_index(&g->e, o->number, 0);
-    bool strided = !is_uniform && (o->space == BBI_ROW || o->space == BBI_COLUMN);
-    bbi_text_add(t, o->space == BBI_COUNT ? ")" : strided ? " * stride]" : "]");
-}
-
-static void print_value(const bbi_gpu *g, const bbi_instruction *s, bool is_uniform) {
-    bbi_text *t = g->e.text;
-    if (s->kind == BBI_STEP_MAP) bbi_text_add(t, "op_%s(", bbi_op_info(s->op)->name);
-    if (s->kind == BBI_STEP_CHOOSE) {
-        bbi_emit_index(&g->e, s->index, 0);
-        bbi_text_add(t, " ? ");
-    }
-    for (int n = 0; n < s->narg; n++) {
-        if (n) bbi_text_add(t, s->kind == BBI_STEP_CHOOSE ? " : " : ", ");
-        print_operand(g, &s->arg[n], is_uniform);
-    }
-    bbi_text_add(t, s->kind == BBI_STEP_MAP ? ");\n" : ";\n");
-}
-
-static void print_step(bbi_gpu *g, const bbi_instruction *s, bool is_uniform) {
-    bbi_text *t = g->e.text;
-    if (s->kind == BBI_STEP_END) {
-        g->e.indent--;
-        LINE("}");
-        return;
-    }
-    bbi_text_add(t, "%*s", 4 * g->e.indent, "");
-    if (s->kind == BBI_STEP_LOOP) {
-        bbi_text_add(t, "for (int c%d = 0; c%d < ", (int)s->counter, (int)s->counter);
-        bbi_emit_index(&g->e, s->index, 0);
-        bbi_text_add(t, "; c%d++) {\n", (int)s->counter);
-        g->e.indent++;
-        return;
-    }
-    if (s->kind == BBI_STEP_OUT) {
-        bbi_text_add(t, is_uniform ? "uniform[" : "at[(I64)");
-        bbi_emit_index(&g->e, s->index, 0);
-        bbi_text_add(t, is_uniform ? "] = " : " * stride] = ");
-    } else {
-        bbi_text_add(t, "a%d = ", (int)s->result);
-    }
-    print_value(g, s, is_uniform);
-}
-
-static bool names_size(const bbi_code *code, int64_t slot) {
-    for (int32_t n = 0; n < code->index_count; n++)
-        if (code->index[n].op == BBI_IX_SIZE && code->index[n].value == slot) return true;
-    return false;
-}
+static const bbi_gpu_spaces uniform_spaces = {.uniform = {"uniform[", "]"},
+                                              .row = {"uniform[", "]"},
+                                              .column = {"uniform[", "]"},
+                                              .out = {"uniform[", "] = "},
+                                              .behind = "",
+                                              .entry = -1};
+static const bbi_gpu_spaces element_spaces = {.uniform = {"uniform[", "]"},
+                                              .row = {"at[(I64)", " * stride]"},
+                                              .column = {"at[(I64)", " * stride]"},
+                                              .out = {"at[(I64)", " * stride] = "},
+                                              .behind = "",
+                                              .entry = -1};
 
 /* A code as a function of an element: component c stands at at[c * stride]. */
 static void emit_code(bbi_gpu *g, const char *name, const bbi_code *code, bool is_uniform) {
     if (!code->count) return;
-    g->e.code = code;
     LINE("BB_INLINE void %s(BB_GLOBAL const I64 *size, BB_GLOBAL %sR *uniform%s)", name, is_uniform ? "" : "const ",
          is_uniform ? "" : ", BB_GLOBAL R *at, I64 stride");
     LINE("{");
     g->e.indent++;
-    for (int32_t slot = 0; slot < g->e.stage->nsize; slot++)
-        if (names_size(code, slot)) LINE("const int n%d = (int)size[%d];", (int)slot, (int)slot);
-    for (int32_t v = 0; v < code->value_count; v++) LINE("V a%d;", (int)v);
-    for (int32_t n = 0; n < code->count; n++) print_step(g, &code->instruction[n], is_uniform);
+    bbi_gpu_print_code(g, code, is_uniform ? &uniform_spaces : &element_spaces);
     g->e.indent--;
     LINE("}");
 }
@@ -190,9 +140,21 @@ static void emit_pack(bbi_gpu *g) {
 }
 
 /* ---- the text ---- */
-static void emit_head(bbi_gpu *g) {
+void bbi_gpu_arrays_head(bbi_gpu *g, int arrays) {
     static const char *const dtype[] = {
         [BBI_GPU_F16] = "F16", [BBI_GPU_BF16] = "BF16", [BBI_GPU_F32] = "F32", [BBI_GPU_F64] = "F64"};
+    for (int k = 0; k < 4; k++) LINE("#define BB_%s %d", dtype[k], k);
+    LINE("#define BB_FIELDS %d\n#define BB_FIELD_OFFSET %d\n#define BB_FIELD_ROW %d\n#define BB_FIELD_DIM %d",
+         BBI_FIELDS, BBI_FIELD_OFFSET, BBI_FIELD_ROW, BBI_FIELD_DIM);
+    LINE("#define BB_FIELD_DTYPE %d\n#define BB_FIELD_BATCH %d\n#define BB_FIELD_COUNT %d\n#define BB_FIELD_FIRST %d",
+         BBI_FIELD_DTYPE, BBI_FIELD_BATCH, BBI_FIELD_COUNT, BBI_FIELD_FIRST);
+    LINE("BB_TABLE_TYPE(views, %d)", (arrays > 0 ? arrays : 1) * BBI_FIELDS);
+    LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld", (long long)g->layout->values,
+         (long long)g->layout->indices);
+    bbi_text_append(g->e.text, bbi_prelude_gpu_map, strlen(bbi_prelude_gpu_map));
+}
+
+static void emit_head(bbi_gpu *g) {
     const bbi_stage *stage = g->e.stage;
     const bbi_code *codes[] = {&stage->uniform_code, &stage->row_code, &stage->column_code, &stage->epilogue};
     bbi_gpu_finish_array arrays[BBI_GPU_MAX_ARRAYS];
@@ -202,15 +164,7 @@ static void emit_head(bbi_gpu *g) {
     sources = count_sources(stage, BBI_UNIFORM);
     if (sources > most) most = sources;
     bbi_gpu_head(g, codes, 4);
-    for (int k = 0; k < 4; k++) LINE("#define BB_%s %d", dtype[k], k);
-    LINE("#define BB_FIELDS %d\n#define BB_FIELD_OFFSET %d\n#define BB_FIELD_ROW %d\n#define BB_FIELD_DIM %d",
-         BBI_FIELDS, BBI_FIELD_OFFSET, BBI_FIELD_ROW, BBI_FIELD_DIM);
-    LINE("#define BB_FIELD_DTYPE %d\n#define BB_FIELD_BATCH %d\n#define BB_FIELD_COUNT %d\n#define BB_FIELD_FIRST %d",
-         BBI_FIELD_DTYPE, BBI_FIELD_BATCH, BBI_FIELD_COUNT, BBI_FIELD_FIRST);
-    LINE("BB_TABLE_TYPE(views, %d)", (most > 0 ? most : 1) * BBI_FIELDS);
-    LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld", (long long)g->layout->values,
-         (long long)g->layout->indices);
-    bbi_text_append(g->e.text, bbi_prelude_gpu_map, strlen(bbi_prelude_gpu_map));
+    bbi_gpu_arrays_head(g, most);
 }
 
 bb_status bbi_emit_gpu_maps(bbi_text *text, const bbi_stage *stage, const bbi_gpu_options *options,

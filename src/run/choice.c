@@ -48,7 +48,8 @@ static double components(const bb_program *p, const bbi_extent *e) {
 
 static double cost_of(const bbi_plan *plan) {
     double cost = 0;
-    for (int32_t s = 0; s < plan->nstage; s++) cost += plan->stage[s].cost;
+    for (int32_t s = 0; s < plan->nstage; s++)
+        if (!plan->stage[s].list) cost += plan->stage[s].cost; /* listed pairs are few */
     return cost > 1 ? cost : 1;
 }
 

@@ -239,5 +239,6 @@ void bbi_run_open(bbi_worker *worker, const bbi_item *item);
 void bbi_run_listed(bbi_worker *worker, const bbi_item *item);
 /* Transposed list: the whole batch element at once, whatever the item's rows. */
 void bbi_run_scattered(bbi_worker *worker, const bbi_item *item);
+bb_status bbi_fail_list(int64_t entry, int64_t row, int64_t limit); /* an index that names nothing */
 
 #endif

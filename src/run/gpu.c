@@ -65,14 +65,13 @@ static bbi_gpu_options options_of(const bbi_executable *e, bool cuda, bool few) 
 }
 
 static bb_status build_pairs(const bbi_executable *e, int32_t stage, bool few, bbi_gpu_kernel *kernel) {
-    static const char *const symbols[] = {BBI_GPU_SYMBOL, NULL};
     bbi_device *device = e->gpu->device;
     bbi_gpu_options options = options_of(e, device->is_cuda, few);
     bbi_text text = {0};
     bb_status status = bbi_emit_gpu(&text, &e->plan->stage[stage], &options, &kernel->layout);
     if (status == BB_OK) {
         bbi_log('e', "%s", text.data);
-        status = device->driver->build(device, text.data, symbols, &kernel->kernel);
+        status = device->driver->build(device, text.data, bbi_gpu_pair_symbols(&e->plan->stage[stage]), &kernel->kernel);
     }
     bbi_text_free(&text);
     return status;

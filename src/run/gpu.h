@@ -69,6 +69,8 @@ typedef enum bbi_gpu_buffer {
     BBI_BUFFER_VALUES,
     BBI_BUFFER_INDICES,
     BBI_BUFFER_SCRATCH,
+    BBI_BUFFER_ENTRIES, /* of listed pairs: gpu_listed.c */
+    BBI_BUFFER_BLOCKS,
     BBI_BUFFERS
 } bbi_gpu_buffer;
 typedef struct bbi_gpu_call {
@@ -97,6 +99,24 @@ bb_status bbi_gpu_call_stages(bbi_run *run, int32_t first, int32_t count, int64_
 bbi_place bbi_gpu_row_axis(const bbi_plan *plan);
 
 /* ---- gpu_launch.c ---- */
+/* a stage of a call, and the arguments of the kernel that is started next */
+typedef struct bbi_gpu_launcher {
+    bbi_gpu_call *call;
+    const bbi_stage *stage;
+    bbi_gpu_ready ready;
+    bbi_gpu_launch launch;
+    const bbi_gpu_lists *lists; /* NULL: all pairs */
+    int64_t rows, columns, batch, slots;
+    int64_t geometry[BBI_GEO_COUNT], views[BBI_GPU_MAX_ARRAYS * BBI_FIELDS];
+    bbi_argument argument[BBI_MOST_ARGUMENTS];
+    int arguments, arrays;
+    bbi_memory none;
+} bbi_gpu_launcher;
+void bbi_gpu_add_memory(bbi_gpu_launcher *l, const bbi_memory *memory);
+void bbi_gpu_add_table(bbi_gpu_launcher *l, const int64_t *numbers, int64_t count);
+void bbi_gpu_add_array(bbi_gpu_launcher *l, const bbi_gpu_view *view, int64_t count, int64_t first);
+/* Makes a buffer of the call at least that large. */
+void bbi_gpu_enlarge(bbi_gpu_call *call, bbi_gpu_buffer which, int64_t bytes);
 void bbi_gpu_plan_launch(const bbi_gpu_layout *layout, int64_t rows, int64_t columns, int64_t slots, int64_t segments,
                          bool is_wide, bbi_gpu_launch *launch);
 /* The stage's segments for a batch element; NULL: all pairs. */
@@ -105,5 +125,13 @@ const bbi_segments *bbi_gpu_segments(const bbi_run *run, int32_t stage, int64_t 
 bb_status bbi_gpu_measure(bbi_gpu_call *call, int32_t stage);
 /* Starts the kernels of a stage for `slots` batch elements from `batch` on. */
 bb_status bbi_gpu_start(bbi_gpu_call *call, int32_t stage, int64_t batch, int64_t slots);
+
+/* ---- gpu_listed.c: stages over listed pairs ---- */
+void bbi_gpu_plan_listed(const bbi_gpu_layout *layout, const bbi_stage *stage, int64_t rows, int64_t slots, bool is_wide,
+                         bbi_gpu_launch *launch);
+void bbi_gpu_measure_listed(bbi_gpu_launcher *l, bool is_wide);
+bb_status bbi_gpu_start_listed(bbi_gpu_launcher *l);
+/* A list of the caller's in host memory names what exists. */
+bb_status bbi_gpu_check_lists(const bbi_run *run, bool on_device);
 
 #endif

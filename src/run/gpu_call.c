@@ -294,6 +294,9 @@ static bb_status find_host_arrays(holding *h, copies *all) {
                                                            : columns,
                                    s->dim));
         }
+        if (stage->list)
+            BBI_FORWARD(
+                add_source(h, all, stage->list_array, stage->list_transposed ? columns : rows, stage->list_dim));
         for (int32_t k = 0; k < stage->nfold; k++)
             if (stage->fold[k].lookup)
                 BBI_FORWARD(add_source(h, all, stage->fold[k].lookup - 1, columns, stage->fold[k].dim));
@@ -468,6 +471,7 @@ bb_status bbi_gpu_call_stages(bbi_run *run, int32_t first, int32_t count, int64_
     bbi_device *device = run->executable->gpu->device;
     size_t views = (size_t)(plan->ninput + plan->ntemporary + plan->noutput);
     BBI_FORWARD(bbi_device_check(device));
+    BBI_FORWARD(bbi_gpu_check_lists(run, on_device));
     bbi_gpu_call call = {.run = run, .executable = run->executable, .device = device, .first = first, .count = count};
     call.begin = begin, call.end = end, call.on_device = on_device;
     call.stream = on_device ? run->options.stream : device->stream;

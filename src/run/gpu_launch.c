@@ -39,18 +39,7 @@ void bbi_gpu_plan_launch(const bbi_gpu_layout *layout, int64_t rows, int64_t col
 }
 
 /* ---- a stage of a call ---- */
-typedef struct launcher {
-    bbi_gpu_call *call;
-    const bbi_stage *stage;
-    bbi_gpu_ready ready;
-    bbi_gpu_launch launch;
-    const bbi_gpu_lists *lists; /* NULL: all pairs */
-    int64_t rows, columns, batch, slots;
-    int64_t geometry[BBI_GEO_COUNT], views[BBI_GPU_MAX_ARRAYS * BBI_FIELDS];
-    bbi_argument argument[BBI_MOST_ARGUMENTS];
-    int arguments, arrays;
-    bbi_memory none;
-} launcher;
+typedef bbi_gpu_launcher launcher;
 
 static bool is_wide(const bbi_executable *e, int32_t stage) {
     const bbi_folding *folding = e->stage[stage].folding;
@@ -59,7 +48,7 @@ static bool is_wide(const bbi_executable *e, int32_t stage) {
 
 const bbi_segments *bbi_gpu_segments(const bbi_run *run, int32_t number, int64_t batch) {
     const bbi_stage *stage = &run->plan->stage[number];
-    if (!run->segments || stage->folded == BBI_P || stage->kept == BBI_P) return NULL;
+    if (!run->segments || stage->folded == BBI_P || stage->kept == BBI_P || stage->list) return NULL;
     int64_t structure = run->options.ranges_count > 1 ? batch : 0;
     return &run->segments[2 * structure + (stage->kept == BBI_J)];
 }
@@ -71,7 +60,7 @@ static bb_status prepare(bbi_gpu_call *call, int32_t number, int64_t batch, int6
     l->rows = bbi_run_rows(run, l->stage->kept);
     l->columns = l->stage->folded == BBI_P ? 0 : bbi_run_rows(run, l->stage->folded);
     int64_t whole = run->whole_rows ? run->whole_rows : l->rows;
-    BBI_FORWARD(bbi_gpu_stage_of(call->executable, number, whole <= FEW_ROWS && !segments, &l->ready));
+    BBI_FORWARD(bbi_gpu_stage_of(call->executable, number, whole <= FEW_ROWS && !segments && !l->stage->list, &l->ready));
     if (!l->ready.pairs) {
         l->launch = (bbi_gpu_launch){.group_rows = MAP_ROWS, .groups = ceil_div(l->rows, MAP_ROWS), .parts = 1};
         l->launch.band = l->launch.groups > 0 ? l->launch.groups : 1;
@@ -79,12 +68,17 @@ static bb_status prepare(bbi_gpu_call *call, int32_t number, int64_t batch, int6
         l->launch.column_stride = 64;
         return BB_OK;
     }
-    bbi_gpu_plan_launch(&l->ready.pairs->layout, whole, l->columns, call->slots, segments ? segments->count : 1,
-                        is_wide(call->executable, number), &l->launch);
+    if (l->stage->list)
+        bbi_gpu_plan_listed(&l->ready.pairs->layout, l->stage, whole, call->slots, is_wide(call->executable, number),
+                            &l->launch);
+    else
+        bbi_gpu_plan_launch(&l->ready.pairs->layout, whole, l->columns, call->slots,
+                            segments ? segments->count : 1, is_wide(call->executable, number), &l->launch);
+    l->launch.row_stride = ceil_div(l->rows, 64) * 64 + 64;
+    l->launch.column_stride = ceil_div(l->columns, 64) * 64 + 64;
     if (run->whole_rows) {
         l->launch.groups = ceil_div(l->rows, l->launch.group_rows);
         l->launch.band = clamp(l->launch.band, 1, l->launch.groups > 0 ? l->launch.groups : 1);
-        l->launch.row_stride = ceil_div(l->rows, 64) * 64 + 64;
     }
     if (!segments) return BB_OK;
     BBI_FORWARD(bbi_gpu_lists_of(call->executable, number, segments, l->launch.group_rows, &l->lists));
@@ -93,7 +87,7 @@ static bb_status prepare(bbi_gpu_call *call, int32_t number, int64_t batch, int6
     return BB_OK;
 }
 
-static void enlarge(bbi_gpu_call *call, bbi_gpu_buffer which, int64_t bytes) {
+void bbi_gpu_enlarge(bbi_gpu_call *call, bbi_gpu_buffer which, int64_t bytes) {
     if ((size_t)bytes > call->bytes[which]) call->bytes[which] = (size_t)bytes;
 }
 
@@ -102,28 +96,29 @@ bb_status bbi_gpu_measure(bbi_gpu_call *call, int32_t number) {
     BBI_FORWARD(prepare(call, number, call->begin, call->slots, &l));
     const bbi_stage *stage = l.stage;
     int64_t real = call->executable->is_double ? 8 : 4, wide = is_wide(call->executable, number) ? 8 : 4;
-    enlarge(call, BBI_BUFFER_UNIFORM, call->slots * stage->uniform_count * real);
-    enlarge(call, BBI_BUFFER_ROWS, call->slots * stage->row_count * l.launch.row_stride * real);
-    enlarge(call, BBI_BUFFER_COLUMNS, call->slots * stage->column_count * l.launch.column_stride * real);
+    bbi_gpu_enlarge(call, BBI_BUFFER_UNIFORM, call->slots * stage->uniform_count * real);
+    bbi_gpu_enlarge(call, BBI_BUFFER_ROWS, call->slots * stage->row_count * l.launch.row_stride * real);
+    bbi_gpu_enlarge(call, BBI_BUFFER_COLUMNS, call->slots * stage->column_count * l.launch.column_stride * real);
     if (!l.ready.pairs) return BB_OK;
     const bbi_gpu_layout *layout = &l.ready.pairs->layout;
     int64_t most = l.launch.parts * call->slots * l.launch.band * l.launch.group_rows;
-    enlarge(call, BBI_BUFFER_VALUES, most * layout->values * wide);
-    enlarge(call, BBI_BUFFER_INDICES, most * layout->indices * 8);
-    enlarge(call, BBI_BUFFER_SCRATCH, most * layout->slots * real);
+    bbi_gpu_enlarge(call, BBI_BUFFER_VALUES, most * layout->values * wide);
+    bbi_gpu_enlarge(call, BBI_BUFFER_INDICES, most * layout->indices * 8);
+    bbi_gpu_enlarge(call, BBI_BUFFER_SCRATCH, most * layout->slots * real);
+    if (stage->list) bbi_gpu_measure_listed(&l, is_wide(call->executable, number));
     return BB_OK;
 }
 
 /* ---- arguments ---- */
-static void add_memory(launcher *l, const bbi_memory *memory) {
+void bbi_gpu_add_memory(launcher *l, const bbi_memory *memory) {
     l->argument[l->arguments++] = (bbi_argument){.value = memory, .bytes = sizeof *memory};
 }
 
-static void add_table(launcher *l, const int64_t *numbers, int64_t count) {
+void bbi_gpu_add_table(launcher *l, const int64_t *numbers, int64_t count) {
     l->argument[l->arguments++] = (bbi_argument){.value = numbers, .bytes = (size_t)count * 8, .is_table = true};
 }
 
-static void add_array(launcher *l, const bbi_gpu_view *view, int64_t count, int64_t first) {
+void bbi_gpu_add_array(launcher *l, const bbi_gpu_view *view, int64_t count, int64_t first) {
     int64_t *field = l->views + BBI_FIELDS * l->arrays++;
     const bbi_extent *extent = &l->call->run->extent;
     field[BBI_FIELD_OFFSET] = view->offset;
@@ -140,25 +135,25 @@ static void add_array(launcher *l, const bbi_gpu_view *view, int64_t count, int6
             batch /= extent->batch[k];
         }
     }
-    add_memory(l, &view->memory);
+    bbi_gpu_add_memory(l, &view->memory);
 }
 
 static void begin(launcher *l) {
     l->arguments = l->arrays = 0;
-    add_table(l, l->geometry, BBI_GEO_COUNT);
-    add_memory(l, &l->ready.size);
+    bbi_gpu_add_table(l, l->geometry, BBI_GEO_COUNT);
+    bbi_gpu_add_memory(l, &l->ready.size);
 }
 
 static void add_sources(launcher *l, uint8_t space) {
     for (int32_t k = 0; k < l->stage->nsource; k++) {
         const bbi_source *s = &l->stage->source[k];
-        if (bbi_gpu_is_source(s, space)) add_array(l, bbi_gpu_source_view(l->call, s->array), s->dim, s->first);
+        if (bbi_gpu_is_source(s, space)) bbi_gpu_add_array(l, bbi_gpu_source_view(l->call, s->array), s->dim, s->first);
     }
 }
 
 static bb_status start(launcher *l, int number, int64_t blocks) {
     const bbi_gpu_call *call = l->call;
-    add_table(l, l->views, (l->arrays > 0 ? l->arrays : 1) * BBI_FIELDS);
+    bbi_gpu_add_table(l, l->views, (l->arrays > 0 ? l->arrays : 1) * BBI_FIELDS);
     return call->device->driver->launch(call->device, call->stream, l->ready.maps, number, blocks, BBI_GPU_THREADS, 0,
                                         l->argument, l->arguments);
 }
@@ -194,8 +189,8 @@ static bb_status start_maps(launcher *l) {
     bbi_gpu_call *call = l->call;
     if (stage->uniform_count) {
         begin(l);
-        add_memory(l, &l->ready.constant);
-        add_memory(l, &call->buffer[BBI_BUFFER_UNIFORM]);
+        bbi_gpu_add_memory(l, &l->ready.constant);
+        bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_UNIFORM]);
         add_sources(l, BBI_UNIFORM);
         BBI_FORWARD(start(l, BBI_MAP_UNIFORM, l->slots));
     }
@@ -203,9 +198,9 @@ static bb_status start_maps(launcher *l) {
     if (stage->column_count) blocks += ceil_div(l->slots * l->columns, BBI_GPU_THREADS);
     if (!blocks) return BB_OK;
     begin(l);
-    add_memory(l, &call->buffer[BBI_BUFFER_UNIFORM]);
-    add_memory(l, &call->buffer[BBI_BUFFER_ROWS]);
-    add_memory(l, &call->buffer[BBI_BUFFER_COLUMNS]);
+    bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_UNIFORM]);
+    bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_ROWS]);
+    bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_COLUMNS]);
     add_sources(l, BBI_ROW);
     add_sources(l, BBI_COLUMN);
     return start(l, BBI_MAP_PACK, blocks);
@@ -218,10 +213,10 @@ static bb_status start_pairs(launcher *l, int64_t groups) {
     size_t local = layout->shared ? (size_t)((l->stage->column_count + layout->derived) * BBI_GPU_TILE * real) : 16;
     if (local < 16) local = 16;
     begin(l);
-    for (int k = 0; k <= BBI_BUFFER_COLUMNS; k++) add_memory(l, &call->buffer[k]);
-    add_memory(l, l->lists ? &l->lists->group_memory : &l->none);
-    add_memory(l, l->lists ? &l->lists->interval_memory : &l->none);
-    for (int k = BBI_BUFFER_VALUES; k < BBI_BUFFERS; k++) add_memory(l, &call->buffer[k]);
+    for (int k = 0; k <= BBI_BUFFER_COLUMNS; k++) bbi_gpu_add_memory(l, &call->buffer[k]);
+    bbi_gpu_add_memory(l, l->lists ? &l->lists->group_memory : &l->none);
+    bbi_gpu_add_memory(l, l->lists ? &l->lists->interval_memory : &l->none);
+    for (int k = BBI_BUFFER_VALUES; k <= BBI_BUFFER_SCRATCH; k++) bbi_gpu_add_memory(l, &call->buffer[k]);
     return call->device->driver->launch(call->device, call->stream, l->ready.pairs->kernel, 0,
                                         l->slots * groups * l->launch.chunks, BBI_GPU_THREADS, local, l->argument,
                                         l->arguments);
@@ -234,9 +229,9 @@ static bb_status merge_parts(launcher *l) {
     for (*step = 1; ceil_div(parts, *step) > BBI_GPU_MERGED; *step *= BBI_GPU_MERGED) {
         int64_t threads = total * ceil_div(parts, *step * BBI_GPU_MERGED);
         l->arguments = 0;
-        add_table(l, l->geometry, BBI_GEO_COUNT);
-        add_memory(l, &call->buffer[BBI_BUFFER_VALUES]);
-        add_memory(l, &call->buffer[BBI_BUFFER_INDICES]);
+        bbi_gpu_add_table(l, l->geometry, BBI_GEO_COUNT);
+        bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_VALUES]);
+        bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_INDICES]);
         BBI_FORWARD(call->device->driver->launch(call->device, call->stream, l->ready.maps, BBI_MAP_MERGE,
                                                  ceil_div(threads, BBI_GPU_THREADS), BBI_GPU_THREADS, 0, l->argument,
                                                  l->arguments));
@@ -249,18 +244,18 @@ static bb_status start_finish(launcher *l) {
     bbi_gpu_call *call = l->call;
     int count = bbi_gpu_finish_arrays(l->stage, arrays);
     begin(l);
-    add_memory(l, &call->buffer[BBI_BUFFER_UNIFORM]);
-    add_memory(l, &call->buffer[BBI_BUFFER_ROWS]);
-    add_memory(l, l->lists ? &l->lists->group_memory : &l->none);
-    add_memory(l, l->lists ? &l->lists->interval_memory : &l->none);
-    add_memory(l, &call->buffer[BBI_BUFFER_VALUES]);
-    add_memory(l, &call->buffer[BBI_BUFFER_INDICES]);
+    bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_UNIFORM]);
+    bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_ROWS]);
+    bbi_gpu_add_memory(l, l->lists ? &l->lists->group_memory : &l->none);
+    bbi_gpu_add_memory(l, l->lists ? &l->lists->interval_memory : &l->none);
+    bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_VALUES]);
+    bbi_gpu_add_memory(l, &call->buffer[BBI_BUFFER_INDICES]);
     for (int k = 0; k < count; k++) {
         if (arrays[k].is_lookup) {
-            add_array(l, bbi_gpu_source_view(call, l->stage->fold[arrays[k].number].lookup - 1), 0, 0);
+            bbi_gpu_add_array(l, bbi_gpu_source_view(call, l->stage->fold[arrays[k].number].lookup - 1), 0, 0);
         } else {
             const bbi_result *r = &l->stage->result[arrays[k].number];
-            add_array(l, bbi_gpu_result_view(call, r->array), r->dim, r->first);
+            bbi_gpu_add_array(l, bbi_gpu_result_view(call, r->array), r->dim, r->first);
         }
     }
     return start(l, BBI_MAP_FINISH, ceil_div(l->geometry[BBI_GEO_TOTAL], BBI_GPU_THREADS));
@@ -278,7 +273,10 @@ bb_status bbi_gpu_start(bbi_gpu_call *call, int32_t number, int64_t batch, int64
         l.geometry[BBI_GEO_GROUPS] = groups;
         l.geometry[BBI_GEO_TOTAL] = slots * groups * l.launch.group_rows;
         if (bbi_run_stopped(call->run)) return BB_OK;
-        if (l.ready.pairs) BBI_FORWARD(start_pairs(&l, groups));
+        if (l.stage->list)
+            BBI_FORWARD(bbi_gpu_start_listed(&l));
+        else if (l.ready.pairs)
+            BBI_FORWARD(start_pairs(&l, groups));
         BBI_FORWARD(merge_parts(&l));
         BBI_FORWARD(start_finish(&l));
     }

@@ -18,10 +18,10 @@ bbi_place bbi_gpu_row_axis(const bbi_plan *plan) {
         if (plan->temporary[k].place != axis) return BBI_P;
     for (int32_t n = 0; n < plan->nstage; n++) {
         const bbi_stage *stage = &plan->stage[n];
-        if (stage->kept != axis || stage->folded == axis) return BBI_P;
+        if (stage->kept != axis || stage->folded == axis || (stage->list && stage->list_transposed)) return BBI_P;
         for (int32_t k = 0; k < stage->nsource; k++) {
             const bbi_source *s = &stage->source[k];
-            if (s->space == BBI_ROW ? s->array < 0 && s->array != BBI_ONE : s->array >= plan->ninput) return BBI_P;
+            if (s->space == BBI_ROW ? s->array < 0 && s->array != BBI_ONE && s->array != BBI_SLOT : s->array >= plan->ninput) return BBI_P;
         }
         for (int32_t k = 0; k < stage->nfold; k++)
             if (stage->fold[k].lookup) return BBI_P;
@@ -78,6 +78,9 @@ static void find_parts(pieces *w) {
             int64_t rows = s->space == BBI_ROW ? w->rows : s->space == BBI_COLUMN ? columns : 1;
             describe(w, &w->part[s->array], &run->input[s->array], s->space == BBI_ROW, false, rows, s->dim);
         }
+        if (stage->list && stage->list_array < plan->ninput)
+            describe(w, &w->part[stage->list_array], &run->input[stage->list_array], true, false, w->rows,
+                     stage->list_dim);
         for (int32_t k = 0; k < stage->nresult; k++) {
             const bbi_result *r = &stage->result[k];
             if (r->array < plan->noutput)

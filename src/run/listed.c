@@ -60,15 +60,18 @@ static void add_pair(listed *l, int64_t row, int64_t column, int64_t entry) {
     if (l->count == l->s->block) add_waiting(l);
 }
 
+bb_status bbi_fail_list(int64_t entry, int64_t row, int64_t limit) {
+    return bbi_fail(BB_BAD_ARGUMENT,
+                    "the list of pairs names element %lld in row %lld, but there are %lld: "
+                    "give indices from 0 on, -1 for none",
+                    (long long)entry, (long long)row, (long long)limit);
+}
+
 /* Entry `k` of the list's row; -1 is an empty entry. False when it names what does not exist. */
 static bool read_entry(const listed *l, const bbi_array *list, int64_t row, int64_t k, int64_t limit, int64_t *entry) {
     memcpy(entry, list->data + row * list->row_stride + k * list->dim_stride, sizeof *entry);
     if (*entry >= -1 && *entry < limit) return true;
-    bb_status status = bbi_fail(BB_BAD_ARGUMENT,
-                                "the list of pairs names element %lld in row %lld, but there are %lld: "
-                                "give indices from 0 on, -1 for none",
-                                (long long)*entry, (long long)row, (long long)limit);
-    bbi_run_stop(l->worker->run, status);
+    bbi_run_stop(l->worker->run, bbi_fail_list(*entry, row, limit));
     return false;
 }
 

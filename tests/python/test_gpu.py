@@ -225,8 +225,8 @@ def test_the_k_smallest(k):
     np.testing.assert_array_equal(found, value)
 
 
-def test_stages_of_a_program_may_run_on_both():
-    """A nested reduction, a gradient through listed pairs (which run on the processor), twins, high dimension."""
+def test_stages_of_a_program():
+    """A nested reduction, a gradient through listed pairs, twins, high dimension."""
     program = bb.parse("sum_j(exp(-sqdist(x, y) - logsumexp_j(-sqdist(x, y))) * b); min_j(sqdist(x, y))", "x:i3", "y:j3",
                        "b:j1")
     x, y, b = arrays(100, 150, 3, 1, np.float64)

@@ -38,7 +38,10 @@ enum {
     GROUP_ROWS
 }; /* see bbi_gpu_geometry */
 enum { OFFSET, ROW, DIM, DTYPE, BATCH_STRIDE, COUNT = BATCH_STRIDE + 4, FIRST, FIELDS }; /* see bbi_gpu_field */
-static char functions[5][32] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish", "benben_merge"};
+static char functions[][32] = {"benben_pairs",        "benben_uniform",      "benben_pack",        "benben_finish",
+                               "benben_merge",        "benben_listed",       "benben_listed_keys", "benben_listed_count",
+                               "benben_listed_scan",  "benben_listed_move",  "benben_listed_blocks",
+                               "benben_listed_rows"};
 
 static struct {
     char *bytes;
@@ -239,7 +242,7 @@ API int cuModuleUnload(void *module) {
 API int cuModuleGetFunction(void **function, void *module, const char *name) {
     IN_CONTEXT();
     ENTER("cuModuleGetFunction %s", name);
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < (int)(sizeof functions / sizeof *functions); k++) {
         char emulated[64];
         if (strcmp(name, functions[k]) != 0) continue;
         record *made = calloc(1, sizeof *made); /* held to the end: a module's functions are few */

@@ -40,7 +40,9 @@ API int nvrtcVersion(int *major, int *minor) {
 API int nvrtcCreateProgram(program **made, const char *source, const char *name, int headers, const char *const *texts,
                            const char *const *names) {
     static const char *const kernels[] = {"benben_pairs", "benben_uniform", "benben_pack", "benben_finish",
-                                          "benben_merge"};
+                                          "benben_merge", "benben_listed", "benben_listed_keys", "benben_listed_count",
+                                          "benben_listed_scan", "benben_listed_move", "benben_listed_blocks",
+                                          "benben_listed_rows"};
     program *p = *made = calloc(1, sizeof *p);
     (void)name, (void)headers, (void)texts, (void)names;
     add(p, "//EMULATE\n", 10);
@@ -53,7 +55,7 @@ API int nvrtcCreateProgram(program **made, const char *source, const char *name,
             add(p, at++, 1);
         }
     }
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < (int)(sizeof kernels / sizeof *kernels); k++) {
         char call[64];
         int n = snprintf(call, sizeof call, "void %s(", kernels[k]);
         if (!strstr(source, call)) continue;

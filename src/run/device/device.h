@@ -12,7 +12,7 @@ typedef struct bbi_argument {
     size_t bytes;
     bool is_table; /* numbers: passed by value, or in a buffer of their own */
 } bbi_argument;
-enum { BBI_KERNEL_SYMBOLS = 4, BBI_MOST_ARGUMENTS = 64 };
+enum { BBI_KERNEL_SYMBOLS = 6, BBI_MOST_ARGUMENTS = 64 };
 typedef struct bbi_driver {
     const char *name;
     /* Number `number` of the devices of this kind. BB_DEVICE with what is missing and what to do. */
