@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-extern const char bbi_prelude_gpu[], bbi_prelude_cuda[], bbi_prelude_opencl[];
+extern const char bbi_prelude_gpu[], bbi_prelude_cuda[], bbi_prelude_cuda_trig[], bbi_prelude_opencl[];
 
 #define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
 enum { MAX_TILE_COMPONENTS = 48, MAX_TILE_COMPONENTS_DOUBLE = 24 }; /* 24 KiB of local memory */
@@ -311,6 +311,7 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
     LINE("#define BB_DOUBLE %d\n#define BB_WIDE %d", (int)g->options->is_double,
          (int)(g->options->is_double || g->options->wide));
     bbi_text_append(g->e.text, target, strlen(target));
+    if (g->options->cuda) bbi_text_append(g->e.text, bbi_prelude_cuda_trig, strlen(bbi_prelude_cuda_trig));
     bbi_text_append(g->e.text, bbi_prelude_gpu, strlen(bbi_prelude_gpu));
     bbi_text_add(g->e.text, BBI_KERNEL_MARK);
     emit_operations(g, codes, count);

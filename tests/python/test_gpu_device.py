@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import bb
@@ -166,6 +167,31 @@ for axis in ("j", "i", "ij"):
 """, tmp_path)
     assert all("stream other" in line for line in launches(lines))
     assert "cuStreamSynchronize other" not in lines
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="no type of more digits than float64 to compare with")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_trigonometric_functions_reduce_every_argument(dtype, tmp_path):
+    """Sine and cosine to 2 ulp, tangent to 3: near multiples of pi/2, around the limit of the fast reduction, huge."""
+    standins(f"""
+dtype, few = np.{dtype}, 150
+info, rng = np.finfo(dtype), np.random.default_rng(0)
+limit = 2.0 ** (30 if dtype is np.float64 else 16)
+multiples = np.longdouble(np.pi) / 2 + np.longdouble(6.123233995736766e-17)
+near = np.concatenate([np.arange(1, few), np.exp2(rng.uniform(1, np.log2(limit), few)).astype(np.int64)]) * multiples
+x = np.concatenate([rng.uniform(-7, 7, 4 * few), near, rng.uniform(-2, 2, few) * limit, limit + np.arange(-3, 4),
+                    np.ldexp(rng.uniform(-1, 1, 4 * few), rng.integers(info.minexp, info.maxexp, 4 * few)),
+                    [info.max, info.tiny, 6381956970095103 * 2.0 ** 797 if dtype is np.float64 else 16367173 * 2.0 ** 72]])
+x = x.astype(dtype).reshape(-1, 1)
+kernel = bb.parse("sum_j(sin(x + z)); sum_j(cos(x + z)); sum_j(tan(x + z))", "x:i1", "z:j1").compile(target="cuda")
+found = kernel(x, np.zeros((1, 1), dtype))
+for name, values, most in zip(("sin", "cos", "tan"), found, (2, 2, 3)):
+    exact = getattr(np, name)(x.astype(np.longdouble))
+    wrong = abs(values - exact) / np.spacing(abs(exact).astype(dtype))
+    assert wrong.max() <= most, (name, wrong.max(), x[wrong.argmax()])
+inf = kernel(np.array([[np.inf], [-np.inf], [np.nan]], dtype), np.zeros((1, 1), dtype))
+assert all(np.isnan(v).all() for v in inf)
+""", tmp_path)
 
 
 def test_types_strides_batches_and_parameters_of_the_host(tmp_path):

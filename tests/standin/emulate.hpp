@@ -57,6 +57,7 @@ template <class... P> static void call(void (*f)(P...), void **a) { call(f, a, i
 
 template <class T, class F> static T bits_of(F x) { T y; static_assert(sizeof x == sizeof y); memcpy(&y, &x, sizeof y); return y; }
 static double __longlong_as_double(long long x) { return bits_of<double>(x); }
+static long long __double_as_longlong(double x) { return bits_of<long long>(x); }
 static float __int_as_float(int x) { return bits_of<float>(x); }
 static float __uint_as_float(unsigned x) { return bits_of<float>(x); }
 static unsigned __float_as_uint(float x) { return bits_of<unsigned>(x); }
@@ -71,6 +72,8 @@ static unsigned short asm_cvt_rn_f16_f32(float x) { return bits_of<unsigned shor
 
 #define __device__
 #define __global__
+#define __constant__
+#define __noinline__
 #define __forceinline__ inline
 #define __shared__ static
 #define __launch_bounds__(...)

@@ -1,7 +1,9 @@
 /* What HIP's headers give a kernel, for clang without ROCm: enough to compile the texts for AMD's processors. */
 #define __device__ __attribute__((device))
 #define __global__ __attribute__((global))
+#define __constant__ __attribute__((constant))
 #define __shared__ __attribute__((shared))
+#define __noinline__ __attribute__((noinline))
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(threads, blocks) __attribute__((amdgpu_flat_work_group_size(1, threads)))
 struct float4 { float x, y, z, w; } __attribute__((aligned(16)));
@@ -23,6 +25,7 @@ static __device__ inline unsigned __float_as_uint(float a) { return __builtin_bi
 static __device__ inline float __uint_as_float(unsigned a) { return __builtin_bit_cast(float, a); }
 static __device__ inline float __int_as_float(int a) { return __builtin_bit_cast(float, a); }
 static __device__ inline double __longlong_as_double(long long a) { return __builtin_bit_cast(double, a); }
+static __device__ inline long long __double_as_longlong(double a) { return __builtin_bit_cast(long long, a); }
 /* The device library, which ROCm links: declared, so that what is called, and how, is checked. */
 #define BB_ONE(name)                                   \
     extern "C" __device__ float __ocml_##name##_f32(float);   \
@@ -40,8 +43,7 @@ static __device__ inline double __longlong_as_double(long long a) { return __bui
 #define BB_BUILTIN2(name)                                                                     \
     static __device__ inline float name(float a, float b) { return __builtin_##name##f(a, b); } \
     static __device__ inline double name(double a, double b) { return __builtin_##name(a, b); }
-BB_ONE(exp) BB_ONE(exp2) BB_ONE(expm1) BB_ONE(log) BB_ONE(log2) BB_ONE(log10) BB_ONE(log1p) BB_ONE(sin) BB_ONE(cos)
-BB_ONE(tan) BB_ONE(asin) BB_ONE(acos) BB_ONE(atan) BB_ONE(sinh) BB_ONE(cosh) BB_ONE(tanh) BB_ONE(erf) BB_ONE(erfc)
+BB_ONE(exp) BB_ONE(exp2) BB_ONE(expm1) BB_ONE(log) BB_ONE(log2) BB_ONE(log10) BB_ONE(log1p) BB_ONE(asin) BB_ONE(acos) BB_ONE(atan) BB_ONE(sinh) BB_ONE(cosh) BB_ONE(tanh) BB_ONE(erf) BB_ONE(erfc)
 BB_ONE(rsqrt) BB_ONE(asinh) BB_ONE(acosh) BB_ONE(atanh) BB_TWO(atan2) BB_TWO(pow) BB_TWO(hypot)
 BB_BUILTIN(fabs) BB_BUILTIN(sqrt) BB_BUILTIN(floor) BB_BUILTIN(ceil) BB_BUILTIN(trunc) BB_BUILTIN(rint)
 BB_BUILTIN2(fmin) BB_BUILTIN2(fmax)

@@ -1,6 +1,7 @@
 /* What CUDA C++ (NVRTC) calls things: see gpu.h. */
 typedef long long I64;
 #define BB_INLINE static __device__ __forceinline__
+#define BB_RARE static __device__ __noinline__ /* of all its calls one text */
 #define BB_KERNEL(threads) extern "C" __global__ __launch_bounds__(threads, 4)
 #define BB_GLOBAL
 #define BB_LOCAL __shared__

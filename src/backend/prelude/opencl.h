@@ -51,6 +51,9 @@ typedef long I64;
 #define v_rsqrtk(a) ((a) == K(0) ? K(0) : K(1) / sqrt(a))
 #define v_invk(a) (K(1) / (a))
 #define BB_EXPK static inline R bb_expk(R t) { return t < BB_UNDERFLOW ? (R)0 : exp2(t); }
+#define bb_sin(a) sin(a)
+#define bb_cos(a) cos(a)
+#define bb_tan(a) tan(a)
 /* numbers of two bytes */
 #define bb_from_half(p) vload_half(0, (BB_GLOBAL const half *)(p))
 #define bb_to_half(x, p) vstore_half_rte(x, 0, (BB_GLOBAL half *)(p))
