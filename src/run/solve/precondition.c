@@ -364,11 +364,11 @@ bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi
         b->f = f;
         b->diagonal = bbi_alloc(n * sizeof(double));
         b->weight = bbi_alloc(n * sizeof(double));
-        b->columns = bbi_alloc(n * BBI_CHUNK * sizeof(double));
+        b->columns = bbi_alloc_aligned(n * BBI_CHUNK * sizeof(double));
         b->chosen = bbi_calloc(n, sizeof(bool));
         bool ok = b->diagonal && b->weight && b->columns && b->chosen;
         if (ok) status = make(b, m, batch, options, reason);
-        bbi_free(b->diagonal), bbi_free(b->weight), bbi_free(b->columns), bbi_free(b->chosen);
+        bbi_free(b->diagonal), bbi_free(b->weight), bbi_free_aligned(b->columns), bbi_free(b->chosen);
         bbi_free(b->rows);
         if (!ok) b = (bbi_free(b), NULL);
     }

@@ -17,6 +17,10 @@ typedef struct bbi_structure {
 bb_status bbi_structure_of(const bb_program *program, int unknown, bbi_structure *structure);
 /* A kernel of a scalar structure for another dimension of b. */
 bb_status bbi_with_columns(bb_kernel *kernel, int unknown, int64_t columns, bb_kernel **result);
+/* What a pair of points adds to the product, for b of the dimension dim, as a kernel of one row for each point of the output's
+ * axis. The points of the other axis, and b, are parameters; diagonal: they are those of the same number. It is interpreted,
+ * so that nothing waits for a compiler. The matrix has entries. */
+bb_status bbi_summand_of(bb_kernel *kernel, int unknown, int64_t dim, bool diagonal, bb_kernel **result);
 
 /* ---- dense.c, dense_isa.c: small dense matrices, row-major ----------------------------------- */
 enum { BBI_PANEL = 64 }; /* rows of a tall matrix that are stored together; a multiple of every vector */
@@ -61,8 +65,8 @@ bb_status bbi_symmetric_eigen(const bbi_dense *dense, double *a, int64_t n, int6
 /* ---- matrix.c -------------------------------------------------------------------------------- */
 typedef struct bbi_matrix {
     const bb_matrix *given; /* borrowed */
-    bb_kernel *kernel, *single, *owned,
-        *wide; /* NULL without a kernel; single: of one column, wide: of wide_columns, for entries */
+    bb_kernel *kernel, *owned; /* NULL without a kernel */
+    bb_kernel *entries, *diagonal, *wide; /* summands, for columns and the diagonal; of wide_columns */
     int64_t wide_columns;
     bb_array *inputs; /* inputs[unknown] is the direction */
     int ninput, unknown, level, threads;
@@ -85,6 +89,9 @@ bb_status bbi_matrix_open(bbi_matrix *m, const char *what, const bb_matrix *give
 bb_status bbi_matrix_open_block(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns);
 void bbi_matrix_close(bbi_matrix *m);
 bb_status bbi_matrix_multiply(bbi_matrix *m, const double *p, double *q); /* q = K p */
+bb_status bbi_matrix_answered(int stop);                                  /* what a callback of the matrix returned */
+
+/* ---- entries.c ------------------------------------------------------------------------------- */
 /* Columns list[0 .. count - 1] of the matrix of a batch element: result[k * n + i] = K[i, list[k]]. */
 bb_status bbi_matrix_columns(bbi_matrix *m, int64_t batch, const int64_t *list, int64_t count, double *result);
 bb_status bbi_matrix_diagonal(bbi_matrix *m, int64_t batch, double *diagonal);

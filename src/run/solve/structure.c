@@ -90,19 +90,28 @@ bb_status bbi_structure_of(const bb_program *program, int unknown, bbi_structure
     return ok ? BB_OK : bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a formula of %lld nodes", (long long)w.count);
 }
 
-/* The context is locked. */
-static bb_status rewrite(const bb_program *p, int unknown, int64_t columns, bb_program **result) {
-    const bbi_node *from = bbi_program_variable(p, unknown);
-    const bbi_node *to = bbi_var(p->context, unknown, p->signature.variables[unknown].place, columns);
-    const bbi_node *output = to ? bbi_replace(p->context, p->output[0], &from, &to, 1) : NULL;
-    bbi_signature signature = {0};
-    bb_status status = output ? BB_OK : bbi_fail_append("%s", "");
+/* The signature of p with one variable of another dimension and those of one place elsewhere; places may be the same. */
+static bb_status signature_with(const bb_program *p, int unknown, int64_t dim, bbi_place from, bbi_place to,
+                                bbi_signature *signature) {
+    bb_status status = BB_OK;
     for (int64_t k = 0; k < p->signature.count && status == BB_OK; k++) {
         const bbi_variable *v = &p->signature.variables[k];
         int64_t position;
-        status = bbi_signature_add(&signature, v->name, strlen(v->name), k == unknown ? columns : v->dim, v->place,
-                                   &position);
+        status = bbi_signature_add(signature, v->name, strlen(v->name), k == unknown ? dim : v->dim,
+                                   v->place == from ? to : v->place, &position);
     }
+    return status;
+}
+
+/* The context is locked. */
+static bb_status rewrite(const bb_program *p, int unknown, int64_t columns, bb_program **result) {
+    const bbi_node *from = bbi_program_variable(p, unknown);
+    bbi_place place = p->signature.variables[unknown].place;
+    const bbi_node *to = bbi_var(p->context, unknown, place, columns);
+    const bbi_node *output = to ? bbi_replace(p->context, p->output[0], &from, &to, 1) : NULL;
+    bbi_signature signature = {0};
+    bb_status status = output ? BB_OK : bbi_fail_append("%s", "");
+    if (status == BB_OK) status = signature_with(p, unknown, columns, place, place, &signature);
     if (status == BB_OK) return bbi_program_make(p->context, &signature, &output, 1, p->place, result);
     bbi_signature_free(&signature);
     return status;
@@ -115,6 +124,71 @@ bb_status bbi_with_columns(bb_kernel *kernel, int unknown, int64_t columns, bb_k
     bb_status status = rewrite(kernel->program, unknown, columns, &program);
     bbi_context_unlock(kernel->program->context);
     if (status == BB_OK) status = bb_compile(program, &kernel->options, result);
+    bb_program_release(program);
+    return status;
+}
+
+/* ---- summands -------------------------------------------------------------------------------- */
+/* What stands for a node of the formula in its summand: the operand of a sum, a variable of the place `from` elsewhere. */
+typedef struct moving {
+    bb_program *program;
+    int unknown;
+    int64_t dim;
+    bbi_place from, to;
+} moving;
+
+static const bbi_node *moved(const moving *m, const bbi_node *n) {
+    bb_context *c = m->program->context;
+    if (n->op == BBI_OP_REDUCE) return n->arg[0];
+    if (n->op != BBI_OP_VAR) return NULL;
+    if (n->ints[0] == m->unknown) return bbi_var(c, m->unknown, m->to, m->dim);
+    if ((n->place & (int)m->from) == 0) return NULL;
+    bbi_place place = (bbi_place)((n->place & ~(int)m->from) | (int)m->to); /* BBI_ONE may have both */
+    return n->ints[0] == BBI_ONE && place == BBI_P ? bbi_const(c, 1) : bbi_var(c, n->ints[0], place, n->dim);
+}
+
+/* root with its sums, or its variables, replaced; NULL on error */
+static const bbi_node *replaced(const moving *m, const bbi_node *root, int op) {
+    const bbi_node **node = NULL;
+    int64_t count = 0, found = 0;
+    if (bbi_topological(&root, 1, &node, &count) != BB_OK) return NULL;
+    const bbi_node **from = bbi_alloc((size_t)(2 * count + 1) * sizeof *from), **to = from + count;
+    for (int64_t k = 0; k < count && from; k++) {
+        const bbi_node *stand_in = (int)node[k]->op == op ? moved(m, node[k]) : NULL;
+        if (!stand_in) continue;
+        from[found] = node[k];
+        to[found++] = stand_in;
+    }
+    const bbi_node *result = from ? bbi_replace(m->program->context, root, from, to, found) : NULL;
+    bbi_free(node);
+    bbi_free(from);
+    return result;
+}
+
+/* The context is locked. */
+static bb_status summand(const moving *m, bb_program **result) {
+    const bb_program *p = m->program;
+    bbi_signature signature = {0};
+    const bbi_node *output = replaced(m, p->output[0], BBI_OP_REDUCE);
+    if (output) output = replaced(m, output, BBI_OP_VAR);
+    if (output) output = bbi_place_as(p->context, output, p->place[0]);
+    bb_status status = output ? BB_OK : bbi_fail_append("%s", "");
+    if (status == BB_OK) status = signature_with(p, m->unknown, m->dim, m->from, m->to, &signature);
+    if (status == BB_OK) return bbi_program_make(p->context, &signature, &output, 1, p->place, result);
+    bbi_signature_free(&signature);
+    return status;
+}
+
+bb_status bbi_summand_of(bb_kernel *kernel, int unknown, int64_t dim, bool diagonal, bb_kernel **result) {
+    bb_program *p = kernel->program, *program = NULL;
+    moving m = {p, unknown, dim, p->signature.variables[unknown].place, diagonal ? p->place[0] : BBI_P};
+    bb_compile_options options = kernel->options;
+    options.target = BB_TARGET_INTERP;
+    *result = NULL;
+    bbi_context_lock(p->context);
+    bb_status status = summand(&m, &program);
+    bbi_context_unlock(p->context);
+    if (status == BB_OK) status = bb_compile(program, &options, result);
     bb_program_release(program);
     return status;
 }
