@@ -207,7 +207,7 @@ static void lse_neutral(const bbi_folding *f, double *value, int64_t *index) {
 }
 
 /* exp(m - top); equal infinities differ by nothing. */
-static double scale_of(double m, double top) { return m == top ? 1 : exp(m - top); }
+static double scale_of(double m, double top) { return m == top ? 1 : m == -INFINITY ? 0 : exp(m - top); }
 
 static void lse_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     (void)index;
@@ -340,7 +340,7 @@ void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const voi
     }
 }
 
-/* The K-th smallest and the best are both what a state of one component begins with. */
+/* The K-th smallest, the best and the maximum are all what a state of one component begins with. */
 void bbi_fold_limits(const bbi_folding *f, const void *state, bbi_hits *hits) {
     (void)f;
     memcpy(hits->limit, state, sizeof hits->limit);
@@ -353,6 +353,10 @@ void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t l
         &(bbi_fold_tile){
             .folding = f, .cell = state, .values = out, .lanes = lanes, .casts = casts, .first = first_column},
         hits);
+}
+
+void bbi_fold_take_lse(const bbi_folding *f, void *state, const void *block, int64_t lanes) {
+    fold_isa(f)->take_lse(&(bbi_fold_tile){.folding = f, .cell = state, .values = block, .lanes = lanes});
 }
 
 int64_t bbi_fold_value_count(const bbi_folding *f) { return family_of(f)->value_count(f); }

@@ -43,6 +43,7 @@ typedef struct bbi_fold_tile {
 typedef void bbi_fold_stepper(const bbi_fold_tile *tile);
 typedef struct bbi_fold_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* by family: SUM, PROD, LSE */
+    bbi_fold_stepper *take_lse;              /* what a kernel made of a block (BBI_SELECT_LSE), at tile->values */
 } bbi_fold_isa;
 typedef struct bbi_select_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* MIN, MAX, KMIN */

@@ -8,7 +8,6 @@
 #include "prelude/math.h"
 
 #define LANES (BBI_LANE_BYTES / (int64_t)sizeof(R))
-enum { LSE_TILE = 64 }; /* casts between two rescalings; their exponentials fit into the first-level cache */
 
 static int64_t vector_count(const bbi_fold_tile *t) { return (t->lanes + BB_W - 1) / BB_W; }
 
@@ -104,7 +103,7 @@ static void step_prod(const bbi_fold_tile *t) {
 
 /* ---- log-sum-exp ---- */
 /* sum <- sum scale + terms, in R or in double */
-static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms) {
+BB_INLINE void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms) {
 #if !BB_DOUBLE
     if (f->accumulate_double) {
         double *s = (double *)(void *)sum + v * BB_W;
@@ -120,56 +119,143 @@ static void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V terms
     v_storeu(s, v_loadu(s) * scale + terms);
 }
 
-/* One vector of a tile: the maximum so far, one rescaling of the sums, then the exponentials of all casts.
- * The shift is the maximum; where that is -infinity it is 0, so that the exponentials are 0 and not NaN, and
- * where it is +infinity the values that reach it count 1 each.
- * With t = x - shift <= 0 the terms are 2^(t log2(e)), log2(e) = 0x1.71547652b82fep+0, and 0 below the normal
- * numbers. Constant and product round (u = 2^-24 or 2^-53): a term e^t changes by at most 2 |t| u relatively,
- * that is by 2 u / e of the largest term; the rounding of x alone may change it by as much. */
-static void lse_tile(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts) {
-    const R *p = component(t, 0) + v * BB_W + q0 * LANES;
+/* What a block of casts adds: the largest value so far, and sums of exp(f - base) (v_lse_base) that begin at 0. They are
+ * made group after group in the same order by compiled kernels (BBI_SELECT_LSE). Where the largest value is +infinity,
+ * base is, and the values that reach it count 1 each. */
+typedef struct lse_lane {
+    V best, base, sum;
+} lse_lane;
+
+/* What weighted sums are made of: terms, and the factors that groups multiply sums by, 1 as a rule. */
+typedef struct lse_terms {
+    V term[BBI_LSE_CASTS], factor[BBI_LSE_CASTS / BBI_GROUP_CASTS];
+} lse_terms;
+
+/* Of the state, whose sums belong to the old maximum, and of the block, whose sums belong to the base. */
+typedef struct lse_factors {
+    V state, block;
+} lse_factors;
+
+/* exp(from - to); equal infinities differ by nothing, and below -infinity there is no sum. */
+BB_INLINE V lse_scale(V from, V to) {
+    const VM same = v_or(v_eq(from, to), v_eq(to, K(-BB_INF)));
+    return v_sel(same, K(1), v_exp(from - to));
+}
+
+BB_INLINE lse_factors lse_merge(const bbi_fold_tile *t, int64_t v, V best, V base) {
     R *shift = (R *)(void *)t->cell + v * BB_W;
     const V old = v_loadu(shift);
-    V m = old, other = old, e[LSE_TILE], s = K(0), rest = K(0);
-    int64_t q = 0;
-    for (; q + 2 <= casts; q += 2) {
-        m = v_maxx(v_loadu(p + q * LANES), m);
-        other = v_maxx(v_loadu(p + (q + 1) * LANES), other);
-    }
-    m = v_maxx(other, q < casts ? v_maxx(v_loadu(p + q * LANES), m) : m);
-    v_storeu(shift, m);
-    const V base = v_sel(v_eq(m, K(-BB_INF)), K(0), m), scale = v_sel(v_eq(old, m), K(1), v_exp(old - base));
-    const VM top = v_eq(m, K(BB_INF));
-    for (q = 0; q < casts; q++) e[q] = v_expk(v_loadu(p + q * LANES) - base, K(0x1.71547652b82fep+0));
-    for (q = 0; v_any(top) && q < casts; q++) {
-        e[q] = v_sel(v_and(top, v_eq(v_loadu(p + q * LANES), m)), K(1), e[q]);
-    }
-    for (q = 0; q + 2 <= casts; q += 2) {
-        s += e[q];
-        rest += e[q + 1];
-    }
-    s += q < casts ? rest + e[q] : rest;
-    char *sum = t->cell + BBI_LANE_BYTES;
-    int64_t bytes = bbi_fold_sum_bytes(t->folding);
-    rescale(t->folding, sum, v, scale, s);
-    for (int64_t c = 1; c <= t->folding->fold.weight_dim; c++) {
-        const R *w = component(t, c) + v * BB_W + q0 * LANES;
-        s = K(0);
-        for (q = 0; q < casts; q++) s = v_fma(e[q], v_loadu(w + q * LANES), s);
-        rescale(t->folding, sum + c * bytes, v, scale, s);
+    lse_factors f = {.state = K(1), .block = K(1)};
+    if (v_any(v_ne(old, best))) f.state = lse_scale(old, best);
+    if (v_any(v_ne(base, best))) f.block = lse_scale(base, best);
+    v_storeu(shift, best);
+    return f;
+}
+
+BB_INLINE void lse_add(const bbi_fold_tile *t, int64_t v, int64_t c, const lse_factors *f, V sum) {
+    rescale(t->folding, t->cell + BBI_LANE_BYTES + c * bbi_fold_sum_bytes(t->folding), v, f->state, sum * f->block);
+}
+
+/* Blocks as kernels leave them. */
+static void take_lse(const bbi_fold_tile *t) {
+    const R *block = t->values;
+    for (int64_t v = 0; v < vector_count(t); v++) {
+        const R *at = block + v * BB_W;
+        const lse_factors f = lse_merge(t, v, v_loadu(at), v_loadu(at + LANES));
+        for (int64_t c = 0; c <= t->folding->fold.weight_dim; c++) lse_add(t, v, c, &f, v_loadu(at + (2 + c) * LANES));
     }
 }
 
+BB_INLINE V lse_term(const lse_lane *l, V x, bool infinite) {
+    const V term = v_lse_term(x, l->base);
+    if (__builtin_expect(!infinite, 1)) return term;
+    return v_sel(v_and(v_eq(x, K(BB_INF)), v_eq(l->base, K(BB_INF))), K(1), term);
+}
+
+/* The casts of a group for two vectors, so that the processor need not wait for one. `more`: of both, for weights.
+ * Is a base infinite? */
+BB_INLINE bool lse_group(lse_lane *a, lse_lane *b, const R *x, const R *y, int64_t first, int64_t casts, bool infinite,
+                         lse_terms *more) {
+#pragma GCC unroll 8
+    for (int64_t q = first; q < first + casts; q++) {
+        a->best = v_maxx(v_loadu(x + q * LANES), a->best);
+        b->best = v_maxx(v_loadu(y + q * LANES), b->best);
+    }
+    V to_a = K(1), to_b = K(1);
+    if (__builtin_expect(v_any(v_or(v_lse_moved(a->best, a->base), v_lse_moved(b->best, b->base))), 0)) {
+        to_a = v_lse_move(a->best, a->base), to_b = v_lse_move(b->best, b->base);
+        a->base = v_lse_next(a->best, a->base), b->base = v_lse_next(b->best, b->base);
+        a->sum *= to_a;
+        b->sum *= to_b;
+        infinite = v_any(v_or(v_eq(a->base, K(BB_INF)), v_eq(b->base, K(BB_INF))));
+    }
+    if (more) more[0].factor[first / BBI_GROUP_CASTS] = to_a, more[1].factor[first / BBI_GROUP_CASTS] = to_b;
+#pragma GCC unroll 8
+    for (int64_t q = first; q < first + casts; q++) {
+        const V ea = lse_term(a, v_loadu(x + q * LANES), infinite), eb = lse_term(b, v_loadu(y + q * LANES), infinite);
+        a->sum += ea;
+        b->sum += eb;
+        if (more) more[0].term[q] = ea, more[1].term[q] = eb;
+    }
+    return infinite;
+}
+
+BB_INLINE V weighted_sum(const lse_terms *e, const R *w, int64_t casts) {
+    V s = K(0);
+    for (int64_t first = 0; first < casts; first += BBI_GROUP_CASTS) {
+        const int64_t end = casts - first < BBI_GROUP_CASTS ? casts : first + BBI_GROUP_CASTS;
+        s *= e->factor[first / BBI_GROUP_CASTS];
+        for (int64_t q = first; q < end; q++) s = v_fma(e->term[q], v_loadu(w + q * LANES), s);
+    }
+    return s;
+}
+
+BB_INLINE lse_lane open_lse(const R *shift) {
+    const V best = v_loadu(shift);
+    return (lse_lane){best, v_lse_base(best), K(0)};
+}
+
+BB_INLINE void close_lse(const bbi_fold_tile *t, int64_t v, lse_lane l, const lse_terms *more, const R *weights,
+                         int64_t casts) {
+    const lse_factors f = lse_merge(t, v, l.best, l.base);
+    lse_add(t, v, 0, &f, l.sum);
+    for (int64_t c = 1; more && c <= t->folding->fold.weight_dim; c++)
+        lse_add(t, v, c, &f, weighted_sum(more, weights + c * t->component_step, casts));
+}
+
+/* Vectors v and v + 1 (v alone where there is no other) of casts from q0 on, BBI_LSE_CASTS at most. */
+BB_INLINE void lse_block(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts, bool weighted) {
+    const int64_t second = vector_count(t) - v > 1 ? BB_W : 0;
+    const R *x = component(t, 0) + v * BB_W + q0 * LANES, *y = x + second;
+    const R *shift = (const R *)(const void *)t->cell + v * BB_W;
+    lse_terms terms[2], *more = weighted ? terms : 0;
+    lse_lane a = open_lse(shift), b = open_lse(shift + second);
+    bool infinite = v_any(v_or(v_eq(a.base, K(BB_INF)), v_eq(b.base, K(BB_INF))));
+    int64_t q = 0;
+    for (; q + BBI_GROUP_CASTS <= casts; q += BBI_GROUP_CASTS)
+        infinite = lse_group(&a, &b, x, y, q, BBI_GROUP_CASTS, infinite, more);
+    if (q < casts) lse_group(&a, &b, x, y, q, casts - q, infinite, more);
+    close_lse(t, v, a, more, x, casts);
+    if (second) close_lse(t, v + 1, b, weighted ? terms + 1 : 0, y, casts);
+}
+
 static void step_lse(const bbi_fold_tile *t) {
-    for (int64_t v = 0; v < vector_count(t); v++) {
-        for (int64_t q = 0; q < t->casts; q += LSE_TILE) {
-            lse_tile(t, v, q, t->casts - q < LSE_TILE ? t->casts - q : LSE_TILE);
+    const bool weighted = t->folding->fold.weight_dim > 0;
+    for (int64_t q = 0; q < t->casts; q += BBI_LSE_CASTS) {
+        const int64_t casts = t->casts - q < BBI_LSE_CASTS ? t->casts - q : BBI_LSE_CASTS;
+        for (int64_t v = 0; v < vector_count(t); v += 2) {
+            if (weighted)
+                lse_block(t, v, q, casts, true);
+            else
+                lse_block(t, v, q, casts, false);
         }
     }
 }
 
-const bbi_fold_isa BBI_ISA_NAME(bbi_fold_isa, BB_ISA, BB_DOUBLE) = {.step = {
-                                                                        [BBI_FAMILY_SUM] = step_sum,
-                                                                        [BBI_FAMILY_PROD] = step_prod,
-                                                                        [BBI_FAMILY_LSE] = step_lse,
-                                                                    }};
+const bbi_fold_isa BBI_ISA_NAME(bbi_fold_isa, BB_ISA, BB_DOUBLE) = {.step =
+                                                                        {
+                                                                            [BBI_FAMILY_SUM] = step_sum,
+                                                                            [BBI_FAMILY_PROD] = step_prod,
+                                                                            [BBI_FAMILY_LSE] = step_lse,
+                                                                        },
+                                                                    .take_lse = take_lse};

@@ -112,6 +112,7 @@ static double work_of(const bbi_emitter *e) {
 static int group_vectors(const bbi_emitter *e) {
     double work = work_of(e);
     if (work > 500) return 1;
+    if (e->selection == BBI_SELECT_LSE && e->stage->fold->weight_dim > 1) return 2;
     return e->options->level >= 2 && work <= 150 ? 4 : 2;
 }
 
@@ -144,6 +145,7 @@ static int load_budget(const bbi_emitter *e, int32_t first, int32_t last) {
     }
     if (e->options->transposed) sums = 0;
     if (e->selection != BBI_SELECT_NONE) sums++;
+    if (e->selection == BBI_SELECT_LSE) sums += 2 + (int)e->stage->fold->weight_dim;
     int left = (e->options->level >= 2 ? 20 : 8) - sums * e->vectors * (e->counter >= 0 ? e->block : 1);
     return left < 0 ? 0 : left;
 }
@@ -271,12 +273,24 @@ static int32_t last_segment(const bbi_emitter *e) {
     return n;
 }
 
+/* Does the kernel look at groups of casts? */
+static bool selects_groups(const bbi_emitter *e) {
+    return e->selection == BBI_SELECT_HITS || e->selection == BBI_SELECT_LSE;
+}
+
+/* Whole blocks; those of a log-sum-exp are one by one, because the order of its sums must not depend on them. */
+static int group_casts(const bbi_emitter *e) {
+    int block = widest_block(e);
+    return e->selection == BBI_SELECT_LSE ? BBI_GROUP_CASTS : (BBI_GROUP_CASTS + block - 1) / block * block;
+}
+
 /* Whole blocks, or what is left of them is a large part; and a kernel that selects looks at whole groups. A block of
  * columns holds whole tiles where that is possible. */
 static int tile_size(const bbi_emitter *e) {
-    bool selects = e->selection == BBI_SELECT_HITS;
-    int block = widest_block(e), group = (BBI_GROUP_CASTS + block - 1) / block * block;
+    bool selects = selects_groups(e);
+    int block = widest_block(e), group = group_casts(e);
     if (selects && last_segment(e) == 0) return group;
+    while (group % block) group += BBI_GROUP_CASTS; /* whole groups of whole blocks */
     int bytes = (16 << e->options->level) * e->vectors * (e->nbuffered ? e->nbuffered : 1);
     int most = 16384 / bytes, whole = selects ? group : block > 1 ? block : 8;
     if (most > 64) most = 64;
@@ -313,7 +327,7 @@ static void emit_groups(bbi_emitter *e, int casts) {
 
 /* Code with loops: they run for a tile, the rest of the code for its groups. */
 static void emit_tiles_of_groups(bbi_emitter *e, int tile) {
-    int block = widest_block(e), group = (BBI_GROUP_CASTS + block - 1) / block * block;
+    int group = group_casts(e);
     int32_t last = last_segment(e);
     bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", tile);
     e->indent++;
@@ -357,9 +371,9 @@ static void emit_group(bbi_emitter *e, bool tiled) {
         if (e->buffered[v]) bbi_emit_line(e, "V b%d[%d];", (int)v, tile * e->vectors);
     }
     bbi_emit_select_begin(e);
-    if (e->selection == BBI_SELECT_HITS && last_segment(e) == 0) {
+    if (selects_groups(e) && last_segment(e) == 0) {
         emit_groups(e, tile);
-    } else if (e->selection == BBI_SELECT_HITS) {
+    } else if (selects_groups(e)) {
         emit_tiles_of_groups(e, tile);
     } else if (tiled) {
         bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", tile);
@@ -383,7 +397,7 @@ static void emit_kernel(bbi_emitter *e) {
                        : e->stage->symmetric ? ", out_stride);" /* mirror sums are the same for all lanes */
                                              : " + e, out_stride);";
     int vectors = group_vectors(e);
-    bool tiled = hits || segment_end(e, 0, e->code->count) != e->code->count;
+    bool tiled = selects_groups(e) || segment_end(e, 0, e->code->count) != e->code->count;
     bbi_text_add(e->text, "\ntypedef long long I64;\n#define BB_L (I64)(%d / sizeof(R))\n", BBI_LANE_BYTES);
     if (hits) bbi_text_add(e->text, "#define BB_HITS %d\n", BBI_LANE_BYTES / 8);
     e->vectors = 1;
@@ -439,7 +453,7 @@ static bb_status emit_text(bbi_emitter *e) {
                  e->options->transposed ? "columns y in lanes, rows x cast" : "rows x in lanes, columns y cast");
     bbi_code_print(e->text, e->code);
     bbi_text_add(e->text, "\n */\n");
-    BBI_FORWARD(bbi_emit_prelude(e->text, e->code, e->options));
+    BBI_FORWARD(bbi_emit_prelude(e->text, e->code, e->selection, e->options));
     bbi_text_add(e->text, BBI_KERNEL_MARK);
     emit_kernel(e);
     return e->text->failed ? bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel") : BB_OK;

@@ -41,7 +41,8 @@ typedef struct bbi_emitter {
 } bbi_emitter;
 
 /* ---- emit_prelude.c ---- */
-bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_options *options);
+bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, bbi_selection selection,
+                           const bbi_emit_options *options);
 
 /* ---- emit_body.c ---- */
 void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 3);
@@ -53,6 +54,8 @@ enum { BBI_PANEL = 64 };
 bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
 /* An operand of vector v and cast (iteration) u. */
 void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u);
+/* Operands are loaded where they stand from here on. */
+void bbi_forget_loads(const bbi_emitter *e);
 /* emit_symmetric.c: MIRROR for all vectors and cast (iteration) u. */
 void bbi_emit_mirror(const bbi_emitter *e, const bbi_instruction *s, int u);
 /* emit_body.c: The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored.
@@ -65,7 +68,13 @@ void bbi_emit_select_tile(const bbi_emitter *e);  /* before the casts of a tile 
 /* The variable best_v takes a value of vector v, whose text the caller prints between both. */
 void bbi_emit_select_open(const bbi_emitter *e, int v);
 void bbi_emit_select_close(const bbi_emitter *e, int v);
-void bbi_emit_select_hits(const bbi_emitter *e); /* behind the casts of a tile */
+void bbi_emit_select_hits(bbi_emitter *e);        /* behind the casts of a tile */
 void bbi_emit_select_end(const bbi_emitter *e);  /* behind the last cast */
+
+/* ---- emit_lse.c: the same hooks of a log-sum-exp ---- */
+bool bbi_emit_is_weight(const bbi_emitter *e, const bbi_instruction *s); /* writes a component behind the value */
+void bbi_emit_lse_begin(const bbi_emitter *e);
+void bbi_emit_lse_group(bbi_emitter *e);
+void bbi_emit_lse_end(const bbi_emitter *e);
 
 #endif

@@ -190,7 +190,11 @@ static void print_operand(const bbi_emitter *e, const bbi_operand *o, int v, int
     }
 }
 
-void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u) { print_operand(e, o, v, u, false); }
+void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u) { print_operand(e, o, v, u, true); }
+
+void bbi_forget_loads(const bbi_emitter *e) {
+    for (int32_t n = 0; n < 3 * e->code->index_count; n++) e->loaded[n] = 0;
+}
 
 /* ---- steps ---- */
 static void print_sum_name(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
@@ -241,7 +245,7 @@ static void print_sum(const bbi_emitter *e, const bbi_instruction *s, int v, int
 }
 
 static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int u) {
-    if (e->selection != BBI_SELECT_NONE) {
+    if (e->selection != BBI_SELECT_NONE && !bbi_emit_is_weight(e, s)) {
         bbi_emit_select_open(e, v);
         print_operand(e, &s->arg[0], v, u, false);
         bbi_emit_select_close(e, v);
@@ -294,6 +298,7 @@ static void print_result(const bbi_emitter *e, const bbi_instruction *s, int v, 
  * the block. */
 static void print_step(bbi_emitter *e, const bbi_instruction *s) {
     bool fresh[3] = {false};
+    if (bbi_emit_is_weight(e, s) && s->arg[0].space != BBI_VALUE) return; /* loaded where it is used */
     for (int n = 0; n < s->narg && s->kind != BBI_STEP_CHOOSE; n++) {
         fresh[n] = is_memory(&s->arg[n]) && mark_loaded(e, &s->arg[n]);
     }
@@ -498,9 +503,7 @@ void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last) {
             e->assigned[s->result] = true;
         }
     }
-    for (int32_t n = 0; n < 3 * code->index_count; n++) {
-        e->loaded[n] = 0;
-    }
+    bbi_forget_loads(e);
     bbi_emit_line(e, "{");
     e->indent++;
     e->depth = 0;

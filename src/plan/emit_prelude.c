@@ -65,7 +65,7 @@ static void print_operation(bbi_text *t, const bbi_op_row *row) {
     bbi_text_add(t, "BB_INLINE V op_%s(%s) { return %s; }\n", row->name, operands[row->arity], row->value);
 }
 
-static bb_status print_prelude(bbi_text *text, const bool *used, const bbi_emit_options *options) {
+static bb_status print_prelude(bbi_text *text, const bool *used, bool lse, const bbi_emit_options *options) {
     bbi_block blocks[MAX_BLOCKS];
     int count = split_blocks(bbi_prelude_math, blocks);
     if (count < 0) return bbi_fail(BB_INTERNAL, "the prelude's blocks cannot be told apart");
@@ -76,6 +76,7 @@ static bb_status print_prelude(bbi_text *text, const bool *used, const bbi_emit_
             use_block(blocks, count, word, size);
         }
     }
+    if (lse) use_block(blocks, count, "v_lse_term", strlen("v_lse_term"));
     bbi_text_add(text, "#define BB_DOUBLE %d\n#ifndef BB_ISA\n#define BB_ISA %d\n#endif\n", (int)options->is_double,
                  options->level);
     bbi_text_append(text, bbi_prelude_cpu, strlen(bbi_prelude_cpu));
@@ -89,18 +90,19 @@ static bb_status print_prelude(bbi_text *text, const bool *used, const bbi_emit_
     return BB_OK;
 }
 
-bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, const bbi_emit_options *options) {
+bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, bbi_selection selection,
+                           const bbi_emit_options *options) {
     bool used[BBI_OP_COUNT] = {false};
     for (int32_t n = 0; n < code->count; n++) {
         const bbi_instruction *s = &code->instruction[n];
         if (s->kind == BBI_STEP_MAP) used[s->op] = true;
         if ((s->kind == BBI_STEP_SUM || s->kind == BBI_STEP_MIRROR) && s->narg == 2) used[BBI_OP_fma] = true;
     }
-    return print_prelude(text, used, options);
+    return print_prelude(text, used, selection == BBI_SELECT_LSE, options);
 }
 
 bb_status bbi_emit_whole_prelude(bbi_text *text, const bbi_emit_options *options) {
     bool used[BBI_OP_COUNT];
     for (int op = 0; op < BBI_OP_COUNT; op++) used[op] = bbi_op_info(op)->kind == BBI_MAP;
-    return print_prelude(text, used, options);
+    return print_prelude(text, used, true, options);
 }

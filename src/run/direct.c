@@ -44,7 +44,8 @@ static char *state_of(const direct *d, int64_t block) { return d->state + block 
 /* What a compiled kernel takes for its sums. */
 static void *accumulator_of(const direct *d, int64_t block) {
     if (d->selection == BBI_SELECT_BEST) return state_of(d, block);
-    return d->selection == BBI_SELECT_HITS ? (void *)d->hits : sum_of(d, block);
+    bool hits = d->selection == BBI_SELECT_HITS || d->selection == BBI_SELECT_LSE;
+    return hits ? (void *)d->hits : sum_of(d, block);
 }
 
 static char *next_state(const bbi_folding *folding, char *state) {
@@ -144,8 +145,13 @@ static void meet(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_
             meet_hits(d, kernel, block, first, casts, position + first);
             continue;
         }
+        bool lse = kernel && d->selection == BBI_SELECT_LSE;
+        if (lse) memcpy(d->hits, state_of(d, block), BBI_LANE_BYTES); /* its maximum */
         call_pair(d, kernel, block, first, casts);
-        if (!in_kernel) step_folds(d, block, casts, position + first);
+        if (lse)
+            bbi_fold_take_lse(&d->code->folding[0], state_of(d, block), d->hits, lanes_of(d, block));
+        else if (!in_kernel)
+            step_folds(d, block, casts, position + first);
     }
 }
 

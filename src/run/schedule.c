@@ -29,7 +29,7 @@ enum {
 static const int64_t long_element = 24;
 /* Packed rows of an item stay in the second-level cache, by level. */
 static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
-static const int64_t heavy_rows = 64 << 10; /* of a lane block: columns that pass should meet another, too */
+static const int64_t heavy_rows = 64 << 10;    /* of a lane block: columns that pass should meet another, too */
 static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
@@ -184,6 +184,8 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count);
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
     if (!s->transposed && bbi_stage_selection(stage) == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
+    if (!s->transposed && bbi_stage_selection(stage) == BBI_SELECT_LSE)
+        s->hits = reserve(s, BBI_LANE_BYTES * (2 + stage->out_count));
     if (s->tiles) { /* mirror sums of a block of columns and of a lane block that nobody reads */
         s->out = reserve(s, 64 * stage->sum_count * (s->block + s->lanes));
         s->mirrored = reserve(s, BBI_LANE_BYTES * stage->sum_count * (s->block / s->lanes));

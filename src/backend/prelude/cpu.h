@@ -292,6 +292,7 @@ BB_INLINE V v_from_int(VI i) { return (V)((VU)i + BB_MAGIC_BITS) - K(BB_MAGIC); 
 /* 2^k of an integer k in [-BB_EB, BB_EB + 1], with 0 and infinity at the ends */
 BB_INLINE V v_pow2(V k) { return (V)((VU)(k + K(BB_MAGIC + BB_EB)) << BB_MB); }
 #define BB_INF ((R)__builtin_inf())
+#define BB_BIG (BB_DOUBLE ? 0x1.fffffffffffffp+1023 : 0x1.fffffep+127) /* the largest number */
 #define BB_NAN ((R)__builtin_nanf(""))
 #define BB_TINY (BB_DOUBLE ? (R)0x1p-1022 : (R)0x1p-126) /* the smallest normal number */
 

@@ -154,6 +154,21 @@ BB_INLINE V v_exp(V x)
     return v_sel(zero, K(0), v_scale(K(1) + s, k));
 }
 
+/*@ v_lse_base v_lse_moved v_lse_next v_lse_move v_lse_term : v_expk v_exp */
+/* Log-sum-exps add up exp(x - base), where base trails the largest x so far by 1 at most, so that it rarely moves:
+ * at each `moved` lane to the largest x, when the sums are multiplied by exp(old base - new one), 1 elsewhere.
+ * -BB_BIG stands for -infinity, below which the terms are 0 and not NaN. 2^(t log2(e)) for e^t: constant and product round
+ * (u = 2^-24 or 2^-53), so that a term changes by at most 2 |t| u relatively, that is by 2 u / e of the largest term;
+ * the rounding of x alone may change it by as much. */
+BB_INLINE V v_lse_base(V best) { return v_maxx(best, K(-BB_BIG)); }
+BB_INLINE VM v_lse_moved(V best, V base) { return v_gt(best, base + K(1)); }
+BB_INLINE V v_lse_next(V best, V base) { return v_sel(v_lse_moved(best, base), best, base); }
+BB_INLINE V v_lse_move(V best, V base)
+{
+    return v_sel(v_lse_moved(best, base), v_exp(base - best), K(1));
+}
+BB_INLINE V v_lse_term(V x, V base) { return v_expk(x - base, K(0x1.71547652b82fep+0)); }
+
 /*@ v_log_parts : */
 /* x = 2^e (1 + f), 1 + f in [sqrt(1/2), sqrt(2)), for 0 < x < infinity; returns f. */
 BB_INLINE V v_log_parts(V x, V *e)
