@@ -19,6 +19,7 @@ static const subcommand subcommands[] = {
     {"show", "what a formula becomes: parsed, simplified, gradient, plan, source", command_show},
     {"ops", "the operations and reductions (--markdown, --json)", command_ops},
     {"doctor", "what was found on this machine, what is missing and the remedy", command_doctor},
+    {"devices", "graphics processors and their numbers", command_devices},
     {"cache", "the cache of compiled kernels (--clear)", command_cache},
     {"aot", "compile formulas ahead, for use without compiler and wait", command_aot},
     {"bench", "times of standard cases beside a plain C loop", command_bench},

@@ -27,6 +27,7 @@ int command_eigen(int argc, char **argv);
 int command_show(int argc, char **argv);
 int command_ops(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_devices(int argc, char **argv);
 int command_cache(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_aot(int argc, char **argv);

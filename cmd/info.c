@@ -120,6 +120,35 @@ int command_doctor(int argc, char **argv) {
     return 0;
 }
 
+static int print_devices(const char *name, bb_target target) {
+    int count = 0;
+    if (bb_device_count(target, &count) != BB_OK || count == 0) {
+        printf("%-7s -   %s\n", name, count == 0 && *bb_last_error() ? bb_last_error() : "no device");
+        bb_clear_error();
+        return 0;
+    }
+    for (int k = 0; k < count; k++) {
+        bb_device_info info = {.size = sizeof info};
+        if (bb_device_about(target, k, &info) != BB_OK) return complain_status();
+        printf("%-7s %-3d %s, %.1f GiB", name, k, info.name, (double)info.memory / 1073741824);
+        if (info.architecture) printf(", compute capability %d.%d", info.architecture / 10, info.architecture % 10);
+        puts(info.has_float64 ? "" : ", no float64");
+    }
+    return 0;
+}
+
+int command_devices(int argc, char **argv) {
+    if (argc > 1) {
+        bool help = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+        if (!help) return complain(EXIT_USAGE, "devices takes no argument: found '%s'", argv[1]);
+        puts("usage: benben devices\n"
+             "Lists graphics processors: target, number (for --device), name. Where there is none, what is missing.");
+        return 0;
+    }
+    int code = print_devices("cuda", BB_TARGET_CUDA);
+    return code ? code : print_devices("opencl", BB_TARGET_OPENCL);
+}
+
 int command_cache(int argc, char **argv) {
     static const struct option options[] = {{"clear", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     for (int letter; (letter = getopt_long(argc, argv, "ch", options, NULL)) != -1;) {

@@ -12,7 +12,7 @@ static const char help[] =
     "  -o, --output FILE.npy  where the result goes; once per output. Without it results are printed\n"
     "      --dtype TYPE       convert everything to float16, bfloat16, float32 or float64\n"
     "      --target TARGET    auto, interp (no compiler), cpu, cuda or opencl\n"
-    "      --device N         number of the device of cuda and opencl (benben doctor lists them)\n"
+    "      --device N         number of the device of cuda and opencl (benben devices lists them)\n"
     "      --threads N        0: all cores\n"
     "      --sum SCHEME       auto, block, kahan or direct\n"
     "      --rows-i M, --rows-j N  numbers of rows that no array tells\n"

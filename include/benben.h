@@ -479,6 +479,24 @@ typedef struct bb_statistics {
 BB_API bb_status bb_get_statistics(bb_statistics *statistics);
 /* Text about what was found and what is missing with the remedy ("benben doctor"); released with bb_free. */
 BB_API bb_status bb_doctor(char **text);
+/* Devices of a target (BB_TARGET_CUDA or BB_TARGET_OPENCL), numbered from 0 on as in the options. BB_DEVICE where there is none: the message says what is
+ * missing. Looking at devices starts none. */
+typedef struct bb_device_info {
+    size_t size;
+    char name[128];
+    int64_t memory;   /* bytes */
+    int has_float64;
+    int architecture; /* CUDA: compute capability, 90 for 9.0; else 0 */
+} bb_device_info;
+BB_API bb_status bb_device_count(bb_target target, int *count);
+BB_API bb_status bb_device_about(bb_target target, int number, bb_device_info *info);
+BB_API bb_status bb_device_of(const void *memory, int *number); /* of an address in the memory of a CUDA device */
+/* Memory of a CUDA device, for callers whose arrays come from a library without an allocator that they could use. Releasing waits for kernels that may use
+ * it. bb_device_wait returns when what was given to a stream (NULL: the default one) is done; bb_device_read does so, and copies. */
+BB_API bb_status bb_device_allocate(int number, size_t bytes, void **memory);
+BB_API bb_status bb_device_release(int number, void *memory);
+BB_API bb_status bb_device_wait(int number, void *stream);
+BB_API bb_status bb_device_read(int number, void *stream, void *to, const void *from, size_t bytes);
 BB_API bb_status bb_cache_info(char **path, int64_t *entries,
                                int64_t *bytes); /* path released with bb_free; NULL when there is no cache folder */
 BB_API bb_status bb_cache_clear(void);

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 from . import _core as _core
+from ._devices import Device, devices
 from ._errors import (
     ArgumentError,
     CancelledError,
@@ -34,6 +35,7 @@ __all__ = [
     "CompilerError",
     "ConvergenceError",
     "ConvergenceWarning",
+    "Device",
     "DeviceError",
     "DtypeError",
     "Error",
@@ -43,6 +45,7 @@ __all__ = [
     "ShapeError",
     "UnknownNameError",
     "__version__",
+    "devices",
     "doctor",
     "install_as_pykeops",
     "progress",

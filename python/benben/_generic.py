@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import _core, _options, _progress
+from . import _core, _devices, _options, _progress
 from ._errors import ArgumentError, ConvergenceWarning, ShapeError
 from ._formula import BY_ALIAS, REDUCTIONS
 
@@ -210,12 +210,13 @@ class GenericGenred:
         self,
         *args: Any,
         backend: str = "auto",
-        device_id: int = -1,
+        device_id: Any = -1,
         ranges: Any = None,
         out: Any = None,
         progress: Any = None,
     ) -> Any:
-        if ranges is None and out is None and backend == "auto" and self._plain and not _progress.wanted(progress):
+        plain = ranges is None and out is None and backend == "auto" and device_id == -1
+        if plain and self._plain and not _progress.wanted(progress):
             try:
                 result = self._run(args)
             except (TypeError, ShapeError):  # what is converted, or refused by name, below
@@ -224,6 +225,8 @@ class GenericGenred:
                 return result
         _options.check_backend(backend)
         tools = self.tools
+        devices = _devices.chosen(backend, device_id, tools)
+        more = {"devices": devices} if devices else {}
         args = tools.convert(args, self._program.names)
         if self._accuracy.dtype_acc != "auto":
             _options.check_accumulator(self._accuracy.dtype_acc, tools.common_dtype(args))
@@ -236,7 +239,7 @@ class GenericGenred:
                 program = Program.of(self._text(name, self.formula, k), tuple(self.aliases), self.axis)
             kernel = self._kernel if program is self._program else program.kernel(self._accuracy, tools)
             with _progress.reporting(progress, f"{name} over {(self.axis and 'j') or 'i'}") as report:
-                result = tools.run(kernel, given, tools.ranges(ranges), program.rows_i, program.rows_j, report)
+                result = tools.run(kernel, given, tools.ranges(ranges), program.rows_i, program.rows_j, report, **more)
             if program.repeat is not None:
                 result = tools.repeat_rows(result, args[program.repeat].shape[-2])
             return result

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from . import _core
 from ._errors import ArgumentError, DeviceError
 
 BACKENDS = ("auto", "CPU", "GPU", "GPU_1D", "GPU_2D", "GPU_1D_host", "GPU_1D_device", "GPU_2D_host", "GPU_2D_device")
@@ -90,7 +91,7 @@ def check_backend(backend: str) -> None:
     """Refuses backends that do not exist, and those of a graphics processor where there is none."""
     if backend not in BACKENDS:
         raise ArgumentError(f"backend={backend!r}: expected one of {', '.join(BACKENDS)}")
-    if backend.startswith("GPU"):
+    if backend.startswith("GPU") and not _core.devices("cuda"):
         raise DeviceError(f"backend={backend!r}, but Benben has no graphics processor here: use 'auto' or 'CPU'")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _formula, _options, _progress
+from . import _core, _devices, _formula, _options, _progress
 from ._errors import ArgumentError, ShapeError
 from ._formula import BY_ALIAS, PLACE_I, PLACE_J, REDUCTIONS, Formula
 from ._generic import k_smallest
@@ -237,9 +237,7 @@ class ReductionMethods:
         else:
             accuracy, call = _options.DEFAULT_ACCURACY, {}
         out = call.get("out")
-        backend = call.get("backend") or self.backend
-        if backend is not None and backend != "auto":
-            _options.check_backend(backend)
+        devices = self._devices_of(call) if call or self.backend is not None else None
         ranges = call.get("ranges")
         if ranges is not None and self._blocks is not None:
             raise ArgumentError("ranges: this LazyTensor is masked, and its mask has ranges; use K.filled(value)")
@@ -247,7 +245,7 @@ class ReductionMethods:
         axis, progress = AXIS_I if r.axis == 0 else AXIS_J, call.get("progress")
 
         def run(name: str, k: int) -> Any:
-            return self._fold(r.args, name, axis, r.weight, r.weight_map, k, accuracy, ranges, progress)
+            return self._fold(r.args, name, axis, r.weight, r.weight_map, k, accuracy, ranges, progress, devices)
 
         if r.k:
             place = PLACE_I if r.axis == 0 else PLACE_J
@@ -263,6 +261,13 @@ class ReductionMethods:
             result = result[..., 0]
         return result if out is None else self.tools.store(result, out)
 
+    def _devices_of(self: Any, call: dict[str, Any]) -> tuple[int, ...] | None:
+        """The devices that a call names, None for those chosen by themselves; refuses backends that are not there."""
+        backend = call.get("backend") or self.backend or "auto"
+        if backend != "auto":
+            _options.check_backend(backend)
+        return _devices.chosen(backend, call.get("device_id", -1), self.tools)
+
     def _fold(
         self: Any,
         args: tuple[Any, ...],
@@ -274,6 +279,7 @@ class ReductionMethods:
         accuracy: _options.Accuracy = _options.DEFAULT_ACCURACY,
         ranges: Any = None,
         progress: Any = None,
+        devices: tuple[int, ...] | None = None,
     ) -> Any:
         """Runs a reduction; the result has the axis that is kept, even where it is of length 1."""
         f = self._formula
@@ -285,16 +291,17 @@ class ReductionMethods:
             if weight is not None:
                 where = range(weight.size) if weight_map is None else weight_map
                 weight_map = tuple([n + shift for n in where])
-            return placed._fold(args, name, axis, weight, weight_map, k, accuracy, ranges, progress)
+            return placed._fold(args, name, axis, weight, weight_map, k, accuracy, ranges, progress, devices)
         values = tuple([arg.value for arg in args])
         if self._blocks is not None:
             values, ranges = self._sorted_values(args), self._blocks.ranges
         rows_i = plan.rows_i and (self.ni or 1)  # where no argument says it
         rows_j = plan.rows_j and (self.nj or 1)
         six = None if ranges is None else self.tools.ranges(ranges)
-        if _progress.wanted(progress):
+        more = {"devices": devices} if devices else {}
+        if more or _progress.wanted(progress):
             with _progress.reporting(progress, f"{name} over {('i', 'j', 'i and j')[axis - 1]}") as report:
-                result = self.tools.run(plan, values, six, rows_i, rows_j, report)
+                result = self.tools.run(plan, values, six, rows_i, rows_j, report, **more)
         else:
             result = self.tools.run(plan, values, six, rows_i, rows_j, None)
         if self._blocks is not None:
@@ -338,9 +345,9 @@ class ReductionMethods:
         )
         if self._dtype is not None:
             _options.check_accumulator(accuracy.dtype_acc, self._dtype)
-        _options.check_backend(call.get("backend") or self.backend or "auto")
+        devices = self._devices_of(call)
         ranges = self.ranges if call.get("ranges") is None else call["ranges"]
-        result = self._fold(self._args, name, AXIS_IJ, accuracy=accuracy, ranges=ranges, progress=call.get("progress"))[
+        result = self._fold(self._args, name, AXIS_IJ, None, None, 0, accuracy, ranges, call.get("progress"), devices)[
             ..., 0, :
         ]
         return self.tools.as_complex(result) if self.is_complex else result

@@ -144,6 +144,8 @@ static PyMethodDef methods[] = {
     {"eigen", core_eigen, METH_VARARGS, "eigen(matrix, count, options, report) -> (values, vectors, result, message)"},
     {"statistics", core_statistics, METH_NOARGS, "Counts of compiles and of what the cache had, peak memory."},
     {"doctor", core_doctor, METH_NOARGS, "Text about what was found on this machine and what is missing."},
+    {"devices", core_devices, METH_VARARGS,
+     "devices(target): (target, number, name, bytes, float64, compute capability) of each; target: 'cuda' or 'opencl'"},
     {"cache_info", core_cache_info, METH_NOARGS, "(folder or None, entries, bytes) of the cache of kernels."},
     {"cache_clear", core_cache_clear, METH_NOARGS, "Empties the cache of kernels."},
     {NULL, NULL, 0, NULL}};
@@ -175,6 +177,7 @@ static int execute(PyObject *module) {
     if (take_exceptions()) return -1;
     if (add_type(module, "Program", &core_program_spec, &core_program_type)) return -1;
     if (add_type(module, "Kernel", &core_kernel_spec, &core_kernel_type)) return -1;
+    if (add_type(module, "DeviceArray", &core_device_array_spec, &core_device_array_type)) return -1;
     if (PyModule_AddStringConstant(module, "version", bb_version())) return -1;
     return core_kernel_ready(module);
 }

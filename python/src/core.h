@@ -17,7 +17,7 @@ PyObject *core_fail(bb_status status);
 PyObject *core_fail_null(void); /* the same for a NULL expression */
 bb_context *core_context(void); /* borrowed; replaced by a new one when it has grown large */
 void core_context_grew(Py_ssize_t nodes);
-extern PyTypeObject *core_program_type, *core_kernel_type;
+extern PyTypeObject *core_program_type, *core_kernel_type, *core_device_array_type;
 
 /* ---- exchange.c: tensors of a library with DLPack's C exchange API */
 typedef struct core_exchange core_exchange;
@@ -38,6 +38,8 @@ typedef struct core_value {
     double single;
     Py_ssize_t count;
     int has_buffer, is_number, needs_conversion; /* of a type that the library does not compute in */
+    int has_stream;
+    void *stream; /* of an array on a device that names the stream where it is computed */
     int64_t shape[CORE_MAX_DIMS], strides[CORE_MAX_DIMS];
 } core_value;
 /* 0, or -1 with an exception. A number or a tuple of numbers gets its memory later, by core_value_number. */
@@ -46,6 +48,15 @@ void core_value_number(core_value *value, int is_double);
 void core_value_drop(core_value *value);
 /* A new NumPy array; not of bfloat16. */
 PyObject *core_empty(const int64_t *shape, int ndim, bb_dtype dtype);
+
+/* ---- device.c: arrays on a CUDA device without a library's allocator */
+int core_cuda_take(PyObject *object, int writable, core_value *value); /* of __cuda_array_interface__ */
+int core_cuda_stream(PyObject *object, core_value *value);             /* what that says of the stream, where it is there */
+void core_device_take(PyObject *object, core_value *value);            /* of a DeviceArray */
+PyObject *core_device_empty(int number, void *stream, const int64_t *shape, int ndim, bb_dtype dtype);
+PyObject *core_device_convert(PyObject *array, PyObject *like); /* to the kind of array that `like` is */
+PyObject *core_devices(PyObject *module, PyObject *arguments);
+extern PyType_Spec core_device_array_spec;
 
 /* ---- program.c */
 typedef struct core_program {

@@ -5,7 +5,7 @@
 
 #include "core.h"
 
-enum { STACK_VALUES = 24, MAX_OUTPUTS = 64, CODE_INT = 0, CODE_BFLOAT = 4, DEVICE_CPU = 1 };
+enum { STACK_VALUES = 24, MAX_OUTPUTS = 64, MAX_DEVICES = 64, CODE_INT = 0, CODE_BFLOAT = 4, DEVICE_CPU = 1, DEVICE_CUDA = 2 };
 
 typedef struct core_kernel {
     PyObject_HEAD bb_kernel *kernel;
@@ -33,9 +33,11 @@ typedef struct frame {
     int convert;
     bb_dtype dtype;         /* of floating-point outputs */
     const core_value *like; /* the first tensor that comes with an allocator, or NULL */
+    PyObject *origin;       /* borrowed: the first array on a CUDA device without an allocator, or NULL */
     PyObject *scratch;      /* a list: what was taken from that allocator for the time of the call, or NULL */
     core_ranges ranges;
     bb_run_options options;
+    int devices[MAX_DEVICES]; /* of the options */
     watch watch;
 } frame;
 

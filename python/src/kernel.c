@@ -209,7 +209,7 @@ static void frame_types(frame *f, const core_kernel *self) {
 int core_frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
     f->taken = f->inputs = f->convert = 0;
     f->like = NULL;
-    f->scratch = NULL;
+    f->origin = f->scratch = NULL;
     f->ranges = (core_ranges){0};
     f->value = f->on_stack;
     f->array = f->array_on_stack;
@@ -227,6 +227,9 @@ int core_frame_take(frame *f, const core_kernel *self, PyObject *inputs) {
     for (Py_ssize_t k = 0; k < count; k++) {
         f->taken++; /* also what fails is dropped: it may hold a buffer already */
         if (core_value_take(PyTuple_GetItem(inputs, k), 0, &f->value[k])) return -1;
+        const core_value *v = &f->value[k];
+        if (!f->origin && !v->is_number && !v->exchange && v->array.device_type == DEVICE_CUDA)
+            f->origin = PyTuple_GetItem(inputs, k);
     }
     f->inputs = (int)count;
     frame_types(f, self);
@@ -262,19 +265,37 @@ static void frame_release(void *data, void *memory, size_t bytes, void *stream) 
     (void)data, (void)memory, (void)bytes, (void)stream; /* core_frame_drop */
 }
 
-/* Where the arrays are: device, the stream that their library computes on, its memory. */
-static void frame_device(frame *f) {
-    const core_value *on = f->like;
+/* Arrays that other streams compute are waited for. */
+static int wait_for_others(const frame *f) {
+    for (int k = 0; k < f->inputs; k++) {
+        const core_value *v = &f->value[k];
+        if (!v->has_stream || v->array.device_type != DEVICE_CUDA || v->stream == f->options.stream) continue;
+        bb_status status;
+        Py_BEGIN_ALLOW_THREADS status = bb_device_wait(v->array.device_id, v->stream);
+        Py_END_ALLOW_THREADS if (status != BB_OK) return core_fail(status), -1;
+    }
+    return 0;
+}
+
+/* Where the arrays are: device, the stream that their library computes on, its memory. 0, or -1 with an exception. */
+static int frame_device(frame *f) {
+    const core_value *on = f->like && f->like->array.device_type != DEVICE_CPU ? f->like : NULL;
     for (int k = 0; !on && k < f->inputs; k++)
         if (!f->value[k].is_number && f->value[k].array.device_type != DEVICE_CPU) on = &f->value[k];
-    if (!on || on->array.device_type == DEVICE_CPU) return;
+    if (!on) return 0;
     f->options.device_type = on->array.device_type;
     f->options.device_id = on->array.device_id;
-    if (!f->like) return;
-    f->options.stream = core_exchange_stream(on->exchange, &on->array);
-    f->options.allocate = frame_allocate;
-    f->options.release = frame_release;
-    f->options.allocator = f;
+    if (on->exchange) {
+        f->options.stream = core_exchange_stream(on->exchange, &on->array);
+        f->options.allocate = frame_allocate;
+        f->options.release = frame_release;
+        f->options.allocator = f;
+        f->like = on;
+    } else {
+        for (int k = 0; k < f->inputs && !f->options.stream; k++) f->options.stream = f->value[k].stream;
+        if (f->like) f->like = NULL; /* tensors on the processor beside arrays on the device */
+    }
+    return wait_for_others(f);
 }
 
 int core_frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *rows_j, PyObject *threads,
@@ -287,7 +308,7 @@ int core_frame_options(frame *f, PyObject *ranges, PyObject *rows_i, PyObject *r
     f->options.rows_j = rows_j ? PyLong_AsLongLong(rows_j) : 0;
     f->options.threads = threads ? (int)PyLong_AsLong(threads) : 0;
     if (PyErr_Occurred()) return -1;
-    frame_device(f);
+    if (frame_device(f)) return -1;
     if (!ranges || ranges == Py_None) return 0;
     if (ranges_take(ranges, &f->ranges)) return -1;
     f->options.ranges = f->ranges.structure;
@@ -328,8 +349,9 @@ PyObject *core_frame_output(frame *f, core_kernel *self, int k, PyObject *given)
             ndim++;
         }
         bb_dtype dtype = self->info[k].is_index ? BB_INT64 : f->dtype;
-        object = f->like ? core_exchange_empty(f->like->exchange, &f->like->array, shape, ndim, dtype)
-                         : core_empty(shape, ndim, dtype);
+        object = f->like     ? core_exchange_empty(f->like->exchange, &f->like->array, shape, ndim, dtype)
+                 : f->origin ? core_device_empty(f->options.device_id, f->options.stream, shape, ndim, dtype)
+                             : core_empty(shape, ndim, dtype);
     }
     if (!object) return NULL;
     core_value *value = &f->value[f->inputs + k];
@@ -343,12 +365,25 @@ PyObject *core_frame_output(frame *f, core_kernel *self, int k, PyObject *given)
     return object;
 }
 
-/* run(inputs[, outputs or None[, ranges[, rows_i[, rows_j[, threads[, progress[, stream]]]]]]]): the outputs, one alone or in a
- * tuple; stream: of arrays that do not say theirs;
+static int take_devices(frame *f, PyObject *devices) {
+    if (devices == Py_None) return 0;
+    Py_ssize_t count = PyTuple_Check(devices) ? PyTuple_Size(devices) : -1;
+    if (count < 1 || count > MAX_DEVICES) {
+        PyErr_Format(PyExc_ValueError, "devices: a tuple of 1 to %d numbers is expected", (int)MAX_DEVICES);
+        return -1;
+    }
+    for (Py_ssize_t k = 0; k < count; k++) f->devices[k] = (int)PyLong_AsLong(PyTuple_GetItem(devices, k));
+    f->options.devices = f->devices;
+    f->options.device_count = (int)count;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* run(inputs[, outputs or None[, ranges[, rows_i[, rows_j[, threads[, progress[, stream[, devices]]]]]]]]): the outputs, one
+ * alone or in a tuple; stream: of arrays that do not say theirs; devices: of CUDA, among which the rows are divided;
  * NotImplemented where inputs have to be converted first: float64 beside narrower types, integers. */
 static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssize_t count) {
-    if (count < 1 || count > 8) {
-        PyErr_SetString(PyExc_TypeError, "run: 1 to 8 arguments");
+    if (count < 1 || count > 9) {
+        PyErr_SetString(PyExc_TypeError, "run: 1 to 9 arguments");
         return NULL;
     }
     frame f;
@@ -363,7 +398,7 @@ static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssi
     }
     if (core_frame_options(&f, AT(2), AT(3), AT(4), AT(5), count > 6 ? argument[6] : Py_None)) goto end;
     if (count > 7 && !f.options.stream) f.options.stream = PyLong_AsVoidPtr(argument[7]);
-    if (PyErr_Occurred()) goto end;
+    if (PyErr_Occurred() || (count > 8 && take_devices(&f, argument[8]))) goto end;
     if (given && (!PyTuple_Check(given) || PyTuple_Size(given) != self->outputs)) {
         PyErr_Format(PyExc_TypeError, "outputs: a tuple of %d arrays is expected", self->outputs);
         goto end;
@@ -374,9 +409,11 @@ static PyObject *kernel_run(core_kernel *self, PyObject *const *argument, Py_ssi
     f.watch.state = PyEval_SaveThread();
     status = bb_run(self->kernel, f.array, f.inputs, f.array + f.inputs, self->outputs, &f.options);
     PyEval_RestoreThread(f.watch.state);
-    if (status != BB_OK)
-        core_fail(status);
-    else if (self->outputs == 1) {
+    if (status != BB_OK) core_fail(status);
+    for (int k = 0; k < self->outputs && status == BB_OK && f.origin && !given; k++)
+        if (!(output[k] = core_device_convert(output[k], f.origin))) goto end;
+    if (status != BB_OK) {
+    } else if (self->outputs == 1) {
         result = output[0];
         output[0] = NULL;
     } else if ((result = PyTuple_New(self->outputs))) {
@@ -411,7 +448,7 @@ static PyObject *kernel_wait(core_kernel *self, PyObject *none) {
 
 static PyMethodDef kernel_methods[] = {
     {"run", (PyCFunction)(void (*)(void))kernel_run, METH_FASTCALL,
-     "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None, stream=0)"},
+     "run(inputs, outputs=None, ranges=None, rows_i=0, rows_j=0, threads=0, progress=None, stream=0, devices=None)"},
     {"tier", (PyCFunction)(void (*)(void))kernel_tier, METH_VARARGS,
      "tier(dtype='float32'): (what runs, why not compiled)"},
     {"wait", (PyCFunction)(void (*)(void))kernel_wait, METH_NOARGS, "Waits for background compiles."},

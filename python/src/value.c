@@ -1,5 +1,6 @@
 /* value.c: what Python calls arrays and numbers, as the library's arrays, without a copy. An array comes through the buffer
- * protocol (NumPy and much else), through DLPack's C exchange API (exchange.c) or else through __dlpack__; a number or a tuple of numbers is a parameter whose type is
+ * protocol (NumPy and much else), through DLPack's C exchange API (exchange.c), through __dlpack__ or
+ * __cuda_array_interface__ (device.c); a number or a tuple of numbers is a parameter whose type is
  * that of the computation. */
 #include "core.h"
 
@@ -71,7 +72,14 @@ typedef struct dl_tensor {
 } dl_tensor;
 
 static int take_dlpack(PyObject *object, core_value *value) {
-    value->capsule = PyObject_CallMethod(object, "__dlpack__", NULL);
+    if (PyObject_HasAttrString(object, "__cuda_array_interface__") && core_cuda_stream(object, value)) return -1;
+    PyObject *arguments = PyTuple_New(0), *method = PyObject_GetAttrString(object, "__dlpack__"),
+             *keywords = value->stream ? Py_BuildValue("{s:K}", "stream", (unsigned long long)(uintptr_t)value->stream)
+                                       : NULL;
+    if (arguments && method && !PyErr_Occurred()) value->capsule = PyObject_Call(method, arguments, keywords);
+    Py_XDECREF(arguments);
+    Py_XDECREF(method);
+    Py_XDECREF(keywords);
     if (!value->capsule) return -1;
     const dl_tensor *d = PyCapsule_GetPointer(value->capsule, "dltensor"); /* not consumed: the capsule frees it */
     if (!d) return -1;
@@ -126,6 +134,8 @@ int core_value_take(PyObject *object, int writable, core_value *value) {
     value->capsule = NULL;
     value->numbers = NULL;
     value->exchange = NULL;
+    value->stream = NULL;
+    value->has_stream = 0;
     value->has_buffer = value->is_number = value->needs_conversion = 0;
     memset(&value->array, 0, sizeof value->array);
     if (!writable && (PyFloat_Check(object) || PyLong_Check(object) || PyTuple_Check(object)))
@@ -136,8 +146,14 @@ int core_value_take(PyObject *object, int writable, core_value *value) {
         return 0;
     }
     if (PyObject_CheckBuffer(object)) return take_buffer(object, writable, value);
+    if (Py_TYPE(object) == core_device_array_type) {
+        core_device_take(object, value);
+        return 0;
+    }
     if (PyObject_HasAttrString(object, "__dlpack__")) return take_dlpack(object, value);
-    PyErr_Format(PyExc_TypeError, "expected an array (buffer protocol or DLPack) or a number, found %R",
+    if (PyObject_HasAttrString(object, "__cuda_array_interface__")) return core_cuda_take(object, writable, value);
+    PyErr_Format(PyExc_TypeError,
+                 "expected an array (buffer protocol, DLPack or __cuda_array_interface__) or a number, found %R",
                  (PyObject *)Py_TYPE(object));
     return -1;
 }

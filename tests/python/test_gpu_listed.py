@@ -60,7 +60,7 @@ def test_gradients_and_tangents_of_selections(text, declared, k, dtype, monkeypa
     first, twice = gradient.compile(target=test_gpu.TARGET), gradient.compile(target="interp")
     assert "on the processor:" not in gradient.show("opencl")
     for m, n in SIZES:
-        if min(m, n) < k and "_i" in text or n < k:
+        if (min(m, n) < k and "_i" in text) or n < k:
             continue
         inputs = values(declared, m, n, dtype, seed=m)
         inputs += cotangents(program, inputs)
@@ -161,7 +161,7 @@ check(batched.grad(["x", "y"]), *inputs, tolerance=1e-11)
 
 
 def test_an_index_that_names_nothing_spoils_what_it_touches(tmp_path):
-    """On a caller's stream there is nobody to be told: NaN in the row whose list it is, or in all rows that are named."""
+    """On a caller's stream nobody can be told: NaN in the row whose list it is, or in all rows that are named."""
     standins(RANDOM + """
 program = bb.parse("kmin_argkmin_j(sqdist(x, y), 3)", "x:i2", "y:j2")
 gradient = program.grad(["x", "y"], forward=[1])

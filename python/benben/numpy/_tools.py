@@ -11,6 +11,7 @@ from .._errors import ArgumentError, DtypeError, RangesError, ShapeError
 from .._options import Accuracy
 
 name = "numpy"
+divides_rows = True  # among devices that device_id names
 float_types = ("float16", "float32", "float64")
 _KNOWN = {
     np.dtype("float16"): "float16",
@@ -116,6 +117,9 @@ def convert(args: Any, names: Any = ()) -> tuple[Any, ...]:
             out.append(float(x))
             continue
         what = f"argument {k}" + (f" '{names[k]}'" if k < len(names) and names[k] else "")
+        if not isinstance(x, np.ndarray) and hasattr(x, "__cuda_array_interface__"):
+            out.append(x)
+            continue
         if not isinstance(x, np.ndarray):
             try:
                 x = as_array(x, what)
@@ -151,12 +155,20 @@ def compile(program: Any, recipe: Any, accuracy: Accuracy) -> Any:
 
 
 def run(
-    plan: Any, args: tuple[Any, ...], ranges: Any = None, rows_i: int = 0, rows_j: int = 0, progress: Any = None
+    plan: Any,
+    args: tuple[Any, ...],
+    ranges: Any = None,
+    rows_i: int = 0,
+    rows_j: int = 0,
+    progress: Any = None,
+    devices: tuple[int, ...] | None = None,
 ) -> Any:
-    """Runs a plan (or a kernel)."""
-    result = plan.run(args, None, ranges, rows_i, rows_j, 0, progress)
+    """Runs a plan (or a kernel). devices: of CUDA, among which the rows are divided."""
+    result = plan.run(args, None, ranges, rows_i, rows_j, 0, progress, 0, devices)
     if result is NotImplemented:
-        result = plan.run(promote(args), None, ranges, rows_i, rows_j, 0, progress)
+        result = plan.run(promote(args), None, ranges, rows_i, rows_j, 0, progress, 0, devices)
+    if result is NotImplemented:
+        raise DtypeError("arrays of a device are not converted: pass all of them in float32, or all in float64")
     return result
 
 

@@ -15,6 +15,7 @@ enum {
     CU_CAPABILITY_MAJOR = 75, /* attributes of a device */
     CU_CAPABILITY_MINOR = 76,
     CU_MEMORY_POOLS = 115,
+    CU_POINTER_DEVICE_ORDINAL = 9,
     CU_STREAM_NON_BLOCKING = 1,
     CU_POOL_RELEASE_THRESHOLD = 4,
     CU_OUT_OF_MEMORY = 2,
@@ -48,12 +49,13 @@ enum {
     F(cuLaunchKernel, cuLaunchKernel,                                                                                  \
       (cu_handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, cu_handle, void **, void **))
 
-/* memory in the order of streams: CUDA 11.2 */
+/* memory in the order of streams: CUDA 11.2; whose memory an address is */
 #define CU_POOL_FUNCTIONS(F)                                                                                           \
     F(cuMemPoolCreate, cuMemPoolCreate, (cu_handle *, const void *))                                                   \
     F(cuMemPoolSetAttribute, cuMemPoolSetAttribute, (cu_handle, int, void *))                                          \
     F(cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync, (cu_pointer *, size_t, cu_handle, cu_handle))                  \
-    F(cuMemFreeAsync, cuMemFreeAsync, (cu_pointer, cu_handle))
+    F(cuMemFreeAsync, cuMemFreeAsync, (cu_pointer, cu_handle))                                                         \
+    F(cuPointerGetAttribute, cuPointerGetAttribute, (void *, int, cu_pointer))
 
 typedef struct functions {
 #define DECLARE(name, symbol, parameters) int(*name) parameters;
@@ -444,7 +446,50 @@ static void cu_describe(bbi_text *text) {
     }
 }
 
+/* ---- which devices there are, without starting one ---- */
+static bb_status cu_count(int *count) {
+    functions cu;
+    BBI_FORWARD(load(&cu));
+    int code = cu.cuDeviceGetCount(count);
+    return code == 0 ? BB_OK : failure(&cu, "driver", code, "counting devices");
+}
+
+static bb_status cu_look(int number, bbi_device_facts *facts) {
+    cuda d = {0};
+    BBI_FORWARD(load(&d.cu));
+    BBI_FORWARD(ask(&d, number));
+    *facts = (bbi_device_facts){.memory = d.device.memory, .has_double = true, .architecture = d.arch};
+    snprintf(facts->name, sizeof facts->name, "%.127s", d.device.name);
+    return BB_OK;
+}
+
+/* Asked for every array of some libraries: what that takes is looked up once. */
+static bb_status find_driver(const functions **cu, int *devices) {
+    static functions found;
+    static int count;
+    bbi_global_lock(BBI_GLOBAL_SETUP);
+    bb_status status = count ? BB_OK : load(&found);
+    if (status == BB_OK && !count && found.cuDeviceGetCount(&count) != 0) count = 1;
+    *devices = count;
+    bbi_global_unlock(BBI_GLOBAL_SETUP);
+    *cu = &found;
+    return status;
+}
+
+static bb_status cu_owner(bbi_memory memory, int *number) {
+    const functions *cu;
+    int count;
+    *number = 0;
+    BBI_FORWARD(find_driver(&cu, &count));
+    if (count < 2 || !cu->cuPointerGetAttribute) return BB_OK;
+    int code = cu->cuPointerGetAttribute(number, CU_POINTER_DEVICE_ORDINAL, memory);
+    return code == 0 ? BB_OK : failure(cu, "driver", code, "whose memory an array lies in");
+}
+
 const bbi_driver bbi_driver_cuda = {.name = "cuda",
+                                    .count = cu_count,
+                                    .look = cu_look,
+                                    .owner = cu_owner,
                                     .open = cu_open,
                                     .build = cu_build,
                                     .drop = cu_drop,

@@ -13,8 +13,17 @@ typedef struct bbi_argument {
     bool is_table; /* numbers: passed by value, or in a buffer of their own */
 } bbi_argument;
 enum { BBI_KERNEL_SYMBOLS = 6, BBI_MOST_ARGUMENTS = 64 };
+typedef struct bbi_device_facts {
+    char name[128];
+    int64_t memory;
+    bool has_double;
+    int architecture;
+} bbi_device_facts;
 typedef struct bbi_driver {
     const char *name;
+    bb_status (*count)(int *count); /* of devices; BB_DEVICE with what is missing where there is no driver */
+    bb_status (*look)(int number, bbi_device_facts *facts); /* number: 0 .. count - 1 */
+    bb_status (*owner)(bbi_memory memory, int *number);     /* of cuda: the device whose memory it is */
     /* Number `number` of the devices of this kind. BB_DEVICE with what is missing and what to do. */
     bb_status (*open)(int number, bbi_device **device);
     /* The kernels of a text by name (at most BBI_KERNEL_SYMBOLS, then NULL). */

@@ -346,7 +346,28 @@ static void cl_describe(bbi_text *text) {
     }
 }
 
+/* ---- which devices there are, without starting one ---- */
+static bb_status cl_count(int *count) {
+    functions cl;
+    cl_handle devices[MAX_DEVICES];
+    BBI_FORWARD(load(&cl));
+    *count = list_devices(&cl, devices);
+    return BB_OK;
+}
+
+static bb_status cl_look(int number, bbi_device_facts *facts) {
+    opencl d = {0};
+    BBI_FORWARD(load(&d.cl));
+    BBI_FORWARD(find_device(&d, number));
+    ask(&d);
+    *facts = (bbi_device_facts){.memory = d.device.memory, .has_double = d.device.has_double};
+    snprintf(facts->name, sizeof facts->name, "%.127s", d.device.name);
+    return BB_OK;
+}
+
 const bbi_driver bbi_driver_opencl = {.name = "opencl",
+                                      .count = cl_count,
+                                      .look = cl_look,
                                       .open = cl_open,
                                       .build = cl_build,
                                       .drop = cl_drop,
