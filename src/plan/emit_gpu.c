@@ -84,7 +84,7 @@ static void find_crossing(bbi_gpu *g) {
 }
 
 /* ---- blocks ---- */
-static double work_of(const bbi_gpu *g) {
+double bbi_gpu_work(const bbi_gpu *g) {
     double work = 0;
     for (int32_t n = 0; n < g->e.code->count; n++) {
         const bbi_instruction *s = &g->e.code->instruction[n];
@@ -97,7 +97,7 @@ static double work_of(const bbi_gpu *g) {
 static void choose_block(bbi_gpu *g) {
     const bbi_stage *stage = g->e.stage;
     bbi_gpu_layout *l = g->layout;
-    double work = work_of(g);
+    double work = bbi_gpu_work(g);
     int crossing = 0;
     int64_t list = 1;
     bool sinks = false;
@@ -122,6 +122,10 @@ static void choose_block(bbi_gpu *g) {
 static void emit_sequence(bbi_gpu *g, int32_t first, int32_t last) {
     for (int32_t n = first; n < last;) {
         int32_t stop = segment_end(g, n, last);
+        if (stop == n && g->served[n]) {
+            n = g->e.end[n] + 1;
+            continue;
+        }
         if (stop > n) {
             bbi_gpu_segment(g, n, stop);
             n = stop;
@@ -152,6 +156,7 @@ static void emit_block(bbi_gpu *g, int casts) {
     } else {
         bbi_gpu_declare_outs(g);
         emit_sequence(g, 0, g->e.code->count);
+        if (g->products.count) bbi_gpu_store_values(g);
     }
     g->e.indent--;
     LINE("}");
@@ -176,7 +181,7 @@ static void emit_fast(bbi_gpu *g) {
 
 /* ---- skeleton ---- */
 static const char opening[] =
-    "BB_KERNEL(BB_THREADS) void " BBI_GPU_SYMBOL "(\n"
+    "BB_KERNEL_OF(BB_THREADS, BB_BLOCKS) void " BBI_GPU_SYMBOL "(\n"
     "    BB_TABLE(geometry), BB_GLOBAL const I64 *BB_RESTRICT size,\n"
     "    BB_GLOBAL const R *BB_RESTRICT uniform, BB_GLOBAL const R *BB_RESTRICT row,\n"
     "    BB_GLOBAL const R *BB_RESTRICT column, BB_GLOBAL const I64 *BB_RESTRICT group,\n"
@@ -184,7 +189,7 @@ static const char opening[] =
     "    BB_GLOBAL I64 *BB_RESTRICT index, BB_GLOBAL R *BB_RESTRICT scratch BB_TILE_ARGUMENT)\n"
     "{\n"
     "    BB_TILE_DECLARATION\n"
-    "    const int tx = (int)BB_AT(geometry, BB_GEO_TX), shares = BB_THREADS / tx, x = BB_THREAD % tx, share = "
+    "    const int tx = BB_TX, shares = BB_THREADS / tx, x = BB_THREAD % tx, share = "
     "BB_THREAD / "
     "tx;\n"
     "    const I64 groups = BB_AT(geometry, BB_GEO_GROUPS), chunks = BB_AT(geometry, BB_GEO_CHUNKS);\n"
@@ -192,8 +197,9 @@ static const char opening[] =
     "BB_GEO_COLUMN_STRIDE);\n"
     "    const I64 total = BB_AT(geometry, BB_GEO_TOTAL);\n"
     "    const I64 chunk = BB_BLOCK % chunks, number = BB_BLOCK / chunks % groups, slot = BB_BLOCK / chunks / groups;\n"
-    "    const I64 part = chunk * shares + share, begin = chunk * BB_AT(geometry, BB_GEO_CHUNK);\n"
-    "    const I64 padded = (slot * groups + number) * tx * BB_ROWS + x;\n"
+    "    const I64 part = BB_TOGETHER ? chunk : chunk * shares + share, begin = chunk * BB_AT(geometry, "
+    "BB_GEO_CHUNK);\n"
+    "    const I64 padded = (slot * groups + number) * tx * BB_ROWS + (BB_TOGETHER ? 0 : x);\n"
     "    I64 first_row = (BB_AT(geometry, BB_GEO_FIRST_GROUP) + number) * tx * BB_ROWS;\n"
     "    I64 end_row = BB_AT(geometry, BB_GEO_ROWS), columns = BB_AT(geometry, BB_GEO_COLUMNS), intervals = 0;\n"
     "    if (BB_AT(geometry, BB_GEO_RANGES)) {\n"
@@ -236,6 +242,14 @@ static bool names_size(const bbi_code *code, int64_t slot) {
     return false;
 }
 
+void bbi_gpu_emit_pairs(bbi_gpu *g) {
+    LINE("int q = share * %d;", g->layout->casts);
+    emit_block(g, g->layout->casts);
+    if (g->layout->casts == 1) return;
+    LINE("q = n / %d * %d + share;", g->layout->casts, g->layout->casts);
+    emit_block(g, 1);
+}
+
 static void emit_kernel(bbi_gpu *g) {
     bool direct = g->options->scheme == 2;
     bbi_text_append(g->e.text, opening, sizeof opening - 1);
@@ -243,6 +257,12 @@ static void emit_kernel(bbi_gpu *g) {
     for (int32_t slot = 0; slot < g->e.stage->nsize; slot++)
         if (names_size(g->e.code, slot)) LINE("const int n%d = (int)size[%d];", (int)slot, (int)slot);
     if (!g->layout->shared) LINE("BB_LOCAL_ARRAY(I64, place_of, BB_TILE);");
+    if (g->products.count) {
+        bbi_gpu_emit_products(g);
+        g->e.indent--;
+        LINE("}");
+        return;
+    }
     bbi_gpu_hold(g);
     bbi_gpu_begin_states(g);
     bool expanded = bbi_gpu_is_expanded(g) && g->layout->casts == 4;
@@ -324,7 +344,13 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
 static void emit_head(bbi_gpu *g) {
     const bbi_gpu_layout *l = g->layout;
     bbi_gpu_head(g, &g->e.code, 1);
-    LINE("#define BB_TILE %d\n#define BB_ROWS %d", BBI_GPU_TILE, l->rows);
+    LINE("#define BB_TILE %d\n#define BB_ROWS %d", g->products.count ? g->products.columns : BBI_GPU_TILE, l->rows);
+    if (l->tx)
+        LINE("#define BB_TX %d\n#define BB_TOGETHER 1", l->tx);
+    else
+        LINE("#define BB_TX (int)BB_AT(geometry, BB_GEO_TX)\n#define BB_TOGETHER 0");
+    LINE("#define BB_BLOCKS %d", g->products.count ? bbi_gpu_product_blocks(g) : 4);
+    if (g->products.count) bbi_gpu_product_head(g);
     LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld\n#define BB_SLOTS %lld", (long long)l->values,
          (long long)l->indices, (long long)l->slots);
     LINE("#define BB_LOG2E K(0x1.71547652b82fep+0)");
@@ -349,9 +375,11 @@ static bool new_emitter(bbi_gpu *g) {
     g->crosses = bbi_calloc(values, sizeof *g->crosses);
     g->assigned = bbi_calloc(values, sizeof *g->assigned);
     g->skip = bbi_calloc(steps, sizeof *g->skip);
+    g->served = bbi_calloc(steps, sizeof *g->served);
+    g->products.used = bbi_calloc((size_t)g->e.stage->column_count + 1, sizeof *g->products.used);
     g->held = bbi_calloc(3 * (size_t)g->e.code->index_count + 1, sizeof *g->held);
     return g->e.end && g->e.sinks && g->e.carries && g->nested && g->e.segment && g->e.home && g->crosses &&
-           g->assigned && g->skip && g->held;
+           g->assigned && g->skip && g->served && g->products.used && g->held;
 }
 
 static void free_emitter(bbi_gpu *g) {
@@ -364,6 +392,8 @@ static void free_emitter(bbi_gpu *g) {
     bbi_free(g->crosses);
     bbi_free(g->assigned);
     bbi_free(g->skip);
+    bbi_free(g->served);
+    bbi_free(g->products.used);
     bbi_free(g->held);
 }
 
@@ -384,9 +414,11 @@ bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_opt
         find_loops(&g);
         number_segments(&g, 0, g.e.code->count, &count);
         find_crossing(&g);
-        choose_block(&g);
-        bbi_gpu_choose_states(&g);
-        bbi_gpu_find_distance(&g);
+        if (!bbi_gpu_find_products(&g)) {
+            choose_block(&g);
+            bbi_gpu_choose_states(&g);
+            bbi_gpu_find_distance(&g);
+        }
         emit_head(&g);
         emit_kernel(&g);
         if (text->failed) status = bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel");

@@ -47,13 +47,16 @@ typedef struct bbi_gpu_options {
     bool is_double, wide; /* wide: blocks of float sums are added up in double */
     bool cuda, few_rows;  /* few_rows: one row for each thread */
     bool exact;           /* distances by differences always */
+    bool apart;           /* no products of tiles (emit_gpu_product.c): each thread keeps the sums of its rows */
     int scheme;           /* 0 block, 1 compensated, 2 to the end */
 } bbi_gpu_options;
 /* how the kernel leaves partial results: components of `value` and of `index` */
 typedef struct bbi_gpu_layout {
     int rows, casts;
-    bool shared; /* the tile of columns stands in local memory: (column_count + derived) * BBI_GPU_TILE R's */
-    int derived; /* components that the kernel adds to a tile */
+    bool shared;   /* the tile of columns stands in local memory: (column_count + derived) * BBI_GPU_TILE R's */
+    int derived;   /* components that the kernel adds to a tile */
+    int tx;        /* threads along rows, whose block leaves one part; 0: the launch chooses, each share leaves one */
+    int64_t local; /* R's of local memory that a block needs; 0: the tile's */
     int64_t values, indices, slots; /* slots: sums of blocks that stand in `scratch` */
     int64_t value_first[BBI_GPU_MAX_FOLDS], index_first[BBI_GPU_MAX_FOLDS];
     bool low[BBI_GPU_MAX_FOLDS]; /* behind the sums stand as many corrections */
@@ -147,6 +150,32 @@ typedef struct bbi_gpu_distance {
     const bbi_operand *scale; /* of the exponent; NULL: the distance is selected from */
     int32_t user;             /* the instruction that uses it */
 } bbi_gpu_distance;
+/* Sums of a value of the pair times components of the column: see emit_gpu_product.c. */
+enum { BBI_GPU_MAX_PRODUCTS = 2, BBI_GPU_MAX_PIECES = 4, BBI_GPU_MAX_REST = 8 };
+typedef struct bbi_gpu_piece {
+    int64_t column, sum, count; /* first component of the column; first sum */
+} bbi_gpu_piece;
+typedef struct bbi_gpu_product {
+    int32_t value;
+    int pieces;
+    bbi_gpu_piece piece[BBI_GPU_MAX_PIECES];
+    int64_t count; /* outputs */
+} bbi_gpu_product;
+typedef struct bbi_gpu_products {
+    int count;
+    bbi_gpu_product product[BBI_GPU_MAX_PRODUCTS];
+    int64_t rest[BBI_GPU_MAX_REST]; /* other sums */
+    int nrest;
+    bool *used;         /* component of the column: the values take it */
+    int64_t components; /* of them */
+    bool single;        /* all outputs are in one panel, whose sums stay in registers */
+    int width;          /* numbers of a vector load */
+    int across;         /* threads along outputs */
+    int down, over;     /* rows and outputs of a thread */
+    int vectors;        /* of its outputs */
+    int tall;           /* rows of a block */
+    int columns, panel_columns, line, panel_line;
+} bbi_gpu_products;
 typedef struct bbi_gpu {
     bbi_emitter e; /* text, stage, code: for index expressions */
     const bbi_gpu_options *options;
@@ -160,13 +189,29 @@ typedef struct bbi_gpu {
     bool in_memory[BBI_GPU_MAX_FOLDS];     /* the state of a fold stands in `value` and `index` */
     int64_t slot_first[BBI_GPU_MAX_FOLDS]; /* LSE: slots of its weights' sums, in memory */
     bbi_gpu_distance distance;
-    bool *skip; /* of an instruction: part of the distance */
-    bool fast;  /* the body being printed expands it */
+    bool *skip;   /* of an instruction: part of the distance */
+    bool *served; /* of an instruction: part of a product */
+    bbi_gpu_products products;
+    bool fast; /* the body being printed expands it */
 } bbi_gpu;
 
 /* ---- emit_gpu.c ---- */
 void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes,
-                  int count); /* preludes, operations, names of the geometry */
+                  int count);          /* preludes, operations, names of the geometry */
+double bbi_gpu_work(const bbi_gpu *g); /* of a pair */
+void bbi_gpu_emit_pairs(bbi_gpu *g);   /* the columns of a tile, for all rows of the thread */
+
+/* ---- emit_gpu_product.c ---- */
+bool bbi_gpu_find_products(bbi_gpu *g);         /* with the shape of the kernel; false: there are none */
+int64_t bbi_gpu_product_tile(const bbi_gpu *g); /* R's of the columns' components that stand in local memory */
+/* What is to be taken from the number of a component for its place there. */
+int64_t bbi_gpu_product_shift(const bbi_gpu *g, int32_t index);
+
+/* ---- emit_gpu_panel.c ---- */
+int bbi_gpu_product_blocks(const bbi_gpu *g); /* on a multiprocessor: what their registers allow */
+void bbi_gpu_product_head(const bbi_gpu *g);
+void bbi_gpu_emit_products(bbi_gpu *g);
+void bbi_gpu_store_values(const bbi_gpu *g); /* behind the segments of a block of pairs */
 
 /* ---- emit_gpu_code.c: codes as functions of an element or a pair ---- */
 /* What stands before and behind the index of a component. */

@@ -39,11 +39,22 @@ static void print_name(const bbi_gpu *g, const bbi_operand *o) {
         bbi_text_add(g->e.text, "%ci%d", letters[o->space], (int)o->number);
 }
 
+/* The number of a column's component in the tile. */
+static void print_component(const bbi_gpu *g, int32_t index) {
+    int64_t shift = g->products.count && g->layout->shared ? bbi_gpu_product_shift(g, index) : 0;
+    if (shift) bbi_text_add(g->e.text, "(");
+    bbi_emit_index(&g->e, index, 0);
+    if (shift) bbi_text_add(g->e.text, " - %" PRId64 ")", shift);
+}
+
 /* An operand in memory, of row r and cast u. */
 static void print_load(const bbi_gpu *g, const bbi_operand *o) {
     bbi_text *t = g->e.text;
     bbi_text_add(t, o->space == BBI_UNIFORM ? "uniform[" : o->space == BBI_ROW ? "row[at[r] + (I64)" : "BB_COLUMN(");
-    bbi_emit_index(&g->e, o->number, 0);
+    if (o->space == BBI_COLUMN)
+        print_component(g, o->number);
+    else
+        bbi_emit_index(&g->e, o->number, 0);
     bbi_text_add(t, o->space == BBI_UNIFORM ? "]" : o->space == BBI_ROW ? " * row_stride]" : ", u)");
 }
 
@@ -104,7 +115,7 @@ static void load_columns(bbi_gpu *g, const bbi_operand *o) {
     print_name(g, o);
     if (vectors) {
         bbi_text_add(g->e.text, ", 4 * k, tile + (");
-        bbi_emit_index(&g->e, o->number, 0);
+        print_component(g, o->number);
         bbi_text_add(g->e.text, ") * BB_TILE + q + 4 * k);\n");
     } else {
         bbi_text_add(g->e.text, "[u] = ");
@@ -156,7 +167,7 @@ static void load_operands(bbi_gpu *g, int32_t first, int32_t last) {
     for (int32_t n = first; n < last; n++) {
         const bbi_instruction *s = &g->e.code->instruction[n];
         if (!holds_loads(s)) continue;
-        if (g->fast && g->skip[n]) continue;
+        if ((g->fast && g->skip[n]) || g->served[n]) continue;
         for (int a = 0; a < s->narg; a++) {
             const bbi_operand *o = &s->arg[a];
             if (!is_memory(o) || *held_at(g, o) || depends_inside(g, o->number, first, last)) continue;
@@ -297,7 +308,7 @@ void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last) {
     LINE(memory ? "BB_EACH(u, %d) {" : "BB_EACH(r, BB_ROWS) {", g->casts);
     g->e.indent++;
     for (int32_t n = first; n < last; n++) {
-        if (g->fast && g->skip[n]) continue;
+        if ((g->fast && g->skip[n]) || g->served[n]) continue;
         if (g->fast && n == g->distance.user)
             print_exponential(g, &code->instruction[n]);
         else

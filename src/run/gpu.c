@@ -69,6 +69,12 @@ static bb_status build_pairs(const bbi_executable *e, int32_t stage, bool few, b
     bbi_gpu_options options = options_of(e, device->is_cuda, few);
     bbi_text text = {0};
     bb_status status = bbi_emit_gpu(&text, &e->plan->stage[stage], &options, &kernel->layout);
+    if (status == BB_OK && device->local && kernel->layout.local * (e->is_double ? 8 : 4) > device->local) {
+        bbi_text_free(&text);
+        text = (bbi_text){0};
+        options.apart = true;
+        status = bbi_emit_gpu(&text, &e->plan->stage[stage], &options, &kernel->layout);
+    }
     if (status == BB_OK) {
         bbi_log('e', "%s", text.data);
         status = device->driver->build(device, text.data, bbi_gpu_pair_symbols(&e->plan->stage[stage]), &kernel->kernel);

@@ -21,8 +21,9 @@ void bbi_gpu_plan_launch(const bbi_gpu_layout *layout, int64_t rows, int64_t col
     int64_t typical = segments > 1 ? ceil_div(rows, segments) : rows;
     *l = (bbi_gpu_launch){.tx = BBI_GPU_THREADS};
     while (l->tx > MIN_TX && l->tx / 2 * layout->rows >= typical) l->tx /= 2;
+    if (layout->tx) l->tx = layout->tx;
     l->group_rows = l->tx * layout->rows;
-    l->shares = BBI_GPU_THREADS / l->tx;
+    l->shares = layout->tx ? 1 : BBI_GPU_THREADS / l->tx;
     l->groups = ceil_div(rows, l->group_rows) + (segments > 1 ? segments : 0); /* with ranges: at most */
     int64_t row_bytes = layout->values * (is_wide ? 8 : 4) + layout->indices * 8 + layout->slots * 8;
     int64_t group_bytes = l->group_rows * slots * l->shares * (row_bytes + 1);
@@ -211,6 +212,7 @@ static bb_status start_pairs(launcher *l, int64_t groups) {
     const bbi_gpu_layout *layout = &l->ready.pairs->layout;
     int64_t real = call->executable->is_double ? 8 : 4;
     size_t local = layout->shared ? (size_t)((l->stage->column_count + layout->derived) * BBI_GPU_TILE * real) : 16;
+    if (layout->local) local = (size_t)(layout->local * real);
     if (local < 16) local = 16;
     begin(l);
     for (int k = 0; k <= BBI_BUFFER_COLUMNS; k++) bbi_gpu_add_memory(l, &call->buffer[k]);

@@ -24,8 +24,8 @@ static bb_status show_sources(bbi_text *text, const bbi_plan *plan, bb_dtype dty
 
 /* "cuda", "opencl", and behind it what makes another text of a stage: words with a space in front. */
 static bool gpu_options(const char *what, bbi_gpu_options *options) {
-    static const char *const words[] = {"cuda", "opencl", "few", "wide", "exact", "kahan", "direct"};
-    enum { CUDA, OPENCL, FEW, WIDE, EXACT, KAHAN, DIRECT, COUNT };
+    static const char *const words[] = {"cuda", "opencl", "few", "wide", "exact", "kahan", "direct", "apart"};
+    enum { CUDA, OPENCL, FEW, WIDE, EXACT, KAHAN, DIRECT, APART, COUNT };
     for (bool first = true; *what; first = false) {
         size_t length = strcspn(what, " ");
         int k = 0;
@@ -35,6 +35,7 @@ static bool gpu_options(const char *what, bbi_gpu_options *options) {
         options->few_rows = options->few_rows || k == FEW;
         options->wide = options->wide || k == WIDE;
         options->exact = options->exact || k == EXACT;
+        options->apart = options->apart || k == APART;
         if (k == KAHAN || k == DIRECT) options->scheme = k == KAHAN ? 1 : 2;
         what += length + (what[length] == ' ');
     }
@@ -75,10 +76,11 @@ static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_
     }
     bool plain = strcmp(what, "plan") == 0 || strcmp(what, "source") == 0;
     if (!what[0] || (!plain && !gpu_options(what, &options)))
-        return bbi_fail(BB_BAD_ARGUMENT,
-                        "bb_program_show: cannot show '%s'; parsed, dag, plan, source, cuda or opencl (behind these two "
-                        "few, wide, exact, kahan, direct)",
-                        what);
+        return bbi_fail(
+            BB_BAD_ARGUMENT,
+            "bb_program_show: cannot show '%s'; parsed, dag, plan, source, cuda or opencl (behind these two "
+            "few, wide, exact, kahan, direct, apart)",
+            what);
     bbi_plan *plan;
     BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, NULL, &plan));
     bb_status status = BB_OK;

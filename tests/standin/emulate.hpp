@@ -10,6 +10,8 @@ using namespace std;
 
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) double2 { double x, y; };
+static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static double2 make_double2(double x, double y) { return {x, y}; }
 static struct { unsigned x; } threadIdx, blockIdx;
 alignas(64) static float4 bb_shared[16384];
 

@@ -2,9 +2,10 @@
 typedef long long I64;
 #define BB_INLINE static __device__ __forceinline__
 #define BB_RARE static __device__ __noinline__ /* of all its calls one text */
-#define BB_KERNEL(threads) extern "C" __global__ __launch_bounds__(threads, 4)
+#define BB_KERNEL_OF(threads, blocks) extern "C" __global__ __launch_bounds__(threads, blocks)
+#define BB_KERNEL(threads) BB_KERNEL_OF(threads, 4)
 #define BB_GLOBAL
-#define BB_LOCAL __shared__
+#define BB_LOCAL
 #define BB_RESTRICT __restrict__
 #define BB_TILE_ARGUMENT
 #define BB_TILE_DECLARATION extern __shared__ float4 bb_shared[]; R *const tile = (R *)bb_shared;
@@ -34,6 +35,12 @@ typedef long long I64;
         (to)[at] = a_.x, (to)[(at) + 1] = a_.y;                         \
         (to)[(at) + 2] = b_.x, (to)[(at) + 3] = b_.y;                   \
     } while (0)
+#define BB_LOADV(to, at, from)                                          \
+    do {                                                                \
+        const double2 a_ = *(const double2 *)(from);                    \
+        (to)[at] = a_.x, (to)[(at) + 1] = a_.y;                         \
+    } while (0)
+#define BB_STOREV(to, from) (*(double2 *)(to) = make_double2((from)[0], (from)[1]))
 #define v_expk(a, b) bb_expk((a) * (b))
 #define v_sqrtk(a) sqrt(a)
 #define v_rsqrtk(a) ((a) == K(0) ? K(0) : rsqrt(a))
@@ -48,6 +55,8 @@ typedef long long I64;
         (to)[at] = a_.x, (to)[(at) + 1] = a_.y;                         \
         (to)[(at) + 2] = a_.z, (to)[(at) + 3] = a_.w;                   \
     } while (0)
+#define BB_LOADV BB_LOAD4
+#define BB_STOREV(to, from) (*(float4 *)(to) = make_float4((from)[0], (from)[1], (from)[2], (from)[3]))
 /* For pairs: the special-function unit, about two ulp; what is not a normal number is 0. */
 #define v_expk(a, b) bb_expk((a) * (b))
 #define v_sqrtk(a) bb_sqrtk(a)

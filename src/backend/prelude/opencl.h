@@ -3,6 +3,8 @@
 typedef long I64;
 #define BB_INLINE static inline
 #define BB_KERNEL(threads) __kernel __attribute__((reqd_work_group_size(threads, 1, 1)))
+/* so many blocks are to fit into the registers of a multiprocessor */
+#define BB_KERNEL_OF(threads, blocks) BB_KERNEL(threads)
 #define BB_GLOBAL __global
 #define BB_LOCAL __local
 #define BB_RESTRICT restrict
@@ -39,6 +41,9 @@ typedef long I64;
         (to)[(at) + 2] = (from)[2];             \
         (to)[(at) + 3] = (from)[3];             \
     } while (0)
+/* BB_WIDTH of them, loaded and stored; BB_WIDTH is 4, or 2 of double */
+#define BB_LOADV(to, at, from) BB_EACH(w_, BB_WIDTH) (to)[(at) + w_] = (from)[w_]
+#define BB_STOREV(to, from) BB_EACH(w_, BB_WIDTH) (to)[w_] = (from)[w_]
 
 /* For pairs, two ulp: 2^(a b), which is 0 below the normal numbers. */
 #if BB_DOUBLE

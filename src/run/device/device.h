@@ -60,6 +60,7 @@ struct bbi_device {
     bool is_cuda, has_double, has_stream_memory;
     char name[256];
     int64_t memory, largest; /* bytes of the device; of one allocation at most */
+    int64_t local;           /* bytes of local memory that a block may have; 0: as many as any kernel asks for */
     void *stream;            /* the device's own */
     struct bbi_pool *pool;
     struct bbi_workspace *workspace;

@@ -172,6 +172,8 @@ static void ask(opencl *d) {
         d->device.memory = (int64_t)number;
     if (cl->clGetDeviceInfo(d->id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof number, &number, NULL) == 0)
         d->device.largest = (int64_t)number;
+    if (cl->clGetDeviceInfo(d->id, CL_DEVICE_LOCAL_MEM_SIZE, sizeof number, &number, NULL) == 0)
+        d->device.local = (int64_t)number;
 }
 
 static bb_status start(opencl *d, int number) {
