@@ -43,11 +43,8 @@ cmake build >/dev/null && cmake --build build -j "$JOBS" --target unit_tests &&
 verdict "C tests" $?
 
 section "fuzz of the parser and of the runner, $FUZZ_SECONDS s each"
-status=0
-for program in build/tests/fuzz_*; do
-    "$program" "$FUZZ_SECONDS" || { status=1; echo "$program failed"; }
-done
-verdict "fuzz" $status
+ls build/tests/fuzz_* | xargs -P "$JOBS" -I{} sh -c '{} "$0" || { echo "{} failed"; exit 1; }' "$FUZZ_SECONDS"
+verdict "fuzz" $?
 
 section "Python tests, both tiers; OpenCL on the processor"
 tools/require.sh opencl || skip "OpenCL" "no PoCL, and it could not be fetched"
@@ -85,7 +82,7 @@ tsan() {
           -DBENBEN_SANITIZE=thread >build-tsan.log 2>&1 &&
         cmake --build build-tsan -j "$JOBS" --target test_threads --target test_run >>build-tsan.log 2>&1 ||
         { tail -n 40 build-tsan.log; return 1; }
-    TSAN_OPTIONS=die_after_fork=0 build-tsan/tests/test_threads && TSAN_OPTIONS=die_after_fork=0 build-tsan/tests/test_run
+    printf '%s\n' test_threads test_run | TSAN_OPTIONS=die_after_fork=0 xargs -P "$JOBS" -I{} build-tsan/tests/{}
 }
 tsan
 verdict "threads under ThreadSanitizer" $?

@@ -108,11 +108,12 @@ FACTORS = {"dtype": ("float32", "float64"), "arch": ARCHITECTURES, "axis": ("j",
            "scheme": ("", " kahan", " direct"), "wide": ("", " wide"), "exact": ("", " exact")}
 PRIMES = [name for name in test_reductions.NAMES if name not in test_reductions.COMPOSITE]  # others are made of these
 UNIT = 24  # kernels in a text
+TOGETHER_AT_MOST = 2  # operations in a kernel
 
 
-def case_of(choice):
+def case_of(name, choice):
     """The operation's case of the most components where the thread has many rows, else of the fewest."""
-    cases = test_operations.CASES[choice["operation"]]
+    cases = test_operations.CASES[name]
     return (min if choice["rows"] else max)(cases, key=lambda case: sum(case.dims))
 
 
@@ -135,41 +136,71 @@ def groups():
 
 
 def pairs_of(choice):
-    """The pairs of levels that a kernel covers; each of its reductions stands for itself."""
-    flat = [[(key, level)] for key, level in choice.items() if key != "reductions"]
-    flat.append([("reduction", name) for name in choice["reductions"]])
+    """The pairs of levels that a kernel covers; each of its operations and reductions stands for itself."""
+    flat = [[(key, level)] for key, level in choice.items() if key not in ("operations", "reductions")]
+    flat += [[("operation", name) for name in choice["operations"]], [("reduction", name) for name in choice["reductions"]]]
     for one, two in itertools.combinations(flat, 2):
         yield from map(frozenset, itertools.product(one, two))
 
 
+def folds_one_axis(reductions):
+    return bool(set(reductions) & set(test_reductions.ONE_AXIS))
+
+
 def some_choice(rng, fixed):
-    choice = {"operation": None, **{key: rng.choice(levels) for key, levels in FACTORS.items()},
+    choice = {**{key: rng.choice(levels) for key, levels in FACTORS.items()},
               "axis": rng.choices(FACTORS["axis"], (4, 4, 1))[0], **fixed}
-    if set(choice["reductions"]) & set(test_reductions.ONE_AXIS) and choice["axis"] == "ij":
+    if folds_one_axis(choice["reductions"]) and choice["axis"] == "ij":
         choice["axis"] = rng.choice("ij")
     return choice
 
 
+def some_square(rng, operations, kinds, alone):
+    """Kernels in which each of the operations meets each kind of reductions, and each level of every factor: all of them
+    together, of few rows, once for each kind but `alone`; with that one each by itself, of many rows."""
+    shared = [kind for kind in kinds if kind is not alone]
+    shuffled = {key: rng.sample(levels, len(levels)) for key, levels in FACTORS.items()}
+    if folds_one_axis(shared[shuffled["axis"].index("ij")]):
+        shared.reverse()
+        if folds_one_axis(shared[shuffled["axis"].index("ij")]):  # in the middle
+            shared = shared[1:] + shared[:1]
+    square = [{"operations": operations, "reductions": kind,
+               **{key: levels[k % len(levels)] for key, levels in shuffled.items()}, "rows": " few"}
+              for k, kind in enumerate(shared)]
+    return square + [some_choice(rng, {"operations": (name,), "reductions": alone, "rows": ""}) for name in operations]
+
+
+def alike(names):
+    """The operations in sets of at most TOGETHER_AT_MOST whose values have as many components: they can be added. What
+    stands together in the table, as inverses of trigonometric functions, which need most registers, is spread."""
+    sets = {}
+    for name in names:
+        dim = bb.parse(*formula_of({"operations": (name,), "reductions": ("sum",), "rows": " few", "axis": "j"})).outputs[0][1]
+        sets.setdefault(dim, []).append(name)
+    return [tuple(found[k::count]) for found in sets.values() for count in [-(-len(found) // TOGETHER_AT_MOST)] for k in range(count)]
+
+
 def covering(names, seed=0):
-    """Choices of levels, one for each operation and group of reductions, then for what is left: greedy, the best of some
-    random ones. Kernels of few rows are cheaper to compile: one of each operation has many."""
+    """Choices of levels such that all pairs of them are met: a square for each set of operations, then what is left;
+    greedy, the best of some random ones."""
     rng, covered, chosen, kinds = random.Random(seed), set(), [], groups()
 
-    def choose(fixed):
-        tried = [some_choice(rng, fixed) for _ in range(24)]
-        chosen.append(max(tried, key=lambda choice: len(set(pairs_of(choice)) - covered)))
-        covered.update(pairs_of(chosen[-1]))
+    def choose(tried):
+        best = max(tried, key=lambda choices: len(set().union(*map(pairs_of, choices)) - covered))
+        chosen.extend(best)
+        covered.update(*map(pairs_of, best))
 
-    for number, (operation, reductions) in enumerate(itertools.product(names, kinds)):
-        many = number % len(kinds) == number // len(kinds) % len(kinds)
-        choose({"operation": operation, "reductions": reductions, "rows": FACTORS["rows"][not many]})
+    for number, operations in enumerate(alike(names)):
+        choose([some_square(rng, operations, kinds, kinds[number % len(kinds)]) for _ in range(24)])
     for pair in sorted(set(wanted(names)) - covered, key=lambda pair: sorted(map(str, pair))):
         if pair in covered:
             continue
-        fixed = {"operation": rng.choice(names), "reductions": kinds[0], **dict(pair)}
+        fixed = {"operations": (rng.choice(names),), "reductions": kinds[0], **dict(pair)}
+        if name := fixed.pop("operation", None):
+            fixed["operations"] = (name,)
         if name := fixed.pop("reduction", None):
             fixed["reductions"] = next(kind for kind in kinds if name in kind)
-        choose(fixed)
+        choose([[some_choice(rng, fixed)] for _ in range(24)])
     return chosen, covered
 
 
@@ -182,13 +213,19 @@ def wanted(names):
                 yield frozenset([(key, one), (other, two)])
 
 
-def texts_of(choice):
-    """The kernels of a choice, one for each stage."""
-    value, declared = test_gpu.operands(case_of(choice), 0)
+def formula_of(choice):
+    """The reductions of the sum of the operations, and the declarations."""
+    parts = [test_gpu.operands(case_of(name, choice), k) for k, name in enumerate(choice["operations"])]
+    value = " + ".join(f"({text})" for text, _ in parts)
     compiled = [name for name in choice["reductions"] if name in sum(TOGETHER, ())]
     formula = "; ".join(of_reduction(name, choice["axis"], value) for name in compiled)
+    return formula, *sum((declared for _, declared in parts), []), "w:j1", "z:j1", "u:i1"
+
+
+def texts_of(choice):
+    """The kernels of a choice, one for each stage."""
     target = "cuda" + "".join(choice[key] for key in ("rows", "scheme", "wide", "exact"))
-    return kernels(formula, *declared, "w:j1", "z:j1", "u:i1", dtype=choice["dtype"], target=target)
+    return kernels(*formula_of(choice), dtype=choice["dtype"], target=target)
 
 
 def units(chosen):
