@@ -8,30 +8,7 @@
  * Sums: a tile's casts are added in ascending order onto the sum area, tile after tile; a component of the
  * sum area is written by one SUM only, so each component sees its terms in the order of the casts, as in the
  * compiled kernel. */
-#include "interp.h"
-
-#include <string.h>
-
-typedef struct bbi_space_view {
-    const char *base;
-    int64_t stride, step; /* bytes: from component to component, from cast to cast */
-    bool splat;
-} bbi_space_view;
-
-typedef struct bbi_frame {
-    const bbi_interp *interp;
-    const bbi_interp_isa *isa;
-    bbi_space_view space[BBI_SPACES];
-    int64_t casts, vectors, tile_step; /* tile_step: bytes of a cast in a tile */
-    const int64_t *size;
-    int64_t *index, *counter;
-    char *tiles, *sum, *out;
-    int64_t tile_stride;
-    int64_t sum_step; /* bytes from cast to cast of the sum area; components are a block apart */
-    int64_t out_stride, out_step;
-    bool single;     /* one element only: outputs are numbers, not vectors */
-    double count[3]; /* operands that are integers, as R */
-} bbi_frame;
+#include "interp_frame.h"
 
 /* ---- index expressions ----------------------------------------------------------------------- */
 static int64_t combine(bbi_index_op op, int64_t a, int64_t b) {
@@ -66,20 +43,12 @@ static void evaluate(const bbi_frame *f, int32_t first, int32_t count) {
     }
 }
 
-static inline int64_t value_of(const bbi_frame *f, bbi_address a) { return a.slot < 0 ? a.value : f->index[a.slot]; }
-
 /* ---- operands -------------------------------------------------------------------------------- */
 static inline void look(bbi_frame *f, const bbi_place_operand *o, int number, bbi_view *view) {
     const bbi_space_view *s = &f->space[o->space];
-    const int64_t component = value_of(f, o->component);
+    const int64_t component = bbi_frame_value(f, o->component);
     if (o->space == BBI_COUNT) {
-        if (f->interp->is_double) {
-            f->count[number] = (double)component;
-        } else {
-            const float value = (float)component;
-            memcpy(&f->count[number], &value, sizeof value);
-        }
-        *view = (bbi_view){.at = (const char *)&f->count[number], .splat = true};
+        *view = (bbi_view){.at = bbi_frame_count(f, component, &f->count[number]), .splat = true};
         return;
     }
     view->at = s->base + component * s->stride;
@@ -108,13 +77,13 @@ static void put_out(const bbi_frame *f, int64_t component, const bbi_view *view)
 /* Where an action writes its tile: its buffer, or the out area itself if its casts are laid out as those of
  * the tile. */
 static char *destination(const bbi_frame *f, const bbi_action *a) {
-    if (a->to_out && f->tile_step == f->out_step) return f->out + value_of(f, a->index) * f->out_stride;
+    if (a->to_out && f->tile_step == f->out_step) return f->out + bbi_frame_value(f, a->index) * f->out_stride;
     return f->tiles + a->result * f->tile_stride;
 }
 
 static void finish(const bbi_frame *f, const bbi_action *a, const char *tile) {
     if (!a->to_out || f->tile_step == f->out_step) return;
-    put_out(f, value_of(f, a->index), &(bbi_view){.at = tile, .cast_step = f->tile_step});
+    put_out(f, bbi_frame_value(f, a->index), &(bbi_view){.at = tile, .cast_step = f->tile_step});
 }
 
 /* ---- actions --------------------------------------------------------------------------------- */
@@ -150,7 +119,7 @@ static inline void run_sum(bbi_frame *f, const bbi_action *a) {
     for (int k = 0; k < a->narg; k++) {
         look(f, &a->arg[k], k, &view[k]);
     }
-    f->isa->sum(f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts, f->vectors);
+    f->isa->sum(f->sum + bbi_frame_value(f, a->index) * BBI_BLOCK_BYTES, f->sum_step, view, a->narg, f->casts, f->vectors);
 }
 
 /* The direct schedule only: columns are cast, all casts are added to one sum. */
@@ -161,9 +130,9 @@ static void add_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide) {
     const bbi_place_operand *cast = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 2 : 1],
                             *lane = &a->arg[a->wide == BBI_WIDE_LANE_CAST ? 1 : 2];
     const int64_t n = wide->count++;
-    wide->sum[n] = f->sum + value_of(f, a->index) * BBI_BLOCK_BYTES;
-    wide->cast[n] = column->base + value_of(f, cast->component) * column->stride;
-    if (a->wide != BBI_WIDE_CAST) wide->lane[n] = row->base + value_of(f, lane->component) * row->stride;
+    wide->sum[n] = f->sum + bbi_frame_value(f, a->index) * BBI_BLOCK_BYTES;
+    wide->cast[n] = column->base + bbi_frame_value(f, cast->component) * column->stride;
+    if (a->wide != BBI_WIDE_CAST) wide->lane[n] = row->base + bbi_frame_value(f, lane->component) * row->stride;
 }
 
 static void run_wide(const bbi_frame *f, const bbi_action *a, bbi_wide *wide) {
@@ -192,13 +161,13 @@ static int32_t run_sums(bbi_frame *f, const bbi_action *a) {
 static void run_out(bbi_frame *f, const bbi_action *a) {
     bbi_view view;
     look(f, &a->arg[0], 0, &view);
-    put_out(f, value_of(f, a->index), &view);
+    put_out(f, bbi_frame_value(f, a->index), &view);
 }
 
 static void run_mirror(bbi_frame *f, const bbi_action *a) {
     bbi_view view[3];
     for (int k = 0; k < a->narg; k++) look(f, &a->arg[k], k, &view[k]);
-    f->isa->mirror(f->out + value_of(f, a->index) * f->out_stride, view, a->narg, f->casts, f->vectors);
+    f->isa->mirror(f->out + bbi_frame_value(f, a->index) * f->out_stride, view, a->narg, f->casts, f->vectors);
 }
 
 /* of a chain, as pointers */
@@ -209,8 +178,8 @@ typedef struct bbi_terms {
 
 static inline void add_term(const bbi_frame *f, bbi_terms *t, const bbi_term *term) {
     const bbi_space_view *row = &f->space[BBI_ROW], *column = &f->space[BBI_COLUMN];
-    const char *x = row->base + value_of(f, term->row) * row->stride;
-    const char *y = column->base + value_of(f, term->column) * column->stride;
+    const char *x = row->base + bbi_frame_value(f, term->row) * row->stride;
+    const char *y = column->base + bbi_frame_value(f, term->column) * column->stride;
     t->lane[t->count] = row->splat ? y : x;
     t->cast[t->count] = row->splat ? x : y;
     t->count++;
@@ -250,7 +219,7 @@ static void run_chain(bbi_frame *f, const bbi_action *a) {
 static void run_chain_loop(bbi_frame *f, const bbi_action *a) {
     char *result = f->tiles + a->result * f->tile_stride;
     const bbi_view view = {.at = result, .cast_step = f->tile_step};
-    const int64_t count = value_of(f, a->index);
+    const int64_t count = bbi_frame_value(f, a->index);
     bbi_terms t;
     t.count = 0;
     for (int64_t c = 0; c < count; c++) {
@@ -267,7 +236,7 @@ static void run_actions(bbi_frame *f, int32_t first, int32_t end);
 
 static void run_loop(bbi_frame *f, int32_t n) {
     const bbi_action *a = &f->interp->action[n];
-    const int64_t count = value_of(f, a->index);
+    const int64_t count = bbi_frame_value(f, a->index);
     for (int64_t c = 0; c < count; c++) {
         f->counter[a->counter] = c;
         evaluate(f, a->first_node, a->node_count);
@@ -282,7 +251,7 @@ static void run_sum_loop(bbi_frame *f, int32_t n) {
         run_loop(f, n);
         return;
     }
-    const int64_t count = value_of(f, a->index);
+    const int64_t count = bbi_frame_value(f, a->index);
     bbi_wide wide;
     wide.count = 0;
     for (int64_t c = 0; c < count; c++) {
@@ -296,10 +265,15 @@ static void run_sum_loop(bbi_frame *f, int32_t n) {
 static void run_actions(bbi_frame *f, int32_t first, int32_t end) {
     for (int32_t n = first; n < end; n++) {
         const bbi_action *a = &f->interp->action[n];
+        if (a->strand_end > 0 && f->in_strands) {
+            bbi_interp_run_strand(f, a);
+            n = a->strand_end - 1;
+            continue;
+        }
         switch (a->kind) {
         case BBI_ACT_MAP: run_map(f, a); break;
         case BBI_ACT_COPY: run_copy(f, a, 0); break;
-        case BBI_ACT_CHOOSE: run_copy(f, a, value_of(f, a->index) == 0); break;
+        case BBI_ACT_CHOOSE: run_copy(f, a, bbi_frame_value(f, a->index) == 0); break;
         case BBI_ACT_SUM: n += run_sums(f, a) - 1; break;
         case BBI_ACT_OUT: run_out(f, a); break;
         case BBI_ACT_MIRROR: run_mirror(f, a); break;
@@ -324,10 +298,10 @@ static void run_actions(bbi_frame *f, int32_t first, int32_t end) {
 /* ---- frames ---------------------------------------------------------------------------------- */
 static int64_t rounded(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/* Workspace: tile buffers, values of index expressions, counters. */
+/* Workspace: tile buffers, values of index expressions, counters, what strands need. */
 int64_t bbi_interp_workspace(const bbi_interp *interp) {
     return interp->buffer_count * interp->tile_casts * BBI_BLOCK_BYTES + rounded(interp->index_count * 8) +
-           rounded(interp->counter_count * 8) + 64;
+           rounded(interp->counter_count * 8) + bbi_interp_strand_bytes(interp) + 64;
 }
 
 static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *size, void *workspace) {
@@ -340,6 +314,8 @@ static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *si
     w += interp->buffer_count * f->tile_stride;
     f->index = (int64_t *)w;
     f->counter = (int64_t *)(w + rounded(interp->index_count * 8));
+    f->local = (char *)f->counter + rounded(interp->counter_count * 8);
+    f->in_strands = false;
     f->single = false;
     f->sum = f->out = NULL;
     f->sum_step = f->out_stride = f->out_step = 0;
@@ -358,14 +334,19 @@ static void set_tile(bbi_frame *f, int64_t casts, int64_t vectors) {
     f->space[BBI_VALUE] = (bbi_space_view){.base = f->tiles, .stride = f->tile_stride, .step = f->tile_step};
 }
 
+/* Fewer vectors are not worth a block of BBI_BLOCK_VECTORS. */
+enum { STRAND_VECTORS = 3 };
+
 /* ---- pairs: rows by columns ------------------------------------------------------------------ */
 void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
                      const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
                      int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace) {
     const int64_t real = interp->isa->real_bytes, vector = interp->isa->vector_bytes;
-    const int64_t vectors = (lanes * real + vector - 1) / vector;
+    int64_t vectors = (lanes * real + vector - 1) / vector;
     bbi_frame f;
     open_frame(&f, interp, size, workspace);
+    f.in_strands = vectors >= STRAND_VECTORS;
+    if (f.in_strands) vectors = (vectors + BBI_BLOCK_VECTORS - 1) / BBI_BLOCK_VECTORS * BBI_BLOCK_VECTORS;
     bbi_space_view *casting = &f.space[transposed ? BBI_ROW : BBI_COLUMN];
     f.space[BBI_UNIFORM] = (bbi_space_view){.base = uniform, .stride = real, .splat = true};
     f.space[transposed ? BBI_COLUMN : BBI_ROW] = (bbi_space_view){.base = lane, .stride = lane_stride * real};
@@ -377,7 +358,8 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
     f.out_stride = out_stride * f.out_step;
     for (int64_t first = 0; first < casts; first += f.casts) {
         const int64_t left = casts - first;
-        set_tile(&f, left < interp->tile_casts ? left : interp->tile_casts, vectors);
+        const bool whole = left < interp->tile_casts || (f.in_strands && interp->one_pass);
+        set_tile(&f, whole ? left : interp->tile_casts, vectors);
         run_actions(&f, 0, interp->action_count);
         casting->base += f.casts * real;
         if (f.sum) f.sum += f.casts * f.sum_step;

@@ -54,11 +54,39 @@ typedef struct bbi_action {
     bbi_address index;
     bbi_place_operand arg[3];
     bbi_map_function *function[8]; /* MAP: by splat flags of the operands */
+    int32_t strand_end;            /* > 0: from here to before that action these links may run instead */
+    int32_t first_link, link_count;
 } bbi_action;
+
+/* One operation of a strand, and what is done with its result; bound to addresses it becomes one to three
+ * bbi_links. */
+typedef enum bbi_link_kind {
+    BBI_LINK_NOTHING, /* the current value is the result */
+    BBI_LINK_LOAD,
+    BBI_LINK_MAP,
+    BBI_LINK_CHAIN,
+    BBI_LINK_SUM,
+    BBI_LINK_MIRROR
+} bbi_link_kind;
+typedef struct bbi_strand_link {
+    uint8_t what, narg;
+    uint8_t operands;   /* that are not in registers */
+    uint8_t kind[2][3]; /* direct, transposed; of all operands */
+    bool local[3];      /* operand is a value of the block: component.value is its slot */
+    bool keep_local, out;
+    int32_t keep;       /* slot or buffer in which the result is kept, -1; while building: value number */
+    int32_t first_term, term_count;
+    bbi_address index; /* of the sum, or of the output that the result is */
+    bbi_place_operand x[3];
+    bbi_link_function *run[2]; /* direct, transposed */
+    bbi_map_function *function;
+} bbi_strand_link;
 
 struct bbi_interp {
     const bbi_interp_isa *isa;
+    const bbi_strand_isa *strands;
     bool map, is_double;
+    bool one_pass; /* strands alone, which share no values: no need for tiles */
     bool mirrors; /* the out area holds mirror sums */
     int64_t sum_count;
     bbi_action *action;
@@ -70,12 +98,16 @@ struct bbi_interp {
     int32_t action_count, term_count, index_count, node_count, literal_count;
     int32_t outer_nodes; /* the first nodes, which depend on no counter */
     int32_t counter_count, buffer_count;
+    bbi_strand_link *link;
+    int32_t link_count, local_count;
+    int32_t strand_links, strand_terms; /* of any strand, at most */
     int64_t tile_casts;
 };
 
 enum {
     BBI_CHAIN_TERMS = 64, /* terms of a chain loop taken at a time */
-    BBI_BLOCK_BYTES = BBI_LANE_BYTES
+    BBI_BLOCK_BYTES = BBI_LANE_BYTES,
+    BBI_STRAND_ACTIONS = 64 /* at most so many actions in a strand */
 };
 
 /* ---- making one: interp_build.c, interp_fuse.c ----------------------------------------------- */
@@ -92,5 +124,10 @@ typedef struct bbi_interp_builder {
 
 /* Fills interp->action and interp->term from the code; false when out of memory. */
 bool bbi_interp_fuse(bbi_interp_builder *builder);
+/* interp_strand.c: makes strands; false when out of memory. Then tile buffers that strands use must last for the whole
+ * stretch, and be named in the links once they are assigned. */
+bool bbi_interp_make_strands(bbi_interp_builder *builder);
+void bbi_interp_strand_lives(const bbi_interp_builder *builder);
+void bbi_interp_strand_buffers(const bbi_interp_builder *builder);
 
 #endif

@@ -4,16 +4,21 @@
 
 #include <string.h>
 
-static const bbi_interp_isa *table_of(int level, bool is_double) {
+static void choose_tables(bbi_interp *interp, int level) {
+#define TABLES(isa_level)                                                                                              \
+    interp->isa = interp->is_double ? &bbi_interp_isa_##isa_level##_1 : &bbi_interp_isa_##isa_level##_0;               \
+    interp->strands = interp->is_double ? &bbi_strand_isa_##isa_level##_1 : &bbi_strand_isa_##isa_level##_0;           \
+    return;
     switch (level < BBI_HAVE_ISA ? level : BBI_HAVE_ISA) {
 #if BBI_HAVE_ISA >= 2
-    case 2: return is_double ? &bbi_interp_isa_2_1 : &bbi_interp_isa_2_0;
+    case 2: TABLES(2)
 #endif
 #if BBI_HAVE_ISA >= 1
-    case 1: return is_double ? &bbi_interp_isa_1_1 : &bbi_interp_isa_1_0;
+    case 1: TABLES(1)
 #endif
-    default: return is_double ? &bbi_interp_isa_0_1 : &bbi_interp_isa_0_0;
+    default: TABLES(0)
     }
+#undef TABLES
 }
 
 /* ---- index expressions: when to evaluate which ----------------------------------------------- */
@@ -190,9 +195,12 @@ static bool build(bbi_interp_builder *b) {
         b->defined[v] = -1;
     }
     if (!bbi_interp_fuse(b)) return false;
+    if (!b->interp->map && !bbi_interp_make_strands(b)) return false;
     schedule_indices(b);
     if (!find_lifetimes(b)) return false;
+    bbi_interp_strand_lives(b);
     assign_buffers(b);
+    bbi_interp_strand_buffers(b);
     return true;
 }
 
@@ -203,9 +211,9 @@ static int64_t casts_of_tile(int32_t buffers) { return buffers <= 2 ? 32 : buffe
 bbi_interp *bbi_interp_new(const bbi_code *code, int level, bool is_double, bool map, int64_t sum_count) {
     bbi_interp *interp = bbi_calloc(1, sizeof *interp);
     if (!interp) return NULL;
-    interp->isa = table_of(level, is_double);
     interp->map = map;
     interp->is_double = is_double;
+    choose_tables(interp, level);
     interp->sum_count = sum_count;
     bbi_interp_builder b = {.code = code, .interp = interp};
     const bool built = build(&b);
@@ -228,5 +236,6 @@ void bbi_interp_free(bbi_interp *interp) {
     bbi_free(interp->initial);
     bbi_free(interp->node);
     bbi_free(interp->literal);
+    bbi_free(interp->link);
     bbi_free(interp);
 }

@@ -5,19 +5,7 @@
  * loops have variants with the splat flags known at compile time. Sums and chains keep their accumulators in
  * registers over the rows of a tile; every accumulator sees its terms in ascending order whatever the
  * blocking. */
-#include "isa.h"
-#include "prelude/cpu.h"
-#include "prelude/math.h"
-
-#ifdef __clang__
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-BB_INLINE V at(const char *p) { return v_loadu((const R *)p); }
-BB_INLINE V splat_at(const char *p) { return v_splat(*(const R *)p); }
-BB_INLINE void put(char *p, V a) { v_storeu((R *)p, a); }
+#include "interp_isa.h"
 
 /* ---- elementwise operations ------------------------------------------------------------------ */
 /* s0 s1 s2: splat flags of the operands, constants or expressions. */
@@ -34,17 +22,13 @@ BB_INLINE void put(char *p, V a) { v_storeu((R *)p, a); }
         }                                                                                                              \
     }
 
-#define OP(id, alias, arity, nint, kind, flags, value, ...) GENERATE_##kind(id, arity, value)
+#define OP(id, alias, arity, nint, kind, ...) GENERATE_##kind(id, arity)
 #define GENERATE_FOLD(...)
 #define GENERATE_CONTRACT(...)
 #define GENERATE_INDEX(...)
 #define GENERATE_MACRO(...)
 #define GENERATE_BUILD(...)
-#define GENERATE_MAP(id, arity, value)                                                                                 \
-    BB_INLINE V f_##id(V a, V b, V c) {                                                                                \
-        (void)a, (void)b, (void)c;                                                                                     \
-        return value;                                                                                                  \
-    }                                                                                                                  \
+#define GENERATE_MAP(id, arity)                                                                                        \
     static void map_##id(char *result, const bbi_view *view, int64_t rows, int64_t vectors) {                          \
         LOOP(arity, f_##id, view[0].splat, view[1].splat, view[2].splat)                                               \
     }
@@ -135,11 +119,6 @@ static void copy(char *result, int64_t result_step, const bbi_view *view, int64_
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
-/* What is added to acc: x, x y, or x (y - z). */
-BB_INLINE V sum_term(int narg, V x, V y, V z, V acc) {
-    return narg == 1 ? acc + x : v_fma(x, narg == 2 ? y : y - z, acc);
-}
-
 /* GROUP vectors of one sum row, over all casts: independent chains that hide the latency of the fma. */
 #define GROUP (BB_ISA == 2 ? 4 : 8)
 BB_INLINE void sum_group(char *sum, const bbi_view *view, int narg, bool s0, bool s1, bool s2, int64_t rows,
@@ -318,11 +297,6 @@ static void lane_sums(char *result, const char *source, int64_t count, bool nega
  * vectors. */
 enum { CHAIN_VECTORS = 4, CHAIN_CASTS = 2 };
 typedef V chain_sums[CHAIN_CASTS][CHAIN_VECTORS];
-BB_INLINE V chain_term(V x, V y, bool square, bool add, V acc) {
-    const V t = square ? x - y : x, u = square ? t : y;
-    return add ? v_fma(t, u, acc) : t * u;
-}
-
 BB_INLINE void chain_add(chain_sums acc, const bbi_chain *chain, int64_t d, bool square, bool add, int64_t row,
                          int64_t v, int casts, int group) {
     const char *x = chain->lane[d] + v, *y = chain->cast[d] + row * chain->cast_step;

@@ -1,5 +1,5 @@
 /* isa.h: the tables through which ordinary C reaches the sources that are compiled once per instruction set
- * and real type (interp_isa.c, pack_isa.c). A unit is compiled with -DBB_ISA=0|1|2 -DBB_DOUBLE=0|1 and
+ * and real type (interp_isa.c, interp_strand_isa.c, pack_isa.c). A unit is compiled with -DBB_ISA=0|1|2 -DBB_DOUBLE=0|1 and
  * exports one const table whose name ends in both numbers; the files that choose among them are told the
  * highest level built by -DBBI_HAVE_ISA. */
 #ifndef BBI_ISA_H
@@ -72,6 +72,61 @@ extern const bbi_interp_isa bbi_interp_isa_1_0, bbi_interp_isa_1_1;
 #endif
 #if BBI_HAVE_ISA >= 2
 extern const bbi_interp_isa bbi_interp_isa_2_0, bbi_interp_isa_2_1;
+#endif
+
+/* ---- interp_strand_isa.c: straight pair code, block by block, values in registers ------------- */
+enum { BBI_BLOCK_CASTS = 2, BBI_BLOCK_VECTORS = 4 };
+/* How an address moves from block to block. From BBI_LANES on also with the lanes. */
+typedef enum bbi_motion {
+    BBI_STAYS,  /* uniform values, literals */
+    BBI_LOCAL,  /* values of the block */
+    BBI_CASTS,  /* arrays that are cast */
+    BBI_MIRROR, /* mirror sums */
+    BBI_LANES,  /* arrays in lanes */
+    BBI_TILE,   /* tile buffers */
+    BBI_SUMS,
+    BBI_OUTS,
+    BBI_MOTIONS
+} bbi_motion;
+typedef struct bbi_block {
+    int64_t offset[BBI_MOTIONS]; /* bytes, of the first cast */
+    int64_t second[BBI_MOTIONS]; /* from the first cast to the second; directly behind `offset` */
+    bool single;                 /* no second cast: its slots repeat the first */
+} bbi_block;
+typedef struct bbi_link_operand {
+    const char *at;
+    const int64_t *offset; /* among the offsets of the block */
+} bbi_link_operand;
+enum { BBI_KIND_REGISTER, BBI_KIND_MEMORY, BBI_KIND_SPLAT }; /* of an operand; REGISTER: the link's current value */
+typedef void bbi_link_function(void);                        /* its true type is known to the isa only */
+/* One operation of a strand, bound to addresses: takes the current value and leaves the next one. */
+typedef struct bbi_link {
+    bbi_link_function *run;
+    bbi_link_operand x[3];           /* operands that are not in registers; [2]: sums */
+    int64_t count;                   /* operands of an operation; terms of a chain, and where they stand: */
+    const char *const *lane, *const *cast;
+    bbi_map_function *function;      /* the operation on tiles */
+    double number[2];                /* operands that are integers, as R */
+    uint8_t kind[3];                 /* mirror sums: [2] is the number of operands */
+} bbi_link;
+typedef struct bbi_strand_isa {
+    bbi_link_function *load[3], *store, *stop, *mirror;
+    /* by kinds of the operands; some operand is in registers */
+    bbi_link_function *(*map)(int op, const uint8_t *kind);
+    /* kind[0] is in registers */
+    bbi_link_function *(*sum)(int narg, const uint8_t *kind);
+    bbi_link_function *(*chain)(bool square, bool has_initial, int64_t count);
+    /* Runs links for casts x vectors pairs; step: bytes from cast to cast, by motion; vectors are a multiple of
+     * BBI_BLOCK_VECTORS. */
+    void (*walk)(const bbi_link *links, bbi_block *block, const int64_t *step, int64_t casts, int64_t vectors);
+} bbi_strand_isa;
+
+extern const bbi_strand_isa bbi_strand_isa_0_0, bbi_strand_isa_0_1;
+#if BBI_HAVE_ISA >= 1
+extern const bbi_strand_isa bbi_strand_isa_1_0, bbi_strand_isa_1_1;
+#endif
+#if BBI_HAVE_ISA >= 2
+extern const bbi_strand_isa bbi_strand_isa_2_0, bbi_strand_isa_2_1;
 #endif
 
 /* ---- pack_isa.c: between the storage types and R, between rows of components and components of rows  */

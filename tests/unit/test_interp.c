@@ -281,6 +281,14 @@ static void nested_loops_choices_and_counts_are_right(void **state) {
               (problem){.rows_dim = 12, .columns_dim = 4, .sum_count = 4, .out_count = 3, .size = {3, 4}}, -1, 1);
 }
 
+static void values_cross_from_straight_code_to_choices_and_back(void **state) {
+    (void)state;
+    check_all("%0 = mul(x[0], y[0])\n%1 = exp(%0)\n%2 = n[0] < 2 ? %1 : x[1]\n%3 = add(%2, y[1])\n%4 = mul(%3, %0)\n"
+              "sum[0] += %4\nloop c0 < n[1] {\n  %5 = sub(%4, x[c0])\n  %6 = sin(%5)\n  %7 = c0 < 1 ? 0 : %6\n"
+              "  sum[c0 + 1] += %7\n}\n%8 = n[1] < 2 ? %4 : %3\nout[0] = %8\nout[1] = %3\n",
+              (problem){.rows_dim = 3, .columns_dim = 3, .sum_count = 4, .out_count = 2, .size = {1, 3}}, -1, 1);
+}
+
 static void values_keep_their_tile_while_a_loop_needs_them(void **state) {
     (void)state;
     check_all("%0 = mul(x[0], y[0])\n%1 = mul(x[1], y[1])\nloop c0 < n[0] {\n  %2 = add(%0, %1)\n"
@@ -547,6 +555,7 @@ int main(void) {
         cmocka_unit_test(outputs_and_several_sums_are_right),
         cmocka_unit_test(loops_are_right),
         cmocka_unit_test(nested_loops_choices_and_counts_are_right),
+        cmocka_unit_test(values_cross_from_straight_code_to_choices_and_back),
         cmocka_unit_test(values_keep_their_tile_while_a_loop_needs_them),
         cmocka_unit_test(accumulators_that_are_assigned_again_are_not_fused),
         cmocka_unit_test(every_operation_is_right_on_every_kind_of_operand),
