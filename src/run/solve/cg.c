@@ -11,13 +11,17 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 16 }; /* columns that share directions, at most */
+enum { BLOCK = BBI_BLOCK, SOME_ROWS = 64 };
 
 /* ---- what iterations have in common ---------------------------------------------------------- */
 void bbi_column_products(const bbi_matrix *m, const double *a, const double *b, double *result) {
     memset(result, 0, (size_t)(m->batches * m->columns) * sizeof *result);
     for (int64_t n = 0; n < m->batches; n++) {
         double *sum = result + n * m->columns;
+        if (m->columns == 1) {
+            *sum = bbi_dense_of(m->level)->dot(a + n * m->n, b + n * m->n, m->n);
+            continue;
+        }
         for (int64_t i = 0; i < m->n; i++) {
             const double *u = a + (n * m->n + i) * m->columns, *v = b + (n * m->n + i) * m->columns;
             for (int64_t e = 0; e < m->columns; e++) sum[e] += u[e] * v[e];
@@ -141,6 +145,7 @@ typedef struct state {
     group *group;
     int64_t groups, width; /* per batch element; columns of a group */
     double least;          /* squared size of what counts as dependent */
+    const bbi_dense *dense;
 } state;
 
 static int size_of(const state *s, int64_t g) {
@@ -152,27 +157,22 @@ static int size_of(const state *s, int64_t g) {
 static void products(const state *s, int64_t batch, int64_t g, const double *a, const double *b,
                      double result[BLOCK][BLOCK]) {
     const bbi_matrix *m = s->it->m;
+    int64_t at = batch * m->n * m->columns + g * s->width;
     int size = size_of(s, g);
     for (int i = 0; i < size; i++) memset(result[i], 0, sizeof result[i]);
-    for (int64_t row = 0; row < m->n; row++) {
-        int64_t at = (batch * m->n + row) * m->columns + g * s->width;
-        for (int i = 0; i < size; i++)
-            for (int j = 0; j < size; j++) result[i][j] += a[at + i] * b[at + j];
-    }
+    s->dense->cross(m->n, m->columns, size, a + at, b + at, result[0]);
 }
 
 /* Y <- Y + sign B C */
 static void add_products(const state *s, int64_t batch, int64_t g, double *y, const double *b, double c[BLOCK][BLOCK],
                          double sign) {
     const bbi_matrix *m = s->it->m;
+    int64_t at = batch * m->n * m->columns + g * s->width;
     int size = size_of(s, g);
-    for (int64_t row = 0; row < m->n; row++) {
-        int64_t at = (batch * m->n + row) * m->columns + g * s->width;
-        for (int i = 0; i < size; i++) {
-            double x = sign * b[at + i];
-            for (int j = 0; j < size; j++) y[at + j] += x * c[i][j];
-        }
-    }
+    double scaled[BLOCK][BLOCK] = {{0}};
+    for (int i = 0; i < size; i++)
+        for (int j = 0; j < size; j++) scaled[i][j] = sign * c[i][j];
+    s->dense->combine(m->n, m->columns, size, b + at, scaled[0], y + at, m->columns);
 }
 
 /* C <- A C */
@@ -187,18 +187,32 @@ static void multiply_small(int size, double a[BLOCK][BLOCK], double c[BLOCK][BLO
     }
 }
 
-/* Columns of V become those of V T, where W = T^-T T^-1; 0 for those that depend on the others. */
-static void transform(const state *s, int64_t batch, int64_t g, const small *w, double *v) {
-    const bbi_matrix *m = s->it->m;
-    for (int64_t row = 0; row < m->n; row++) {
-        double *p = v + (batch * m->n + row) * m->columns + g * s->width, u[BLOCK];
+/* T, where W = T^-T T^-1, in the order of the columns; 0 for those that depend on the others. */
+static void triangle(const small *w, double t[BLOCK][BLOCK]) {
+    memset(t, 0, BLOCK * sizeof *t);
+    for (int e = 0; e < w->size; e++) { /* row e, by a substitution for the unit vector */
+        double u[BLOCK] = {0};
         for (int k = 0; k < w->rank; k++) {
             int q = w->order[k];
-            u[k] = w->scale[q] * p[q];
-            for (int t = 0; t < k; t++) u[k] -= w->l[t][q] * u[t];
+            u[k] = q == e ? w->scale[q] : 0;
+            for (int i = 0; i < k; i++) u[k] -= w->l[i][q] * u[i];
             u[k] /= w->l[k][q];
+            t[e][q] = u[k];
         }
-        for (int k = 0; k < w->size; k++) p[w->order[k]] = k < w->rank ? u[k] : 0;
+    }
+}
+
+/* V <- V T, some rows at a time */
+static void transform(const state *s, int64_t batch, int64_t g, double t[BLOCK][BLOCK], double *v) {
+    const bbi_matrix *m = s->it->m;
+    int size = size_of(s, g);
+    double product[SOME_ROWS * BLOCK];
+    for (int64_t row = 0; row < m->n; row += SOME_ROWS) {
+        int64_t rows = m->n - row < SOME_ROWS ? m->n - row : SOME_ROWS;
+        double *to = v + (batch * m->n + row) * m->columns + g * s->width;
+        memset(product, 0, (size_t)(rows * size) * sizeof *product);
+        s->dense->combine(rows, m->columns, size, to, t[0], product, size);
+        for (int64_t r = 0; r < rows; r++) memcpy(to + r * m->columns, product + r * size, (size_t)size * sizeof *to);
     }
 }
 
@@ -215,13 +229,14 @@ static bb_status orthonormalise(const state *s, int64_t batch, int64_t g) {
     group *of = &s->group[batch * s->groups + g];
     small w = {.size = size_of(s, g)};
     for (int pass = 0; pass < 2; pass++) {
-        double c[BLOCK][BLOCK] = {{0}};
+        double c[BLOCK][BLOCK] = {{0}}, t[BLOCK][BLOCK];
         products(s, batch, g, s->q, s->z, w.w);
         for (int e = 0; e < w.size; e++)
             if (!isfinite(w.w[e][e])) return not_a_number(s->it);
         (void)factor(&w, 1e-14);
-        transform(s, batch, g, &w, s->q);
-        if (s->z != s->q) transform(s, batch, g, &w, s->z);
+        triangle(&w, t);
+        transform(s, batch, g, t, s->q);
+        if (s->z != s->q) transform(s, batch, g, t, s->z);
         for (int k = 0; k < w.rank; k++)
             for (int i = k; i < w.size; i++) {
                 int e = w.order[i];
@@ -359,6 +374,7 @@ bb_status bbi_cg(bbi_iteration *it) {
     s.width = s.groups ? (m->columns + s.groups - 1) / s.groups : 1;
     s.groups = (m->columns + s.width - 1) / s.width;
     s.least = m->is_double ? 1e-14 : 1e-6;
+    s.dense = bbi_dense_of(m->level);
     for (int64_t n = 0; it->factor && n < m->batches; n++) {
         int64_t wanted = bbi_factor_scratch(&it->factor[n], m->columns);
         if (wanted > scratch) scratch = wanted;

@@ -9,10 +9,11 @@
 enum { PANEL_GROUPS = 16 };
 
 void bbi_factor_free(bbi_factor *f) {
-    for (int64_t k = 0; k < f->chunks; k++) bbi_free_aligned(f->chunk[k]);
+    for (int64_t k = 0; k < f->slabs; k++) bbi_free_aligned(f->slab[k]);
     bbi_blocks_free(f->blocks);
     bbi_neighbors_free(f->neighbors);
     bbi_free(f->chunk);
+    bbi_free(f->slab);
     bbi_free(f->width);
     bbi_free(f->gram);
     *f = (bbi_factor){0};

@@ -18,7 +18,7 @@
 /* pair operations, as the planner counts, that take the time of one fused multiply-add of dense.c */
 static const double work_of_fma[2] = {5, 2.5};
 static const double entry_overhead = 1500; /* ... of an entry by a run on single points */
-#define TINY 1e-120                        /* products of smaller numbers are denormal, hence slow */
+enum { SLAB = 1 << 20 };                   /* numbers that memory is asked for together: few and large pages */
 
 /* ---- pivots ---------------------------------------------------------------------------------- */
 /* of a block; all arrays hold BBI_CHUNK entries, matrices BBI_CHUNK x BBI_CHUNK */
@@ -115,17 +115,18 @@ static void add_panel(void *argument, int64_t panel) {
         f->dense->gemm(width, BBI_PANEL, f->width[k], b->rows + at, f->rank, 1, bbi_factor_panel(f, k, panel),
                        BBI_PANEL, c, BBI_PANEL, -1);
     double *diagonal = b->diagonal + panel * BBI_PANEL, old[BBI_CHUNK * BBI_PANEL];
-    for (int64_t k = 0; k < width * BBI_PANEL; k++) old[k] = fabs(c[k]) < TINY ? 0 : c[k];
+    f->dense->flush(width * BBI_PANEL, c);
+    memcpy(old, c, (size_t)(width * BBI_PANEL) * sizeof *c);
     memset(c, 0, (size_t)(width * BBI_PANEL) * sizeof *c);
     f->dense->gemm(width, BBI_PANEL, width, b->inverse, BBI_CHUNK, 1, old, BBI_PANEL, c, BBI_PANEL, 1);
-    for (int64_t p = 0; p < width; p++)
-        for (int64_t r = 0; r < rows; r++) {
-            double *x = &c[p * BBI_PANEL + r];
-            if (fabs(*x) < TINY) *x = 0;
-            diagonal[r] -= *x * *x;
-        }
-    for (int64_t r = 0; r < rows; r++)
-        if (diagonal[r] < 0 || b->chosen[panel * BBI_PANEL + r]) diagonal[r] = 0;
+    f->dense->flush(width * BBI_PANEL, c);
+    f->dense->squares(width, c, diagonal);
+    for (int64_t r = 0; r < rows; r++) {
+        if (!isfinite(diagonal[r]))
+            diagonal[r] = NAN;
+        else if (diagonal[r] < 0 || b->chosen[panel * BBI_PANEL + r])
+            diagonal[r] = 0;
+    }
 }
 
 /* T^-1 of the lower triangular T, by columns */
@@ -136,8 +137,26 @@ static void invert_triangle(block *b) {
             double sum = i == j;
             for (int64_t k = j; k < i; k++) sum -= b->triangle[i * BBI_CHUNK + k] * b->inverse[k * BBI_CHUNK + j];
             sum /= b->triangle[i * BBI_CHUNK + i];
-            b->inverse[i * BBI_CHUNK + j] = fabs(sum) < TINY ? 0 : sum;
+            b->inverse[i * BBI_CHUNK + j] = fabs(sum) < BBI_TINY ? 0 : sum;
         }
+}
+
+/* Memory for a chunk: from the last slab, or a new one. */
+static double *chunk_memory(bbi_factor *f, int64_t size) {
+    if (size > f->room) {
+        double **slab = bbi_realloc(f->slab, (size_t)(f->slabs + 1) * sizeof *slab);
+        if (!slab) return NULL;
+        f->slab = slab;
+        int64_t usual = f->panels * BBI_PANEL * 256 < SLAB ? f->panels * BBI_PANEL * 256 : SLAB;
+        f->room = size > usual ? size : usual;
+        f->slab[f->slabs] = bbi_alloc_aligned((size_t)f->room * sizeof(double));
+        if (!f->slab[f->slabs]) return NULL;
+        f->chunk[f->chunks] = f->slab[f->slabs++];
+    } else {
+        f->chunk[f->chunks] = f->chunk[f->chunks - 1] + f->panels * f->width[f->chunks - 1] * BBI_PANEL;
+    }
+    f->room -= size;
+    return f->chunk[f->chunks];
 }
 
 static bb_status add_chunk(block *b) {
@@ -154,8 +173,7 @@ static bb_status add_chunk(block *b) {
     /* pivots in the place of candidates: rows of L */
     for (int64_t p = 0; p < b->pivots; p++)
         memmove(b->rows + p * f->rank, b->rows + b->kept[p] * f->rank, (size_t)f->rank * sizeof *b->rows);
-    f->chunk[f->chunks] = bbi_alloc_aligned((size_t)(f->panels * b->pivots * BBI_PANEL) * sizeof(double));
-    if (!f->chunk[f->chunks])
+    if (!chunk_memory(f, f->panels * b->pivots * BBI_PANEL))
         return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for %lld more columns of the preconditioner",
                         (long long)b->pivots);
     invert_triangle(b);
@@ -225,13 +243,11 @@ static int64_t candidates_wanted(const bbi_factor *f, const bbi_factor_options *
     return wanted < f->n - f->rank ? wanted : f->n - f->rank;
 }
 
-/* Whether all are finite; those of short kernels that are next to nothing become 0. */
-static bool is_finite(double *a, int64_t count) {
-    for (int64_t k = 0; k < count; k++) {
-        if (!isfinite(a[k])) return false;
-        if (fabs(a[k]) < TINY) a[k] = 0;
-    }
-    return true;
+static bool is_finite(const block *b) {
+    double sum = b->f->trace_left;
+    for (int64_t i = 0; i < b->candidates; i++)
+        for (int64_t j = 0; j <= i; j++) sum += fabs(b->residual[i * BBI_CHUNK + j]);
+    return isfinite(sum);
 }
 
 static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_options *o, const char **reason) {
@@ -249,17 +265,17 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
         if (!rows) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for the preconditioner");
         b->rows = rows;
         BBI_FORWARD(bbi_matrix_columns(m, batch, b->candidate, b->candidates, b->columns));
-        if (!is_finite(b->columns, b->candidates * f->n)) {
-            *reason = "the matrix has entries that are not finite";
-            return BB_OK;
-        }
         residual_at_candidates(b);
+        if (!is_finite(b)) *reason = "the matrix has entries that are not finite";
+        if (*reason) return BB_OK;
         choose(b, uniform, noise * largest, &random);
         for (int64_t c = 0; c < b->candidates && uniform; c++) b->chosen[b->candidate[c]] = true;
         idle = b->pivots ? 0 : idle + 1;
         if (!b->pivots) continue;
         double before = f->trace_left;
         BBI_FORWARD(add_chunk(b));
+        if (!isfinite(f->trace_left)) *reason = "the matrix has entries that are not finite";
+        if (*reason) return BB_OK;
         captured = (before - f->trace_left) / (double)b->pivots;
         f->ahead = iterations_ahead(f, o, captured);
         if ((double)f->rank < 2 * later.rank) continue;
@@ -273,7 +289,8 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
 typedef struct gram_work {
     const bbi_factor *f;
     int64_t ld, rows;   /* of a strip: how it is cut changes no sum */
-    double *transposed; /* per strip: a panel of L by rows, (BBI_PANEL, ld) */
+    int64_t step;       /* from row to row of `transposed`: no power of two, so that rows do not share a cache set */
+    double *transposed; /* per strip: a panel of L by rows, (BBI_PANEL, step) */
 } gram_work;
 
 static void gram_strip(void *argument, int64_t strip) {
@@ -281,28 +298,29 @@ static void gram_strip(void *argument, int64_t strip) {
     const bbi_factor *f = g->f;
     int64_t first = strip * g->rows, rows = f->rank - first < g->rows ? f->rank - first : g->rows;
     int64_t lanes = bbi_padded(first + rows) < g->ld ? bbi_padded(first + rows) : g->ld;
-    double *t = g->transposed + strip * BBI_PANEL * g->ld;
-    memset(t, 0, (size_t)(BBI_PANEL * g->ld) * sizeof *t);
+    double *t = g->transposed + strip * BBI_PANEL * g->step;
+    memset(t, 0, (size_t)(BBI_PANEL * g->step) * sizeof *t);
     for (int64_t panel = 0; panel < f->panels; panel++) {
         int64_t at = 0;
         for (int64_t k = 0; k < f->chunks && at < lanes; at += f->width[k++]) {
             const double *from = bbi_factor_panel(f, k, panel);
-            for (int64_t w = 0; w < f->width[k]; w++)
-                for (int64_t r = 0; r < BBI_PANEL; r++) t[r * g->ld + at + w] = from[w * BBI_PANEL + r];
+            for (int64_t some = 0; some < BBI_PANEL; some += 8) /* a cache line of each column at a time */
+                for (int64_t w = 0; w < f->width[k]; w++)
+                    for (int64_t r = some; r < some + 8; r++) t[r * g->step + at + w] = from[w * BBI_PANEL + r];
         }
-        f->dense->gemm(rows, lanes, BBI_PANEL, t + first, 1, g->ld, t, g->ld, f->gram + first * g->ld, g->ld, 1);
+        f->dense->gemm(rows, lanes, BBI_PANEL, t + first, 1, g->step, t, g->step, f->gram + first * g->ld, g->ld, 1);
     }
 }
 
 static bb_status make_gram(bbi_factor *f, const char **reason) {
     int64_t ld = bbi_padded(f->rank), rows = bbi_padded(f->rank / (2 * f->threads) + 1),
             strips = (f->rank + rows - 1) / rows;
-    gram_work g = {.f = f, .ld = ld, .rows = rows};
+    gram_work g = {.f = f, .ld = ld, .step = ld + 8, .rows = rows};
     f->gram = bbi_calloc((size_t)(f->rank * ld) + 1, sizeof *f->gram);
-    g.transposed = bbi_alloc((size_t)(strips * BBI_PANEL * ld) * sizeof *g.transposed + 8);
+    g.transposed = bbi_alloc_aligned((size_t)(strips * BBI_PANEL * g.step) * sizeof *g.transposed + 8);
     bool ok = f->gram && g.transposed;
     if (ok) bbi_parallel(f->threads, strips, gram_strip, &g);
-    bbi_free(g.transposed);
+    bbi_free_aligned(g.transposed);
     if (!ok) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a preconditioner of rank %lld", (long long)f->rank);
     for (int64_t k = 0; k < f->rank; k++)
         for (int64_t l = 0; l <= k; l++) f->size += (k == l ? 1 : 2) * f->gram[k * ld + l] * f->gram[k * ld + l];
@@ -362,7 +380,7 @@ bb_status bbi_factor_make(bbi_factor *f, bbi_matrix *m, int64_t batch, const bbi
     if (b) {
         size_t n = (size_t)m->n;
         b->f = f;
-        b->diagonal = bbi_alloc(n * sizeof(double));
+        b->diagonal = bbi_calloc((size_t)(f->panels * BBI_PANEL), sizeof(double));
         b->weight = bbi_alloc(n * sizeof(double));
         b->columns = bbi_alloc_aligned(n * BBI_CHUNK * sizeof(double));
         b->chosen = bbi_calloc(n, sizeof(bool));

@@ -23,7 +23,9 @@ bb_status bbi_with_columns(bb_kernel *kernel, int unknown, int64_t columns, bb_k
 bb_status bbi_summand_of(bb_kernel *kernel, int unknown, int64_t dim, bool diagonal, bb_kernel **result);
 
 /* ---- dense.c, dense_isa.c: small dense matrices, row-major ----------------------------------- */
+enum { BBI_BLOCK = 16 }; /* columns that share search directions, at most; a multiple of every vector */
 enum { BBI_PANEL = 64 }; /* rows of a tall matrix that are stored together; a multiple of every vector */
+#define BBI_TINY 1e-120 /* products of smaller numbers are denormal, hence slow */
 typedef struct bbi_dense {
     /* C[i, l] += sign sum_k A[i, k] B[k, l]; A[i, k] at a[i row + k step]; lanes a multiple of 32 */
     void (*gemm)(int64_t rows, int64_t lanes, int64_t depth, const double *a, int64_t row, int64_t step,
@@ -31,6 +33,13 @@ typedef struct bbi_dense {
     /* sums[k, 0 .. 7] += parts of sum_w panel[k, w] v[w], w < BBI_PANEL; the eight parts are added by the caller */
     void (*project)(int64_t width, const double *panel, const double *v, double *sums);
     double (*dot)(const double *a, const double *b, int64_t count);
+    void (*flush)(int64_t count, double *a); /* what is below BBI_TINY becomes 0; count a multiple of 32 */
+    /* diagonal[w] -= sum_k panel[k, w]^2, w < BBI_PANEL */
+    void (*squares)(int64_t width, const double *panel, double *diagonal);
+    /* of tall matrices of at most BBI_BLOCK columns, `step` from row to row, and small ones with BBI_BLOCK:
+     * sums = A^T B; Y += B C, where C has zeros behind its columns and y does not overlap b */
+    void (*cross)(int64_t rows, int64_t step, int size, const double *a, const double *b, double *sums);
+    void (*combine)(int64_t rows, int64_t step, int size, const double *b, const double *c, double *y, int64_t y_step);
 } bbi_dense;
 extern const bbi_dense bbi_dense_isa_0;
 #if BBI_HAVE_ISA >= 1
@@ -139,12 +148,14 @@ void bbi_neighbors_solve(const bbi_neighbors *neighbors, int64_t columns, const 
 
 /* ---- precondition.c -------------------------------------------------------------------------- */
 enum { BBI_CHUNK = 64 }; /* columns that are factored together */
-/* P = L L^T + mu I; L in chunks of columns, each (panels, width, BBI_PANEL). Or P is that of
+/* P = L L^T + mu I; L in chunks of columns, each (panels, width, BBI_PANEL), zeros behind the last row. Or P is that of
  * blocks.c or neighbors.c, and nothing else is set. */
 typedef struct bbi_factor {
     int64_t n, panels, rank, chunks, capacity;
     double **chunk;
     int64_t *width;
+    double **slab; /* the memory of the chunks, one after the other */
+    int64_t slabs, room;
     double *gram;                       /* Cholesky factor of L^T L + mu I, (rank, padded rank) */
     double mu, trace, trace_left, size; /* size: at least the largest eigenvalue of L L^T */
     const bbi_dense *dense;
