@@ -216,19 +216,40 @@ static void run_chain(bbi_frame *f, const bbi_action *a) {
     finish(f, a, result);
 }
 
+/* The operands of a linear term stand at equal distances: those of the first two iterations tell. */
+static void add_linear_terms(bbi_frame *f, const bbi_action *a, int64_t c, int64_t count, bbi_terms *t) {
+    t->count = 0;
+    for (int n = 0; n < 2; n++) {
+        f->counter[a->counter] = c + n;
+        evaluate(f, a->first_node, a->node_count);
+        add_term(f, t, &f->interp->term[a->first_term]);
+    }
+    const int64_t lane = t->lane[1] - t->lane[0], cast = t->cast[1] - t->cast[0];
+    for (int64_t n = 2; n < count; n++) {
+        t->lane[n] = t->lane[n - 1] + lane;
+        t->cast[n] = t->cast[n - 1] + cast;
+    }
+    t->count = count;
+}
+
 static void run_chain_loop(bbi_frame *f, const bbi_action *a) {
     char *result = f->tiles + a->result * f->tile_stride;
     const bbi_view view = {.at = result, .cast_step = f->tile_step};
     const int64_t count = bbi_frame_value(f, a->index);
     bbi_terms t;
-    t.count = 0;
-    for (int64_t c = 0; c < count; c++) {
-        f->counter[a->counter] = c;
-        evaluate(f, a->first_node, a->node_count);
-        add_term(f, &t, &f->interp->term[a->first_term]);
-        if (t.count < BBI_CHAIN_TERMS && c + 1 < count) continue;
-        run_terms(f, a, &t, &view, result);
+    for (int64_t c = 0; c < count; c += t.count) {
+        const int64_t now = count - c < BBI_CHAIN_TERMS ? count - c : BBI_CHAIN_TERMS;
         t.count = 0;
+        if (a->linear) {
+            add_linear_terms(f, a, c, now, &t);
+        } else {
+            for (int64_t n = 0; n < now; n++) {
+                f->counter[a->counter] = c + n;
+                evaluate(f, a->first_node, a->node_count);
+                add_term(f, &t, &f->interp->term[a->first_term]);
+            }
+        }
+        run_terms(f, a, &t, &view, result);
     }
 }
 

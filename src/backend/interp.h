@@ -42,6 +42,7 @@ typedef struct bbi_term {
 typedef struct bbi_action {
     uint8_t kind, narg;
     bool square;  /* chain */
+    bool linear;  /* chain loops: the indices of the term are linear in the counter */
     bool to_out;  /* the result is output component `index` and nothing else reads it */
     uint8_t wide; /* SUM: BBI_WIDE_.. in the direct schedule, BBI_WIDE_KINDS: none of them */
     uint8_t run;  /* SUM: so many like it, of the same tile, begin here */

@@ -237,6 +237,21 @@ static bool index_uses(const bbi_code *code, int32_t index, int32_t counter) {
     return index_uses(code, x->a, counter) || index_uses(code, x->b, counter);
 }
 
+/* x = a + b counter, where a and b do not depend on the counter. */
+static bool is_linear(const bbi_code *code, int32_t index, int32_t counter) {
+    const bbi_index *x = &code->index[index];
+    if (x->op == BBI_IX_COUNTER || !index_uses(code, index, counter)) return true;
+    if (x->op == BBI_IX_ADD || x->op == BBI_IX_SUB) {
+        return is_linear(code, x->a, counter) && is_linear(code, x->b, counter);
+    }
+    return x->op == BBI_IX_MUL && is_linear(code, x->a, counter) && is_linear(code, x->b, counter) &&
+           !(index_uses(code, x->a, counter) && index_uses(code, x->b, counter));
+}
+
+static bool is_linear_address(const bbi_code *code, bbi_address a, int32_t counter) {
+    return a.slot < 0 || is_linear(code, a.slot, counter);
+}
+
 static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end) {
     bbi_action *loop = &b->interp->action[first], *body = NULL;
     for (int32_t n = first + 1; n < end; n++) {
@@ -258,6 +273,9 @@ static void fuse_loop(bbi_interp_builder *b, int32_t first, int32_t end) {
         loop->result = body->result;
         loop->first_term = body->first_term;
         loop->term_count = 1;
+        const bbi_term *term = &b->interp->term[body->first_term];
+        loop->linear = is_linear_address(b->code, term->row, loop->counter) &&
+                       is_linear_address(b->code, term->column, loop->counter);
         loop->narg = 1;
         loop->arg[0] = body->arg[0];
         body->kind = BBI_ACT_NONE;

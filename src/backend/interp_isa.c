@@ -293,40 +293,41 @@ static void lane_sums(char *result, const char *source, int64_t count, bool nega
 }
 
 /* ---- chains: squared distances and scalar products ------------------------------------------- */
-/* CHAIN_VECTORS x CHAIN_CASTS accumulators: a load of the lanes serves two casts, a splat of the cast four
- * vectors. */
-enum { CHAIN_VECTORS = 4, CHAIN_CASTS = 2 };
-typedef V chain_sums[CHAIN_CASTS][CHAIN_VECTORS];
-BB_INLINE void chain_add(chain_sums acc, const bbi_chain *chain, int64_t d, bool square, bool add, int64_t row,
-                         int64_t v, int casts, int group) {
-    const char *x = chain->lane[d] + v, *y = chain->cast[d] + row * chain->cast_step;
-    UNROLL
-    for (int j = 0; j < casts; j++) {
-        const V w = splat_at(y + j * chain->cast_step);
-        UNROLL
-        for (int g = 0; g < group; g++) acc[j][g] = chain_term(at(x + g * BB_VB), w, square, add, add ? acc[j][g] : w);
-    }
-}
+/* CHAIN_VECTORS x CHAIN_CASTS accumulators, as many as there are registers for beside the operands: a load of the
+ * lanes serves all casts, a splat of the cast all vectors. */
+enum { CHAIN_VECTORS = BB_ISA == 2 ? 4 : 2, CHAIN_CASTS = 6 };
 
-/* count: terms, if there are few and no initial value; else 0. */
-BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, int count, int64_t row, int64_t first,
+BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, int64_t row, int64_t first,
                            int64_t vectors, int casts, int group) {
-    chain_sums acc;
-    const int64_t v = first * BB_VB;
-    if (count > 0 || !chain->has_initial) {
-        chain_add(acc, chain, 0, square, 0, row, v, casts, group);
+    V acc[CHAIN_CASTS][CHAIN_VECTORS];
+    const int64_t v = first * BB_VB, step = chain->cast_step;
+    int64_t d = !chain->has_initial;
+    UNROLL
+    for (int j = 0; d == 0 && j < casts; j++) {
+        const char *p = chain->initial.at + (row + j) * chain->initial.cast_step;
         UNROLL
-        for (int d = 1; d < count; d++) chain_add(acc, chain, d, square, 1, row, v, casts, group);
-    } else {
+        for (int g = 0; g < group; g++) acc[j][g] = chain->initial.splat ? splat_at(p) : at(p + v + g * BB_VB);
+    }
+    if (d > 0) {
+        const char *x = chain->lane[0] + v, *y = chain->cast[0] + row * step;
         UNROLL
         for (int j = 0; j < casts; j++) {
-            const char *p = chain->initial.at + (row + j) * chain->initial.cast_step;
             UNROLL
-            for (int g = 0; g < group; g++) acc[j][g] = chain->initial.splat ? splat_at(p) : at(p + v + g * BB_VB);
+            for (int g = 0; g < group; g++)
+                acc[j][g] = chain_term(at(x + g * BB_VB), splat_at(y + j * step), square, 0, K(0));
         }
     }
-    for (int64_t d = !chain->has_initial; count == 0 && d < chain->count; d++) {
-        chain_add(acc, chain, d, square, 1, row, v, casts, group);
+    for (; d < chain->count; d++) {
+        const char *x = chain->lane[d] + v, *y = chain->cast[d] + row * step;
+        V lane[CHAIN_VECTORS];
+        UNROLL
+        for (int g = 0; g < group; g++) lane[g] = at(x + g * BB_VB);
+        UNROLL
+        for (int j = 0; j < casts; j++) {
+            const V w = splat_at(y + j * step);
+            UNROLL
+            for (int g = 0; g < group; g++) acc[j][g] = chain_term(lane[g], w, square, 1, acc[j][g]);
+        }
     }
     UNROLL
     for (int j = 0; j < casts; j++) {
@@ -335,19 +336,18 @@ BB_INLINE void chain_block(char *result, const bbi_chain *chain, bool square, in
     }
 }
 
-BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int count, int64_t rows, int64_t vectors) {
-    for (int64_t r = 0; r < rows; r += CHAIN_CASTS) {
-        int64_t v = 0;
-        if (r + CHAIN_CASTS <= rows) {
-            for (; v + CHAIN_VECTORS <= vectors; v += CHAIN_VECTORS) {
-                chain_block(result, chain, square, count, r, v, vectors, CHAIN_CASTS, CHAIN_VECTORS);
-            }
+BB_INLINE void chain_rows(char *result, const bbi_chain *chain, bool square, int64_t rows, int64_t vectors) {
+    int64_t v = 0;
+    for (; v + CHAIN_VECTORS <= vectors; v += CHAIN_VECTORS) {
+        int64_t r = 0;
+        for (; r + CHAIN_CASTS <= rows; r += CHAIN_CASTS) {
+            chain_block(result, chain, square, r, v, vectors, CHAIN_CASTS, CHAIN_VECTORS);
         }
-        for (int64_t j = r; j < rows && j < r + CHAIN_CASTS; j++) {
-            for (int64_t w = v; w < vectors; w++) {
-                chain_block(result, chain, square, count, j, w, vectors, 1, 1);
-            }
-        }
+        for (; r + 2 <= rows; r += 2) chain_block(result, chain, square, r, v, vectors, 2, CHAIN_VECTORS);
+        for (; r < rows; r++) chain_block(result, chain, square, r, v, vectors, 1, CHAIN_VECTORS);
+    }
+    for (; v < vectors; v++) {
+        for (int64_t r = 0; r < rows; r++) chain_block(result, chain, square, r, v, vectors, 1, 1);
     }
 }
 
@@ -369,17 +369,10 @@ static void chain_pairs(char *result, const bbi_chain *chain, int64_t bytes) {
 static void chain(char *result, const bbi_chain *c, int64_t rows, int64_t vectors) {
     if (c->cast_step == 0) {
         chain_pairs(result, c, rows * vectors * BB_VB);
-    } else if (!c->square) {
-        chain_rows(result, c, 0, 0, rows, vectors);
-    } else if (c->has_initial || c->count > 4) {
-        chain_rows(result, c, 1, 0, rows, vectors);
+    } else if (c->square) {
+        chain_rows(result, c, 1, rows, vectors);
     } else {
-        switch (c->count) {
-        case 1: chain_rows(result, c, 1, 1, rows, vectors); break;
-        case 2: chain_rows(result, c, 1, 2, rows, vectors); break;
-        case 3: chain_rows(result, c, 1, 3, rows, vectors); break;
-        default: chain_rows(result, c, 1, 4, rows, vectors); break;
-        }
+        chain_rows(result, c, 0, rows, vectors);
     }
 }
 

@@ -295,7 +295,7 @@ bool bbi_interp_make_strands(bbi_interp_builder *b) {
         s.first = n;
         s.end = stretch_end(interp, n);
         n = s.end > n ? s.end : n + 1;
-        if (s.end - s.first >= 2) make_strand(&s);
+        if (s.end - s.first >= 2 || (s.end > s.first && interp->action[s.first].to_out)) make_strand(&s);
     }
     bool crossing = false;
     for (int32_t v = 0; allocated && v < b->code->value_count; v++) crossing |= s.crosses[v];
