@@ -25,7 +25,7 @@ np.save("$BUILD/probe.npy", np.ones((4, 1), np.float32))
 END
 "$BUILD"/benben run 'sum_j(x * y)' x="$BUILD"/probe.npy:i y="$BUILD"/probe.npy:j --target "$TARGET" >/dev/null
 case "$1" in
-check) "$PYTHON" -m pytest -q -rs --durations=5 tests/python/test_gpu.py tests/python/test_reductions.py tests/python/test_runs.py \
+check) "$PYTHON" -m pytest -q -rs --durations=5 tests/python/test_gpu.py tests/python/test_gpu_table.py tests/python/test_reductions.py tests/python/test_runs.py \
            -k "not same_bits and not every_size and not indices_pass" "${@:2}"
     # tensors, where there is a PyTorch that sees the device
     for python in "$PYTHON" python3; do

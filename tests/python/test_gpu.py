@@ -1,6 +1,5 @@
-"""Graphics processors: every operation, every reduction, types, ranges, batches, roles and gradients of the OpenCL target
-against NumPy in float64, on whatever device OpenCL has (PoCL makes one of the processor). Kernels are few and large: a
-driver takes a second to build one."""
+"""Graphics processors: edges, dimensions, schemes, ranges, roles and gradients of the OpenCL target against NumPy in float64 or
+the interpreter, on whatever device OpenCL has (PoCL makes one of the processor); all of the tables is in test_gpu_table.py."""
 import os
 import re
 import subprocess
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 import bb
-import test_operations
 import test_reductions
 
 TARGET = os.environ.get("BENBEN_TEST_TARGET", "opencl")
@@ -28,8 +26,6 @@ def missing():
 WHY = missing()
 pytestmark = [pytest.mark.full, pytest.mark.skipif(WHY is not None, reason=f"{TARGET}: {WHY}")]
 LINEAR = re.compile(r"\b(grad|diff|gradmatrix|divergence|laplacian|traceoperator|adjointoperator|sumlinoperator)")
-GROUP = 5  # operations in a kernel: the time of the OpenCL compiler grows faster than their number
-CASES = [case.values[0] for case in test_operations.ALL]
 
 
 def operands(case, k):
@@ -47,59 +43,8 @@ def per_pair(case, k):
     return f"sum_j(({text}) * w)", declared
 
 
-@pytest.mark.parametrize("first", range(0, len(CASES), GROUP))
-def test_operations_are_numpys(first, dtype="float32"):
-    texts, declarations, values, expected = [], [], [], []
-    weights = None
-    for k, case in enumerate(CASES[first:first + GROUP]):
-        text, declared = per_pair(case, k)
-        arrays, weights = test_operations.inputs(case, dtype)
-        texts.append(text)
-        declarations += declared
-        values += arrays.values()
-        expected.append((case, case.value(arrays, weights)))
-    program = bb.parse("; ".join(texts), *declarations, "w:j1", "z:j1", "u:i1")
-    names = {d.split(":")[0]: v for d, v in zip(declarations, values)}
-    names.update(w=weights, z=np.zeros((test_operations.N, 1), dtype), u=np.zeros((test_operations.M, 1), dtype))
-    found = program(*(names[name] for name, _, _ in program.variables), target=TARGET)
-    found = found if isinstance(found, tuple) else (found,)
-    for (case, dense), value, (place, _, _) in zip(expected, found, program.outputs):
-        tolerance = case.tolerance * (4e-13 if dtype == "float64" else 2e-5)
-        test_operations.close(value, dense if place == "i" else dense[0], tolerance)
-
-
-@pytest.mark.parametrize("first", range(GROUP, len(CASES), 4 * GROUP))
-def test_operations_are_numpys_in_float64(first):
-    """Some: the texts are the same."""
-    test_operations_are_numpys(first, "float64")
-
-
 def reductions(axis):
     return [n for n in test_reductions.NAMES if not (axis == "ij" and n in test_reductions.ONE_AXIS)]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("axis", ["j", "i", "ij"])
-def test_reductions_are_numpys(axis, dtype):
-    """All of them in one program, at sizes around those of blocks and tiles."""
-    names = reductions(axis)
-    program = bb.parse("; ".join(test_reductions.formula(name, axis) for name in names), "x:i2", "y:j2", "b:j3")
-    kernel = program.compile(target=TARGET)
-    sizes = [(1, 1), (70, 11), (11, 129), (513, 127), (3, 1700), (300, 260)]
-    for m, n in sizes:
-        if axis != "ij" and (n if axis == "j" else m) < 3:
-            continue
-        x, y, b = test_reductions.points(m, n, dtype)
-        if axis == "ij" and m * n < 3:
-            continue
-        for name, found in zip(names, kernel(x, y, b)):
-            expected = test_reductions.dense(name, *(v.astype(np.float64) for v in (x, y, b)), axis)
-            if name.startswith("arg"):
-                assert found.dtype == np.int64 and (dtype == np.float32 or (found == expected).all()), (name, m, n)
-                continue
-            rounding = (1e-12 if dtype == np.float64 else 2e-5) * max(1, np.sqrt(m * n if axis == "ij" else max(m, n)))
-            np.testing.assert_allclose(found, expected.astype(dtype), rtol=rounding * 10, atol=rounding,
-                                       err_msg=f"{name} {m} {n}")
 
 
 def test_edges_of_reductions_are_those_of_the_interpreter():
