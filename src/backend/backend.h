@@ -69,8 +69,12 @@ void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const voi
 void bbi_fold_limits(const bbi_folding *f, const void *state, bbi_hits *hits);
 void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
                    int64_t first_column, const bbi_hits *hits);
-/* A block as a kernel leaves it (BBI_SELECT_LSE), which begins with the state's maximum. */
-void bbi_fold_take_lse(const bbi_folding *f, void *state, const void *block, int64_t lanes);
+/* A log-sum-exp over a block of columns: what is returned is what a kernel adds to (BBI_SELECT_LSE); without a kernel, tiles
+ * of the out area, of 8 casts each but for the last, give the same bits. Closing adds the block to the state. */
+void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes);
+void bbi_fold_block_step(const bbi_folding *f, void *state, const void *out, int64_t out_stride, int64_t lanes,
+                         int64_t casts);
+void bbi_fold_block_close(const bbi_folding *f, void *state, int64_t lanes);
 /* Partial results, mergeable in any grouping but always merged in column order: per row `value_count` doubles and
  * `index_count` int64. */
 int64_t bbi_fold_value_count(const bbi_folding *f);

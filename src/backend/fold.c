@@ -190,7 +190,7 @@ static void extreme_merge(const bbi_folding *f, double *value, int64_t *index, c
 /* ---- log-sum-exp ---- */
 /* value[0] = m, value[1 + n] = sum number n of exp(f - m) times 1 or a component of the weight. */
 static int64_t lse_bytes(const bbi_folding *f) {
-    return BBI_LANE_BYTES + (1 + f->fold.weight_dim) * bbi_fold_sum_bytes(f);
+    return BBI_LANE_BYTES * (4 + f->fold.weight_dim) + (1 + f->fold.weight_dim) * bbi_fold_sum_bytes(f);
 }
 
 static void lse_init(const bbi_folding *f, char *cell) {
@@ -355,8 +355,23 @@ void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t l
         hits);
 }
 
-void bbi_fold_take_lse(const bbi_folding *f, void *state, const void *block, int64_t lanes) {
-    fold_isa(f)->take_lse(&(bbi_fold_tile){.folding = f, .cell = state, .values = block, .lanes = lanes});
+void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes) {
+    fold_isa(f)->lse_open(&(bbi_fold_tile){.folding = f, .cell = state, .lanes = lanes});
+    return bbi_lse_block(f, state);
+}
+
+void bbi_fold_block_step(const bbi_folding *f, void *state, const void *out, int64_t out_stride, int64_t lanes,
+                         int64_t casts) {
+    fold_isa(f)->lse_step(&(bbi_fold_tile){.folding = f,
+                                           .cell = state,
+                                           .values = out,
+                                           .component_step = out_stride * bbi_fold_lanes(f),
+                                           .lanes = lanes,
+                                           .casts = casts});
+}
+
+void bbi_fold_block_close(const bbi_folding *f, void *state, int64_t lanes) {
+    fold_isa(f)->lse_close(&(bbi_fold_tile){.folding = f, .cell = state, .lanes = lanes});
 }
 
 int64_t bbi_fold_value_count(const bbi_folding *f) { return family_of(f)->value_count(f); }

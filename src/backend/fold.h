@@ -15,7 +15,8 @@
  *
  * KMIN      per component: see bbi_kmin_cell; transposed, the lanes share one list, which stands in lane 0
  *
- * LSE       R shift[L], A sum[1 + weight_dim][L]
+ * LSE       R shift[L], A sum[1 + weight_dim][L]; then the block of columns that is being added: R best[L], base[L],
+ *           sum[1 + weight_dim][L] (see BBI_SELECT_LSE)
  *
  * USER      see fold_user.c */
 #ifndef BBI_FOLD_H
@@ -43,7 +44,7 @@ typedef struct bbi_fold_tile {
 typedef void bbi_fold_stepper(const bbi_fold_tile *tile);
 typedef struct bbi_fold_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* by family: SUM, PROD, LSE */
-    bbi_fold_stepper *take_lse;              /* what a kernel made of a block (BBI_SELECT_LSE), at tile->values */
+    bbi_fold_stepper *lse_open, *lse_step, *lse_close; /* the parts of LSE's step, where a block is several tiles */
 } bbi_fold_isa;
 typedef struct bbi_select_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* MIN, MAX, KMIN */
@@ -97,6 +98,10 @@ static inline bool bbi_fold_wide(const bbi_folding *f) { return f->is_double || 
 
 static inline int64_t bbi_fold_sum_bytes(const bbi_folding *f) {
     return bbi_fold_lanes(f) * (bbi_fold_wide(f) ? 8 : 4);
+}
+
+static inline void *bbi_lse_block(const bbi_folding *f, char *cell) {
+    return cell + BBI_LANE_BYTES + (1 + f->fold.weight_dim) * bbi_fold_sum_bytes(f);
 }
 
 /* offsets of component 0; those of component c are c strides further */

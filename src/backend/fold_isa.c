@@ -8,6 +8,7 @@
 #include "prelude/math.h"
 
 #define LANES (BBI_LANE_BYTES / (int64_t)sizeof(R))
+enum { LSE_CASTS = 128 }; /* whole groups, whose terms for two vectors fit into the first-level cache */
 
 static int64_t vector_count(const bbi_fold_tile *t) { return (t->lanes + BB_W - 1) / BB_W; }
 
@@ -119,16 +120,15 @@ BB_INLINE void rescale(const bbi_folding *f, char *sum, int64_t v, V scale, V te
     v_storeu(s, v_loadu(s) * scale + terms);
 }
 
-/* What a block of casts adds: the largest value so far, and sums of exp(f - base) (v_lse_base) that begin at 0. They are
- * made group after group in the same order by compiled kernels (BBI_SELECT_LSE). Where the largest value is +infinity,
- * base is, and the values that reach it count 1 each. */
+/* What a block of columns adds: the largest value so far, and sums of exp(f - base) (v_lse_base) that begin at 0. They
+ * are made group after group, in the same order as by compiled kernels (BBI_SELECT_LSE). */
 typedef struct lse_lane {
-    V best, base, sum;
+    V best, base, offset, sum;
 } lse_lane;
 
 /* What weighted sums are made of: terms, and the factors that groups multiply sums by, 1 as a rule. */
 typedef struct lse_terms {
-    V term[BBI_LSE_CASTS], factor[BBI_LSE_CASTS / BBI_GROUP_CASTS];
+    V term[LSE_CASTS], factor[LSE_CASTS / BBI_GROUP_CASTS];
 } lse_terms;
 
 /* Of the state, whose sums belong to the old maximum, and of the block, whose sums belong to the base. */
@@ -142,12 +142,17 @@ BB_INLINE V lse_scale(V from, V to) {
     return v_sel(same, K(1), v_exp(from - to));
 }
 
+/* exp(base - best) for sums that go by the offset: where it is large, so is its rounding error, and the fma has it. */
+BB_INLINE V lse_block_scale(V base, V best) {
+    const VM small = v_or(v_lt(v_abs(base), K(2)), v_lse_far(base));
+    return v_sel(small, lse_scale(base, best), v_expk(v_fma(-best, BB_LOG2E, -v_lse_offset(base)), K(1)));
+}
+
 BB_INLINE lse_factors lse_merge(const bbi_fold_tile *t, int64_t v, V best, V base) {
     R *shift = (R *)(void *)t->cell + v * BB_W;
     const V old = v_loadu(shift);
-    lse_factors f = {.state = K(1), .block = K(1)};
+    lse_factors f = {.state = K(1), .block = lse_block_scale(base, best)};
     if (v_any(v_ne(old, best))) f.state = lse_scale(old, best);
-    if (v_any(v_ne(base, best))) f.block = lse_scale(base, best);
     v_storeu(shift, best);
     return f;
 }
@@ -156,25 +161,56 @@ BB_INLINE void lse_add(const bbi_fold_tile *t, int64_t v, int64_t c, const lse_f
     rescale(t->folding, t->cell + BBI_LANE_BYTES + c * bbi_fold_sum_bytes(t->folding), v, f->state, sum * f->block);
 }
 
-/* Blocks as kernels leave them. */
-static void take_lse(const bbi_fold_tile *t) {
-    const R *block = t->values;
-    for (int64_t v = 0; v < vector_count(t); v++) {
-        const R *at = block + v * BB_W;
+static R *lse_block(const bbi_fold_tile *t) { return bbi_lse_block(t->folding, t->cell); }
+
+static void lse_open(const bbi_fold_tile *t) {
+    R *at = lse_block(t);
+    for (int64_t v = 0; v < vector_count(t); v++, at += BB_W) {
+        const V best = v_loadu((const R *)(const void *)t->cell + v * BB_W);
+        v_storeu(at, best);
+        v_storeu(at + LANES, v_lse_base(best));
+        for (int64_t c = 0; c <= t->folding->fold.weight_dim; c++) v_storeu(at + (2 + c) * LANES, K(0));
+    }
+}
+
+static void lse_close(const bbi_fold_tile *t) {
+    const R *at = lse_block(t);
+    for (int64_t v = 0; v < vector_count(t); v++, at += BB_W) {
         const lse_factors f = lse_merge(t, v, v_loadu(at), v_loadu(at + LANES));
         for (int64_t c = 0; c <= t->folding->fold.weight_dim; c++) lse_add(t, v, c, &f, v_loadu(at + (2 + c) * LANES));
     }
 }
 
-BB_INLINE V lse_term(const lse_lane *l, V x, bool infinite) {
-    const V term = v_lse_term(x, l->base);
-    if (__builtin_expect(!infinite, 1)) return term;
-    return v_sel(v_and(v_eq(x, K(BB_INF)), v_eq(l->base, K(BB_INF))), K(1), term);
+BB_INLINE lse_lane load_lane(const R *block) {
+    const V base = v_loadu(block + LANES);
+    return (lse_lane){v_loadu(block), base, v_lse_offset(base), v_loadu(block + 2 * LANES)};
+}
+
+BB_INLINE void store_lane(R *block, lse_lane l) {
+    v_storeu(block, l.best);
+    v_storeu(block + LANES, l.base);
+    v_storeu(block + 2 * LANES, l.sum);
+}
+
+BB_INLINE V move_lane(lse_lane *l) {
+    const V factor = v_lse_move(l->best, l->base);
+    l->base = v_lse_next(l->best, l->base);
+    l->offset = v_lse_offset(l->base);
+    l->sum *= factor;
+    return factor;
+}
+
+BB_INLINE V lse_term(const lse_lane *l, V x, bool far) {
+    return __builtin_expect(far, 0) ? v_lse_far_term(x, l->base) : v_lse_term(x, l->offset);
+}
+
+BB_INLINE bool any_far(const lse_lane *a, const lse_lane *b) {
+    return v_any(v_or(v_lse_far(a->base), v_lse_far(b->base)));
 }
 
 /* The casts of a group for two vectors, so that the processor need not wait for one. `more`: of both, for weights.
- * Is a base infinite? */
-BB_INLINE bool lse_group(lse_lane *a, lse_lane *b, const R *x, const R *y, int64_t first, int64_t casts, bool infinite,
+ * Is a base far from 0? */
+BB_INLINE bool lse_group(lse_lane *a, lse_lane *b, const R *x, const R *y, int64_t first, int64_t casts, bool far,
                          lse_terms *more) {
 #pragma GCC unroll 8
     for (int64_t q = first; q < first + casts; q++) {
@@ -183,79 +219,90 @@ BB_INLINE bool lse_group(lse_lane *a, lse_lane *b, const R *x, const R *y, int64
     }
     V to_a = K(1), to_b = K(1);
     if (__builtin_expect(v_any(v_or(v_lse_moved(a->best, a->base), v_lse_moved(b->best, b->base))), 0)) {
-        to_a = v_lse_move(a->best, a->base), to_b = v_lse_move(b->best, b->base);
-        a->base = v_lse_next(a->best, a->base), b->base = v_lse_next(b->best, b->base);
-        a->sum *= to_a;
-        b->sum *= to_b;
-        infinite = v_any(v_or(v_eq(a->base, K(BB_INF)), v_eq(b->base, K(BB_INF))));
+        to_a = move_lane(a), to_b = move_lane(b);
+        far = any_far(a, b);
     }
     if (more) more[0].factor[first / BBI_GROUP_CASTS] = to_a, more[1].factor[first / BBI_GROUP_CASTS] = to_b;
 #pragma GCC unroll 8
     for (int64_t q = first; q < first + casts; q++) {
-        const V ea = lse_term(a, v_loadu(x + q * LANES), infinite), eb = lse_term(b, v_loadu(y + q * LANES), infinite);
+        const V ea = lse_term(a, v_loadu(x + q * LANES), far), eb = lse_term(b, v_loadu(y + q * LANES), far);
         a->sum += ea;
         b->sum += eb;
         if (more) more[0].term[q] = ea, more[1].term[q] = eb;
     }
-    return infinite;
+    return far;
 }
 
-BB_INLINE V weighted_sum(const lse_terms *e, const R *w, int64_t casts) {
-    V s = K(0);
+/* Sums c and c + 1 (c alone where `both` is false) of two vectors: four chains, so that none is waited for. */
+BB_INLINE void weighted_sums(const bbi_fold_tile *t, R *block, const lse_terms *e, int64_t c, int64_t second,
+                             const R *values, int64_t casts, bool both) {
+    const int64_t step = t->component_step;
+    const R *w = values + c * step;
+    R *a = block + (2 + c) * LANES, *b = a + (both ? LANES : 0);
+    V a0 = v_loadu(a), a1 = v_loadu(a + second), b0 = v_loadu(b), b1 = v_loadu(b + second);
     for (int64_t first = 0; first < casts; first += BBI_GROUP_CASTS) {
         const int64_t end = casts - first < BBI_GROUP_CASTS ? casts : first + BBI_GROUP_CASTS;
-        s *= e->factor[first / BBI_GROUP_CASTS];
-        for (int64_t q = first; q < end; q++) s = v_fma(e->term[q], v_loadu(w + q * LANES), s);
+        const V f0 = e[0].factor[first / BBI_GROUP_CASTS], f1 = e[1].factor[first / BBI_GROUP_CASTS];
+        a0 *= f0, a1 *= f1;
+        if (both) b0 *= f0, b1 *= f1;
+        for (int64_t q = first; q < end; q++) {
+            const R *at = w + q * LANES;
+            a0 = v_fma(e[0].term[q], v_loadu(at), a0);
+            a1 = v_fma(e[1].term[q], v_loadu(at + second), a1);
+            if (both) {
+                b0 = v_fma(e[0].term[q], v_loadu(at + step), b0);
+                b1 = v_fma(e[1].term[q], v_loadu(at + step + second), b1);
+            }
+        }
     }
-    return s;
+    v_storeu(a, a0);
+    v_storeu(a + second, a1);
+    if (both) v_storeu(b, b0), v_storeu(b + second, b1);
 }
 
-BB_INLINE lse_lane open_lse(const R *shift) {
-    const V best = v_loadu(shift);
-    return (lse_lane){best, v_lse_base(best), K(0)};
-}
-
-BB_INLINE void close_lse(const bbi_fold_tile *t, int64_t v, lse_lane l, const lse_terms *more, const R *weights,
-                         int64_t casts) {
-    const lse_factors f = lse_merge(t, v, l.best, l.base);
-    lse_add(t, v, 0, &f, l.sum);
-    for (int64_t c = 1; more && c <= t->folding->fold.weight_dim; c++)
-        lse_add(t, v, c, &f, weighted_sum(more, weights + c * t->component_step, casts));
-}
-
-/* Vectors v and v + 1 (v alone where there is no other) of casts from q0 on, BBI_LSE_CASTS at most. */
-BB_INLINE void lse_block(const bbi_fold_tile *t, int64_t v, int64_t q0, int64_t casts, bool weighted) {
+/* Vectors v and v + 1 (v alone where there is no other) of casts from q0 on, LSE_CASTS at most, added to a block. */
+BB_INLINE void lse_vectors(const bbi_fold_tile *t, R *block, int64_t v, int64_t q0, int64_t casts, bool weighted) {
     const int64_t second = vector_count(t) - v > 1 ? BB_W : 0;
     const R *x = component(t, 0) + v * BB_W + q0 * LANES, *y = x + second;
-    const R *shift = (const R *)(const void *)t->cell + v * BB_W;
     lse_terms terms[2], *more = weighted ? terms : 0;
-    lse_lane a = open_lse(shift), b = open_lse(shift + second);
-    bool infinite = v_any(v_or(v_eq(a.base, K(BB_INF)), v_eq(b.base, K(BB_INF))));
+    block += v * BB_W;
+    lse_lane a = load_lane(block), b = load_lane(block + second);
+    bool far = any_far(&a, &b);
     int64_t q = 0;
     for (; q + BBI_GROUP_CASTS <= casts; q += BBI_GROUP_CASTS)
-        infinite = lse_group(&a, &b, x, y, q, BBI_GROUP_CASTS, infinite, more);
-    if (q < casts) lse_group(&a, &b, x, y, q, casts - q, infinite, more);
-    close_lse(t, v, a, more, x, casts);
-    if (second) close_lse(t, v + 1, b, weighted ? terms + 1 : 0, y, casts);
+        far = lse_group(&a, &b, x, y, q, BBI_GROUP_CASTS, far, more);
+    if (q < casts) lse_group(&a, &b, x, y, q, casts - q, far, more);
+    store_lane(block, a);
+    if (second) store_lane(block + second, b);
+    int64_t c = 1, weights = weighted ? t->folding->fold.weight_dim : 0;
+    for (; c + 1 <= weights; c += 2) weighted_sums(t, block, terms, c, second, x, casts, true);
+    if (c <= weights) weighted_sums(t, block, terms, c, second, x, casts, false);
 }
 
-static void step_lse(const bbi_fold_tile *t) {
+static void lse_step(const bbi_fold_tile *t) {
+    R *block = lse_block(t);
     const bool weighted = t->folding->fold.weight_dim > 0;
-    for (int64_t q = 0; q < t->casts; q += BBI_LSE_CASTS) {
-        const int64_t casts = t->casts - q < BBI_LSE_CASTS ? t->casts - q : BBI_LSE_CASTS;
+    for (int64_t q = 0; q < t->casts; q += LSE_CASTS) {
+        const int64_t casts = t->casts - q < LSE_CASTS ? t->casts - q : LSE_CASTS;
         for (int64_t v = 0; v < vector_count(t); v += 2) {
             if (weighted)
-                lse_block(t, v, q, casts, true);
+                lse_vectors(t, block, v, q, casts, true);
             else
-                lse_block(t, v, q, casts, false);
+                lse_vectors(t, block, v, q, casts, false);
         }
     }
 }
 
-const bbi_fold_isa BBI_ISA_NAME(bbi_fold_isa, BB_ISA, BB_DOUBLE) = {.step =
-                                                                        {
-                                                                            [BBI_FAMILY_SUM] = step_sum,
-                                                                            [BBI_FAMILY_PROD] = step_prod,
-                                                                            [BBI_FAMILY_LSE] = step_lse,
-                                                                        },
-                                                                    .take_lse = take_lse};
+/* A tile that is a block of its own. */
+static void step_lse(const bbi_fold_tile *t) {
+    lse_open(t);
+    lse_step(t);
+    lse_close(t);
+}
+
+const bbi_fold_isa BBI_ISA_NAME(bbi_fold_isa, BB_ISA, BB_DOUBLE) = {
+    .step = {[BBI_FAMILY_SUM] = step_sum, [BBI_FAMILY_PROD] = step_prod, [BBI_FAMILY_LSE] = step_lse},
+    .lse_open = lse_open,
+    .lse_step = lse_step,
+    .lse_close = lse_close,
+};

@@ -253,6 +253,7 @@ static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int
         begin_line(e);
     }
     bbi_text_add(e->text, "v_storeu(out + (q");
+    if (e->selection == BBI_SELECT_LSE) bbi_text_add(e->text, " - %s", e->from); /* read behind the group */
     print_offset(e, s->index, "out_stride", u);
     if (u && e->counter < 0) bbi_text_add(e->text, " + %d", u);
     bbi_text_add(e->text, v ? ") * BB_L + %d * BB_W, " : ") * BB_L, ", v);

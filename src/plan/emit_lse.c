@@ -21,18 +21,17 @@ static void emit_any(const bbi_emitter *e, const char *format) {
     bbi_text_add(e->text, ")");
 }
 
-static void emit_infinite(const bbi_emitter *e, const char *before) {
-    bbi_text_add(e->text, "%*s%s", 4 * e->indent, "", before);
-    emit_any(e, "v_eq(base_%d, K(BB_INF))");
-    bbi_text_add(e->text, ";\n");
-}
-
 void bbi_emit_lse_begin(const bbi_emitter *e) {
     for (int v = 0; v < e->vectors; v++) {
-        bbi_emit_line(e, "V best_%d = v_loadu(sum + %d * BB_W), base_%d = v_lse_base(best_%d);", v, v, v, v);
-        for (int c = 0; c < sum_count(e); c++) bbi_emit_line(e, "V lse%d_%d = K(0);", c, v);
+        bbi_emit_line(e, "V best_%d = v_loadu(sum + %d * BB_W), base_%d = v_loadu(sum + BB_L + %d * BB_W);", v, v, v,
+                      v);
+        bbi_emit_line(e, "V offset_%d = v_lse_offset(base_%d);", v, v);
+        for (int c = 0; c < sum_count(e); c++)
+            bbi_emit_line(e, "V lse%d_%d = v_loadu(sum + %d * BB_L + %d * BB_W);", c, v, 2 + c, v);
     }
-    emit_infinite(e, "int infinite = ");
+    bbi_text_add(e->text, "%*sint far = ", 4 * e->indent, "");
+    emit_any(e, "v_lse_far(base_%d)");
+    bbi_text_add(e->text, ";\n");
 }
 
 /* The OUT step of component c. */
@@ -45,19 +44,14 @@ static const bbi_operand *operand_of(const bbi_emitter *e, int64_t c) {
     return NULL;
 }
 
-static void emit_terms(bbi_emitter *e, bool infinite) {
-    if (e->unroll && !infinite) bbi_text_add(e->text, "#pragma GCC unroll %d\n", (int)BBI_GROUP_CASTS);
+static void emit_terms(bbi_emitter *e, bool far) {
+    if (e->unroll && !far) bbi_text_add(e->text, "#pragma GCC unroll %d\n", (int)BBI_GROUP_CASTS);
     bbi_emit_line(e, "for (I64 q = %s; q < %s; q++) {", e->from, e->to);
     e->indent++;
     for (int v = 0; v < e->vectors; v++) {
-        bbi_emit_line(e, "const V f_%d = v_loadu(out + q * BB_L + %d * BB_W);", v, v);
-        if (infinite)
-            bbi_emit_line(e,
-                          "const V e_%d = v_sel(v_and(v_eq(f_%d, K(BB_INF)), v_eq(base_%d, K(BB_INF))), K(1), "
-                          "v_lse_term(f_%d, base_%d));",
-                          v, v, v, v, v);
-        else
-            bbi_emit_line(e, "const V e_%d = v_lse_term(f_%d, base_%d);", v, v, v);
+        bbi_emit_line(e, "const V f_%d = v_loadu(out + (q - %s) * BB_L + %d * BB_W);", v, e->from, v);
+        bbi_emit_line(e, "const V e_%d = %s(f_%d, %s_%d);", v, far ? "v_lse_far_term" : "v_lse_term", v,
+                      far ? "base" : "offset", v);
         bbi_emit_line(e, "lse0_%d += e_%d;", v, v);
     }
     for (int c = 1; c < sum_count(e); c++) {
@@ -65,7 +59,7 @@ static void emit_terms(bbi_emitter *e, bool infinite) {
         for (int v = 0; v < e->vectors; v++) {
             bbi_text_add(e->text, "%*slse%d_%d = v_fma(e_%d, ", 4 * e->indent, "", c, v, v);
             if (weight->space == BBI_VALUE)
-                bbi_text_add(e->text, "v_loadu(out + (q + %d * out_stride) * BB_L + %d * BB_W)", c, v);
+                bbi_text_add(e->text, "v_loadu(out + (q - %s + %d * out_stride) * BB_L + %d * BB_W)", e->from, c, v);
             else
                 bbi_emit_operand(e, weight, v, 0);
             bbi_text_add(e->text, ", lse%d_%d);\n", c, v);
@@ -82,14 +76,16 @@ void bbi_emit_lse_group(bbi_emitter *e) {
     e->indent++;
     for (int v = 0; v < e->vectors; v++) {
         bbi_emit_line(e, "const V move_%d = v_lse_move(best_%d, base_%d);", v, v, v);
-        bbi_emit_line(e, "base_%d = v_lse_next(best_%d, base_%d);", v, v, v);
+        bbi_emit_line(e, "base_%d = v_lse_next(best_%d, base_%d), offset_%d = v_lse_offset(base_%d);", v, v, v, v, v);
         for (int c = 0; c < sum_count(e); c++) bbi_emit_line(e, "lse%d_%d *= move_%d;", c, v, v);
     }
-    emit_infinite(e, "infinite = ");
+    bbi_text_add(e->text, "%*sfar = ", 4 * e->indent, "");
+    emit_any(e, "v_lse_far(base_%d)");
+    bbi_text_add(e->text, ";\n");
     e->indent--;
     bbi_emit_line(e, "}");
     bbi_forget_loads(e);
-    bbi_emit_line(e, "if (__builtin_expect(!infinite, 1))");
+    bbi_emit_line(e, "if (__builtin_expect(!far, 1))");
     e->indent++;
     emit_terms(e, false);
     e->indent--;

@@ -224,13 +224,12 @@ void bbi_plan_print(bbi_text *text, const bbi_plan *plan);
  * compiled kernel of the direct schedule compares the values while they are at hand. `sum` has another meaning then:
  *   BEST  (no index) R best[L], the state itself; `out` is not used
  *   HITS  a bbi_hits: values are written to `out`, and whoever folds them looks at the groups of casts named there
- *   LSE   R best[L], base[L], sum[1 + weight_dim][L]: the largest value so far, given, and what this call adds: the sums of
- *         exp(f - base), at most BBI_LSE_CASTS of them; `out` has room for values that the kernel itself reads again. */
+ *   LSE   R best[L], base[L], sum[1 + weight_dim][L]: the largest value so far, and the sums of exp(f - base) of a block
+ *         of columns, accumulated onto; `out` has room for the values of a group, which the kernel reads again. */
 typedef enum bbi_selection { BBI_SELECT_NONE, BBI_SELECT_BEST, BBI_SELECT_HITS, BBI_SELECT_LSE } bbi_selection;
 bbi_selection bbi_stage_selection(const bbi_stage *stage);
 enum {
     BBI_GROUP_CASTS = 8, /* at least so many casts in a group; for LSE no more, counted from the first cast of the call */
-    BBI_LSE_CASTS = 128,
     BBI_LSE_WEIGHTS = 4 /* at most, for LSE */
 };
 /* A group is some casts of one vector. It is a hit where a lane holds a value better than its limit, or has the limit

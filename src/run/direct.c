@@ -12,6 +12,7 @@ typedef struct direct {
     const bbi_stage_code *code;
     const bbi_schedule *s;
     char *uniform, *row, *column, *sum, *out, *state, *interp;
+    void *open; /* the block of columns that is added to a log-sum-exp */
     bbi_hits *hits;
     bbi_selection selection; /* of compiled kernels */
     int64_t size;            /* of a real number */
@@ -44,8 +45,8 @@ static char *state_of(const direct *d, int64_t block) { return d->state + block 
 /* What a compiled kernel takes for its sums. */
 static void *accumulator_of(const direct *d, int64_t block) {
     if (d->selection == BBI_SELECT_BEST) return state_of(d, block);
-    bool hits = d->selection == BBI_SELECT_HITS || d->selection == BBI_SELECT_LSE;
-    return hits ? (void *)d->hits : sum_of(d, block);
+    if (d->selection == BBI_SELECT_LSE) return d->open;
+    return d->selection == BBI_SELECT_HITS ? (void *)d->hits : sum_of(d, block);
 }
 
 static char *next_state(const bbi_folding *folding, char *state) {
@@ -86,7 +87,9 @@ static void step_folds(const direct *d, int64_t block, int64_t casts, int64_t po
     char *state = state_of(d, block);
     for (int32_t k = 0; k < d->stage->nfold; k++) {
         const bbi_folding *folding = &d->code->folding[k];
-        if (folding->fold.sum_first < 0)
+        if (d->selection == BBI_SELECT_LSE)
+            bbi_fold_block_step(folding, state, d->out, d->s->tile, lanes_of(d, block), casts);
+        else if (folding->fold.sum_first < 0)
             bbi_fold_step(folding, false, state, d->out, d->s->tile, lanes_of(d, block), casts, position);
         state = next_state(folding, state);
     }
@@ -136,8 +139,9 @@ static void meet_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
 }
 
 /* The packed columns, `count` of them from this position of the sequence on, against one lane block. */
-static void meet(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t position, int64_t count) {
-    bool in_kernel = kernel && d->selection == BBI_SELECT_BEST;
+static void meet(direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t position, int64_t count) {
+    bool lse = d->selection == BBI_SELECT_LSE, in_kernel = kernel && (lse || d->selection == BBI_SELECT_BEST);
+    if (lse) d->open = bbi_fold_block_open(&d->code->folding[0], state_of(d, block), lanes_of(d, block));
     int64_t casts = d->stage->out_count == 0 || in_kernel ? count : d->s->tile;
     for (int64_t first = 0; first < count; first += casts) {
         if (count - first < casts) casts = count - first;
@@ -145,14 +149,10 @@ static void meet(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_
             meet_hits(d, kernel, block, first, casts, position + first);
             continue;
         }
-        bool lse = kernel && d->selection == BBI_SELECT_LSE;
-        if (lse) memcpy(d->hits, state_of(d, block), BBI_LANE_BYTES); /* its maximum */
         call_pair(d, kernel, block, first, casts);
-        if (lse)
-            bbi_fold_take_lse(&d->code->folding[0], state_of(d, block), d->hits, lanes_of(d, block));
-        else if (!in_kernel)
-            step_folds(d, block, casts, position + first);
+        if (!in_kernel) step_folds(d, block, casts, position + first);
     }
+    if (lse) bbi_fold_block_close(&d->code->folding[0], state_of(d, block), lanes_of(d, block));
 }
 
 static void walk(direct *d, int64_t blocks) {

@@ -184,8 +184,6 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count);
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
     if (!s->transposed && bbi_stage_selection(stage) == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
-    if (!s->transposed && bbi_stage_selection(stage) == BBI_SELECT_LSE)
-        s->hits = reserve(s, BBI_LANE_BYTES * (2 + stage->out_count));
     if (s->tiles) { /* mirror sums of a block of columns and of a lane block that nobody reads */
         s->out = reserve(s, 64 * stage->sum_count * (s->block + s->lanes));
         s->mirrored = reserve(s, BBI_LANE_BYTES * stage->sum_count * (s->block / s->lanes));

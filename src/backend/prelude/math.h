@@ -154,20 +154,33 @@ BB_INLINE V v_exp(V x)
     return v_sel(zero, K(0), v_scale(K(1) + s, k));
 }
 
-/*@ v_lse_base v_lse_moved v_lse_next v_lse_move v_lse_term : v_expk v_exp */
-/* Log-sum-exps add up exp(x - base), where base trails the largest x so far by 1 at most, so that it rarely moves:
- * at each `moved` lane to the largest x, when the sums are multiplied by exp(old base - new one), 1 elsewhere.
- * -BB_BIG stands for -infinity, below which the terms are 0 and not NaN. 2^(t log2(e)) for e^t: constant and product round
- * (u = 2^-24 or 2^-53), so that a term changes by at most 2 |t| u relatively, that is by 2 u / e of the largest term;
- * the rounding of x alone may change it by as much. */
+/*@ v_lse_base v_lse_moved v_lse_next v_lse_offset v_lse_far v_lse_move v_lse_term v_lse_far_term : v_expk v_exp */
+/* Log-sum-exps add up exp(x - base), where base trails the largest x so far by 1 at most, so that it rarely moves: at each
+ * `moved` lane to the largest x, when the sums are multiplied by exp(old base - new one), 1 elsewhere. -BB_BIG stands for
+ * -infinity. A term is 2^(x c + offset), offset = -base c rounded, c = log2(e) in this type: one fma, where a difference
+ * and a product would round twice. All terms and factors go by the rounded offset, whose error is made good in the end
+ * (fold_isa.c); c changes a term by 2 u / e of the largest (u = 2^-24 or 2^-53). Where a base is too far from 0 for that,
+ * infinite above all, terms are made of differences, and values that reach +infinity count 1 each. Without fma all
+ * terms are: the product would be rounded. */
+#define BB_LOG2E K(0x1.71547652b82fep+0)
 BB_INLINE V v_lse_base(V best) { return v_maxx(best, K(-BB_BIG)); }
 BB_INLINE VM v_lse_moved(V best, V base) { return v_gt(best, base + K(1)); }
 BB_INLINE V v_lse_next(V best, V base) { return v_sel(v_lse_moved(best, base), best, base); }
+BB_INLINE V v_lse_offset(V base) { return -(base * BB_LOG2E); }
+BB_INLINE VM v_lse_far(V base) { return v_ge(v_abs(base), K(BB_FMA ? BB_BIG / 4 : 0)); }
 BB_INLINE V v_lse_move(V best, V base)
 {
-    return v_sel(v_lse_moved(best, base), v_exp(base - best), K(1));
+    const V far = v_exp(base - best), near = v_expk(v_lse_offset(best) - v_lse_offset(base), K(1));
+    const V factor = v_sel(v_or(v_lse_far(best), v_lse_far(base)), far, near);
+    return v_sel(v_lse_moved(best, base), factor, K(1));
 }
-BB_INLINE V v_lse_term(V x, V base) { return v_expk(x - base, K(0x1.71547652b82fep+0)); }
+BB_INLINE V v_lse_term(V x, V offset) { return v_expk(v_fma(x, BB_LOG2E, offset), K(1)); }
+BB_INLINE V v_lse_far_term(V x, V base)
+{
+    V term = v_expk(x - base, BB_LOG2E);
+    if (BB_FMA) term = v_sel(v_lse_far(base), term, v_lse_term(x, v_lse_offset(base)));
+    return v_sel(v_and(v_eq(x, K(BB_INF)), v_eq(base, K(BB_INF))), K(1), term);
+}
 
 /*@ v_log_parts : */
 /* x = 2^e (1 + f), 1 + f in [sqrt(1/2), sqrt(2)), for 0 < x < infinity; returns f. */
