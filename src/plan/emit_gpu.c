@@ -15,7 +15,8 @@ const char *bbi_gpu_refusal(const bbi_stage *stage) {
     if (stage->symmetric) return "a symmetric schedule";
     if (stage->nfold > BBI_GPU_MAX_FOLDS) return "more reductions than a kernel takes";
     for (int32_t k = 0; k < stage->nfold; k++)
-        if (stage->fold[k].family == BBI_FAMILY_USER) return "a reduction of the caller's own";
+        if (stage->fold[k].family == BBI_FAMILY_USER && !bbi_gpu_takes_user(stage, &stage->fold[k]))
+            return "a reduction of the caller's own of a long vector";
     return NULL;
 }
 
@@ -157,6 +158,7 @@ static void emit_block(bbi_gpu *g, int casts) {
         bbi_gpu_declare_outs(g);
         emit_sequence(g, 0, g->e.code->count);
         if (g->products.count) bbi_gpu_store_values(g);
+        bbi_gpu_step_user(g);
     }
     g->e.indent--;
     LINE("}");
@@ -343,7 +345,8 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
 
 static void emit_head(bbi_gpu *g) {
     const bbi_gpu_layout *l = g->layout;
-    bbi_gpu_head(g, &g->e.code, 1);
+    const bbi_code *codes[1 + BBI_GPU_MAX_FOLDS * BBI_GPU_USER_CODES] = {g->e.code};
+    bbi_gpu_head(g, codes, bbi_gpu_user_codes(g->e.stage, g->options->custom, codes, 1));
     LINE("#define BB_TILE %d\n#define BB_ROWS %d", g->products.count ? g->products.columns : BBI_GPU_TILE, l->rows);
     if (l->tx)
         LINE("#define BB_TX %d\n#define BB_TOGETHER 1", l->tx);
@@ -420,6 +423,7 @@ bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_opt
             bbi_gpu_find_distance(&g);
         }
         emit_head(&g);
+        bbi_gpu_emit_user(&g, false);
         emit_kernel(&g);
         if (text->failed) status = bbi_fail(BB_OUT_OF_MEMORY, "no memory for the text of a kernel");
     } else {

@@ -49,6 +49,7 @@ typedef struct bbi_gpu_options {
     bool exact;           /* distances by differences always */
     bool apart;           /* no products of tiles (emit_gpu_product.c): each thread keeps the sums of its rows */
     int scheme;           /* 0 block, 1 compensated, 2 to the end */
+    const bbi_custom *custom; /* the plan's */
 } bbi_gpu_options;
 /* how the kernel leaves partial results: components of `value` and of `index` */
 typedef struct bbi_gpu_layout {
@@ -226,6 +227,19 @@ void bbi_gpu_print_code(bbi_gpu *g, const bbi_code *code, const bbi_gpu_spaces *
 
 /* ---- emit_gpu_map.c ---- */
 void bbi_gpu_arrays_head(bbi_gpu *g, int arrays); /* behind bbi_gpu_head: what arrays are called */
+
+/* ---- emit_gpu_user.c: k is the number of a fold of the family USER ---- */
+bool bbi_gpu_takes_user(const bbi_stage *stage, const bbi_fold *fold);
+enum { BBI_GPU_USER_CODES = 8 }; /* of a fold: what its formulas are made of */
+/* Adds them to `codes`, of which there are `count`; how many there are then. */
+int bbi_gpu_user_codes(const bbi_stage *stage, const bbi_custom *custom, const bbi_code **codes, int count);
+void bbi_gpu_emit_user(bbi_gpu *g, bool around); /* functions for the kernel of pairs, or for those around it */
+int64_t bbi_gpu_user_state(const bbi_gpu *g, int k); /* numbers of a state */
+void bbi_gpu_begin_user(const bbi_gpu *g, int k);
+void bbi_gpu_step_user(const bbi_gpu *g); /* all of them */
+void bbi_gpu_end_user(const bbi_gpu *g, int k);
+void bbi_gpu_merge_user(bbi_gpu *g, int k);
+void bbi_gpu_finish_user(bbi_gpu *g, const bbi_read *read);
 
 /* ---- emit_gpu_listed.c ---- */
 void bbi_gpu_emit_listed(bbi_gpu *g);

@@ -85,7 +85,7 @@ static void merge_lists(const bbi_gpu *g, const bbi_fold *f, int64_t first, int6
     LINE("                       total * %lld, %lld);", L(f->dim), L(f->k));
 }
 
-static void merge(const bbi_gpu *g, int k, bool is_last) {
+static void merge(bbi_gpu *g, int k, bool is_last) {
     const bbi_fold *f = &g->e.stage->fold[k];
     int64_t first = g->layout->value_first[k], index = g->layout->index_first[k];
     if (f->family == BBI_FAMILY_SUM) {
@@ -98,6 +98,8 @@ static void merge(const bbi_gpu *g, int k, bool is_last) {
         merge_lists(g, f, first, index);
     } else if (f->family == BBI_FAMILY_LSE) {
         merge_exponentials(g, f, first);
+    } else if (f->family == BBI_FAMILY_USER) {
+        bbi_gpu_merge_user(g, k);
     } else {
         LINE("for (I64 p = into + step; p < last; p += step)");
         LINE("    for (int c = 0; c < %lld; c++) BB_V(into, %lld + c) *= BB_V(p, %lld + c);", L(f->dim), L(first),
@@ -117,8 +119,12 @@ static void look_up(const bbi_gpu *g, int number, const bbi_fold *f, int64_t ind
     LINE("}");
 }
 
-static void fill_read(const bbi_gpu *g, const bbi_read *read) {
+static void fill_read(bbi_gpu *g, const bbi_read *read) {
     const bbi_fold *f = &g->e.stage->fold[read->fold];
+    if (f->family == BBI_FAMILY_USER) {
+        bbi_gpu_finish_user(g, read);
+        return;
+    }
     int64_t first = g->layout->value_first[read->fold], index = g->layout->index_first[read->fold];
     int64_t sum = first + 1 + (f->weight_dim ? 1 : 0);
     const char *format = "for (int c = 0; c < %lld; c++) row[(%lld + c) * stride] = (R)BB_V(0, %lld + c);";

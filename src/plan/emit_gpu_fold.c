@@ -73,6 +73,10 @@ void bbi_gpu_begin_states(const bbi_gpu *g) {
         const bbi_fold *f = bbi_gpu_fold(g, k);
         bool sums = f->family == BBI_FAMILY_SUM && f->sum_first >= 0;
         if (f->family == BBI_FAMILY_LSE) begin_exponentials(g, k);
+        if (f->family == BBI_FAMILY_USER) {
+            bbi_gpu_begin_user(g, k);
+            continue;
+        }
         if (sums ? !g->register_sums : g->in_memory[k]) begin_memory(g, k);
         if (sums || g->in_memory[k] || f->family == BBI_FAMILY_LSE) continue;
         for (int64_t c = f->out_first; c < f->out_first + f->dim; c++) {
@@ -197,6 +201,7 @@ void bbi_gpu_fold_segment(const bbi_gpu *g, int32_t first, int32_t last) {
         for (int32_t n = first; n < last; n++) {
             const bbi_instruction *s = &g->e.code->instruction[n];
             if (s->kind != BBI_STEP_OUT || bbi_gpu_is_memory_sink(g, s)) continue;
+            if (bbi_gpu_fold(g, bbi_gpu_fold_of_out(g, s))->family == BBI_FAMILY_USER) continue; /* behind the block */
             bool exponent = bbi_gpu_is_exponent(g, bbi_gpu_fold_of_out(g, s), bbi_gpu_component(g, s->index));
             if (exponent == (pass == 0)) step_out(g, s);
         }
@@ -381,6 +386,8 @@ void bbi_gpu_end_states(const bbi_gpu *g) {
             store(g, first, "m%d[r]", k);
             for (int64_t n = 0; n <= (g->in_memory[k] ? 0 : f->weight_dim); n++)
                 store(g, first + 1 + n, "lt%d_%lld[r]", k, L(n));
+        } else if (f->family == BBI_FAMILY_USER) {
+            bbi_gpu_end_user(g, k);
         } else if (f->sum_first >= 0) {
             end_sum(g, k);
         } else if (!g->in_memory[k]) {

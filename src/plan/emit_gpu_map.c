@@ -156,14 +156,15 @@ void bbi_gpu_arrays_head(bbi_gpu *g, int arrays) {
 
 static void emit_head(bbi_gpu *g) {
     const bbi_stage *stage = g->e.stage;
-    const bbi_code *codes[] = {&stage->uniform_code, &stage->row_code, &stage->column_code, &stage->epilogue};
+    const bbi_code *codes[4 + BBI_GPU_MAX_FOLDS * BBI_GPU_USER_CODES] = {&stage->uniform_code, &stage->row_code,
+                                                                       &stage->column_code, &stage->epilogue};
     bbi_gpu_finish_array arrays[BBI_GPU_MAX_ARRAYS];
     int most = bbi_gpu_finish_arrays(stage, arrays);
     int sources = count_sources(stage, BBI_ROW) + count_sources(stage, BBI_COLUMN);
     if (sources > most) most = sources;
     sources = count_sources(stage, BBI_UNIFORM);
     if (sources > most) most = sources;
-    bbi_gpu_head(g, codes, 4);
+    bbi_gpu_head(g, codes, bbi_gpu_user_codes(stage, g->options->custom, codes, 4));
     bbi_gpu_arrays_head(g, most);
 }
 
@@ -179,6 +180,7 @@ bb_status bbi_emit_gpu_maps(bbi_text *text, const bbi_stage *stage, const bbi_gp
     emit_code(&g, "bb_row_code", &stage->row_code, false);
     emit_code(&g, "bb_column_code", &stage->column_code, false);
     emit_code(&g, "bb_epilogue", &stage->epilogue, false);
+    bbi_gpu_emit_user(&g, true);
     emit_uniform(&g);
     emit_pack(&g);
     bbi_gpu_emit_finish(&g);

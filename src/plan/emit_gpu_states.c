@@ -51,6 +51,7 @@ static void lay_out(bbi_gpu *g, int k) {
         l->indices += f->k * f->dim;
         break;
     case BBI_FAMILY_LSE: l->values += 2 + f->weight_dim; break;
+    case BBI_FAMILY_USER: l->values += bbi_gpu_user_state(g, k); break;
     default:
         l->values += f->dim;
         if (bbi_gpu_is_extreme(f) && f->want_index) l->indices += f->dim;
@@ -71,6 +72,8 @@ static void place_states(bbi_gpu *g) {
         else
             g->in_memory[bbi_gpu_fold_of_out(g, s)] = true;
     }
+    for (int k = 0; k < stage->nfold; k++)
+        if (bbi_gpu_fold(g, k)->family == BBI_FAMILY_USER) g->in_memory[k] = false;
 }
 
 /* ---- registers that a thread needs: a guess that the disassembly has been compared with ---- */
@@ -97,6 +100,7 @@ static int64_t fold_words(const bbi_gpu *g, int k) {
     case BBI_FAMILY_LSE:
         return rows * (word + (1 + f->weight_dim) * (word + total_words(g))) + block * (1 + weights + f->weight_dim);
     case BBI_FAMILY_SUM: return f->dim * (block + rows * (total_words(g) + word));
+    case BBI_FAMILY_USER: return f->dim * block + 2 * rows * bbi_gpu_user_state(g, k) * word;
     default: return f->dim * (block + rows * (word + (bbi_gpu_is_extreme(f) && f->want_index)));
     }
 }
@@ -120,8 +124,9 @@ static bool move_to_memory(bbi_gpu *g) {
     int64_t most = sum_words(g), words;
     int which = -1;
     for (int k = 0; k < g->e.stage->nfold; k++) {
-        if (g->in_memory[k] || bbi_gpu_fold(g, k)->family == BBI_FAMILY_LSE)
-            continue; /* its weights follow its exponent */
+        if (g->in_memory[k] || bbi_gpu_fold(g, k)->family == BBI_FAMILY_LSE || /* its weights follow its exponent */
+            bbi_gpu_fold(g, k)->family == BBI_FAMILY_USER)
+            continue;
         words = fold_words(g, k);
         g->in_memory[k] = true;
         words -= fold_words(g, k); /* less what its addresses take */

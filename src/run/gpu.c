@@ -55,6 +55,7 @@ static bbi_gpu_options options_of(const bbi_executable *e, bool cuda, bool few) 
     for (int32_t k = 0; k < e->plan->nstage; k++)
         if (e->stage[k].folding && e->plan->stage[k].nfold) wide = wide || e->stage[k].folding[0].accumulate_double;
     return (bbi_gpu_options){.is_double = e->is_double,
+                             .custom = e->plan->custom,
                              .wide = wide,
                              .cuda = cuda,
                              .few_rows = few,

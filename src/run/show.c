@@ -84,6 +84,7 @@ static bb_status show(bbi_text *text, const bb_program *p, const char *what, bb_
     bbi_plan *plan;
     BBI_FORWARD(bbi_plan_of(p, NULL, dtype == BB_FLOAT64, NULL, &plan));
     bb_status status = BB_OK;
+    options.custom = plan->custom;
     if (what[0] == 'p')
         bbi_plan_print(text, plan);
     else if (!plain)

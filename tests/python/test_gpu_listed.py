@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bb
+import gpu_units
 import test_gpu
 from test_gpu_device import RANDOM, launches, standins
 
@@ -133,6 +134,25 @@ def test_lists_of_the_callers():
         for target in (test_gpu.TARGET, "interp"):
             with pytest.raises(bb.Error, match=f"names element {wrong} in row 17, but there are 20"):
                 gradient(x, y, g, chosen, target=target)
+
+
+def texts(target, dtype):
+    for text, declared, _ in PROGRAMS:
+        gradient = bb.parse(text, *declared).grad([d.split(":")[0] for d in declared])
+        for part in re.split(r"/\* ==== stage \d+[^\n]*\n", gradient.show(target, dtype)):
+            if "benben_listed" in part:
+                yield part
+
+
+@pytest.mark.skipif(not gpu_units.NVRTC, reason="NVRTC is not installed: tools/require.sh python tests/requirements-cuda.txt")
+@pytest.mark.parametrize("dtype, arch", [("float32", 80), ("float64", 90), ("float32", 100)])
+def test_the_kernels_stay_in_registers(dtype, arch):
+    """Without stack; the sort's counts of digits are the only shared memory."""
+    made = [gpu_units.Compiled(source, arch) for source in texts("cuda", dtype)]
+    assert len(made) == 10
+    for kernels in made:
+        assert kernels.spills == kernels.stack == 0 and kernels.registers <= 128, kernels.log
+        assert kernels.shared <= 8192, kernels.log
 
 
 def test_nothing_leaves_the_device(tmp_path):
