@@ -105,14 +105,19 @@ void bbi_gpu_declare_outs(const bbi_gpu *g) {
 }
 
 /* ---- folds of a block of pairs, in registers ---- */
+/* In front of a fold of the block: the loop over the rows, but where a selected distance is folded for one row. */
+static const char *each_row(const bbi_gpu *g) {
+    return g->fast && !g->distance.scale ? "" : "BB_EACH(r, BB_ROWS) ";
+}
+
 static void step_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
     const char *most = bbi_gpu_is_less(f) ? "fmin" : "fmax", *better = bbi_gpu_is_less(f) ? "<" : ">";
     if (!f->want_index) {
-        LINE("%sBB_EACH(u, %d) b%lld[r] = %s(o%lld[r][u], b%lld[r]);", g->fast ? "" : "BB_EACH(r, BB_ROWS) ", g->casts,
+        LINE("%sBB_EACH(u, %d) b%lld[r] = %s(o%lld[r][u], b%lld[r]);", each_row(g), g->casts,
              L(c), most, L(c), L(c));
         return;
     }
-    LINE(g->fast ? "{" : "BB_EACH(r, BB_ROWS) {");
+    LINE("%s{", each_row(g));
     LINE("    V best = o%lld[r][0];", L(c));
     if (g->casts > 1) LINE("    BB_EACH(u, %d) best = %s(o%lld[r][u], best);", g->casts, most, L(c));
     LINE("    if (best %s b%lld[r] || i%lld[r] < 0) BB_EACH(u, %d) {", better, L(c), L(c), g->casts);
@@ -125,7 +130,7 @@ static void step_extreme(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
 
 static void step_list(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
     long long k = f->k, n = c;
-    LINE("%sBB_EACH(u, %d) {", g->fast ? "" : "BB_EACH(r, BB_ROWS) ", g->casts);
+    LINE("%sBB_EACH(u, %d) {", each_row(g), g->casts);
     LINE("    const V x = o%lld[r][u];", n);
     LINE("    if (x < b%lld[r][%lld] || (i%lld[r][%lld] < 0 && x == x)) {", n, k - 1, n, k - 1);
     LINE("        BB_UNROLL for (int k = %lld; k > 0; k--) {", k - 1);

@@ -86,7 +86,7 @@ def formula(row, axis, dim):
     """Integers small enough to be exact in float32 where something is selected: indices and ties have to agree."""
     name, two = row["name"], row["formulas"] > 1
     scalar = two or name in ("logsumexp", "maxsumshiftexp", "softmax")
-    f = f"sqdist(x, y) - 2 * {'elem(x, 0)' if scalar else f'extract(x, 0, 2)'}"
+    f = f"sqdist(x, y) - 2 * {'elem(x, 0)' if scalar else 'extract(x, 0, 2)'}"
     if name == "prod":  # far from the ends of the range
         f = f"1 + 0.01 * sin({f})"
     elif scalar:
