@@ -288,6 +288,7 @@ bb_status bbi_gpu_run_pieces(bbi_run *run, bool *done) {
         for (int k = 0; k < w.count; k++)
             *done = *done && (!w.part[k].is_used || w.part[k].dim * w.part[k].size <= room);
     }
+    if (status == BB_OK && *done) status = bbi_gpu_check_lists(run, false);
     if (status == BB_OK && *done) {
         status = bbi_stager_take(w.device, (size_t)room, &w.stager);
         if (status == BB_OK) status = perform(&w, room, views);

@@ -3,6 +3,7 @@ higher order, against the interpreter; the OpenCL text on PoCL, the CUDA text on
 leaves the device is read from the calls of the stand-in's driver."""
 import os
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import bb
 import gpu_units
 import test_gpu
+import test_hip
 from test_gpu_device import RANDOM, launches, standins
 
 pytestmark = pytest.mark.full
@@ -52,9 +54,10 @@ def close(found, expected, dtype):
 
 
 @on_a_device
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("text, declared, k", PROGRAMS)
-def test_gradients_and_tangents_of_selections(text, declared, k, dtype, monkeypatch):
+@pytest.mark.parametrize("text, declared, k, dtype", [(*program, dtype) for program, dtype in zip(
+    PROGRAMS, (np.float64, np.float32, np.float64, np.float32), strict=True)])
+def test_gradients_of_selections(text, declared, k, dtype, monkeypatch):
+    """In one of the types: the texts are the same, and the CUDA text below runs in float64."""
     program = bb.parse(text, *declared)
     names = [d.split(":")[0] for d in declared]
     gradient = program.grad(names)
@@ -155,6 +158,18 @@ def test_the_kernels_stay_in_registers(dtype, arch):
         assert kernels.shared <= 8192, kernels.log
 
 
+@pytest.mark.skipif(not test_hip.CLANG, reason="clang-19 is not installed: tools/require.sh hip")
+@pytest.mark.parametrize("arch, dtype", list(zip(test_hip.ARCHITECTURES, ("float32", "float64", "float32"), strict=True)))
+def test_the_kernels_compile_for_amd(arch, dtype, tmp_path):
+    for k, source in enumerate(texts("cuda", dtype)):
+        path = tmp_path / f"{k}.hip"
+        path.write_text(f'#include "{test_hip.HEADER}"\n{source}')
+        done = subprocess.run([test_hip.CLANG, "-x", "hip", "--cuda-device-only", f"--offload-arch={arch}", "-nogpulib",
+                               "-nogpuinc", "-O1", "-std=c++17", "-ffp-contract=off", "-S", "-o", os.devnull, path],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[:3000]
+
+
 def test_nothing_leaves_the_device(tmp_path):
     """Arrays of a CUDA device and a caller's stream: kernels, and nothing that waits."""
     _, lines = standins(RANDOM + """
@@ -215,7 +230,16 @@ out = np.zeros_like(expected)
 bb.check(bb.lib.bb_run(kernel.handle, (bb.Array * 3)(*map(bb.describe, inputs)), 3, (bb.Array * 1)(bb.describe(out)), 1,
                        c.byref(how)))
 close(out, expected, 3e-5)
-""", tmp_path, BENBEN_DEVICE_STAGE="8192")
+given = bb.parse("kmin_argkmin_j(sqdist(x, y), 3)", "x:i3", "y:j3").grad(["x"], forward=[1])
+chosen = rng.integers(0, 40, (2000, 3))
+close(given.compile(target="cuda")(*inputs, chosen), given.compile(target="interp")(*inputs, chosen), 3e-5)
+chosen[1234, 2] = 40
+try:
+    given.compile(target="cuda")(*inputs, chosen)
+    raise SystemExit("no error")
+except bb.Error as error:
+    assert "element 40 in row 1234" in str(error), error
+""", tmp_path, BENBEN_DEVICE_STAGE="16384")
     started = [line for line in launches(lines) if line.endswith("benben_listed")]
     assert {re.search(r"device (\d)", line)[1] for line in started} == {"0", "1"}
     assert {"own1", "own2"} <= {re.search(r"stream (\w+)", line)[1] for line in started}
