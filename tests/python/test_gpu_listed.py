@@ -243,19 +243,3 @@ except bb.Error as error:
     started = [line for line in launches(lines) if line.endswith("benben_listed")]
     assert {re.search(r"device (\d)", line)[1] for line in started} == {"0", "1"}
     assert {"own1", "own2"} <= {re.search(r"stream (\w+)", line)[1] for line in started}
-
-
-@on_a_device
-@pytest.mark.skipif(test_gpu.TARGET != "opencl" or not os.path.exists(test_gpu.OCLGRIND),
-                    reason="Oclgrind (Debian: oclgrind) is not installed")
-def test_oclgrind_finds_no_race(tmp_path):
-    code = """
-import numpy as np, bb, test_gpu_listed as t
-program = bb.parse("kmin_j(sqdist(x, y), 3)", "x:i2", "y:j2")
-inputs = t.values(("x:i2", "y:j2"), 40, 21, np.float32)
-inputs += t.cotangents(program, inputs)
-gradient = program.grad(["x", "y"])
-t.close(gradient(*inputs, target="opencl"), gradient(*inputs), np.float32)
-"""
-    done = test_gpu.run(code, BENBEN_OPENCL_LIBRARY=test_gpu.OCLGRIND, OCLGRIND_DATA_RACES="1", OCLGRIND_CHECK_API="1")
-    assert done.returncode == 0 and not done.stderr.strip() and not done.stdout.strip(), done.stdout + done.stderr

@@ -44,6 +44,9 @@ SKELETONS = {
     "gradients": (GAUSS, "x:i3 y:j3 b:j1", {"gradient": ("x", "y", "b"), "tolerance": 1e-4}),
     "listed pairs": ("kmin_j(sqdist(x, y), 3)", "x:i3 y:j3", {"gradient": ("x",), "tolerance": 1e-4}),
     "listed pairs, transposed": ("kmin_j(sqdist(x, y), 3)", "x:i3 y:j3", {"gradient": ("y",), "tolerance": 1e-4}),
+    "reductions of the caller's own": ("", "x:i1 y:j1", {"own": "variance", "tolerance": 2e-4}),
+    "reductions of the caller's own, few rows": ("", "x:i2 y:j2", {"own": "extent", "size": (3, 300)}),
+    "listed pairs over i": ("max_i(x * y); kmin_i(x - y * y, 2)", "x:i2 y:j2", {"gradient": ("x", "y"), "tolerance": 1e-4}),
     "values without pairs": ("sum_j(x * y) + sum(x * x)", "x:i3 y:j3", {}),
     "ranges": (GAUSS + "; argmin_j(sqdist(x, y)); logsumexp_i(x | y)", "x:i3 y:j3 b:j1", {"ranges": True, "size": (150, 200)}),
     "batches": (GAUSS + "; min_argmin_j(x | y)", "x:i3 y:j3 b:j1", {"batch": ((2, 1), (1, 3), (2, 3))}),
@@ -55,11 +58,17 @@ SKELETONS = {
 }
 
 RUN = """
-import sys, numpy as np, bb, test_runs
+import sys, numpy as np, bb, custom_reductions, test_runs
 formula, declared, how = eval(sys.argv[1])
 rng = np.random.default_rng(0)
 declared, dtype = declared.split(), how.get("dtype", "float32")
-program = bb.parse(formula, *declared)
+if "own" in how:  # a reduction of the caller's: of x_i y_j, over j
+    definition, dim, _ = getattr(custom_reductions, how["own"])()
+    f = custom_reductions.variable(0, "i", dim) * custom_reductions.variable(1, "j", dim)
+    outputs = [custom_reductions.custom(definition, 2, f), custom_reductions.reduce("sum", 2, f)]
+    program = custom_reductions.program([("x", "i", dim), ("y", "j", dim)], *outputs)
+else:
+    program = bb.parse(formula, *declared)
 m, n = how.get("size", (37, 53))
 values = []
 for k, d in enumerate(declared):
@@ -76,7 +85,7 @@ oracle, inputs = program, list(values)
 if how.get("gradient"):
     shapes = program(*values)
     program = program.grad(how["gradient"])
-    values = inputs = inputs + [np.ones_like(shapes)]
+    values = inputs = inputs + [np.ones_like(s) for s in (shapes if isinstance(shapes, tuple) else (shapes,))]
 if how.get("store") == "float16":
     values = [v.astype("float16") for v in values]
 if how.get("store") == "bfloat16":
