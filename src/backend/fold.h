@@ -26,8 +26,7 @@
 #include "isa.h"
 
 enum {
-    BBI_SORTED_K = 128, /* K up to here is kept sorted */
-    BBI_LIST_FRONT = 4  /* R's in front of a sorted list; the last is -infinity */
+    BBI_SORTED_K = 128 /* K up to here is kept sorted */
 };
 
 /* A tile of values for one cell: component c of cast q, all lanes, at values + c * component_step + q * L, in
@@ -122,8 +121,8 @@ static inline int64_t bbi_fold_index(const bbi_folding *f, const void *index, in
 }
 
 /* The K smallest of the lanes of a component: R limit[L], the K-th smallest, NaN as long as a lane has not K; then a
- * list for each lane. Small K: a record for each lane, R value[stride] ascending, NaN where there is none yet, the list
- * from BBI_LIST_FRONT on and long enough for whole vectors; indices at the same places of index[stride], for float
+ * list for each lane. Small K: a record for each lane, R value[stride] ascending, NaN where there is none yet, long
+ * enough for whole vectors; indices at the same places of index[stride], for float
  * low[stride], high[stride]. Large K: int64 count[L], R value[L][stride], int64 index[L][stride], in no order. */
 /* offsets within a component */
 typedef struct bbi_kmin_cell {
@@ -134,7 +133,7 @@ typedef struct bbi_kmin_cell {
 static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f) {
     int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
     bbi_kmin_cell c = {.sorted = k <= BBI_SORTED_K, .count = BBI_LANE_BYTES};
-    c.stride = c.sorted ? BBI_LIST_FRONT + (k + 15) / 16 * 16 : 2 * k;
+    c.stride = c.sorted ? (k + 15) / 16 * 16 : 2 * k;
     c.record = c.sorted ? (f->is_double ? 2 : 3) * c.stride : c.stride;
     c.value = c.count + (c.sorted ? 0 : 8 * lanes);
     c.index = c.value + BBI_LANE_BYTES * c.record;

@@ -53,7 +53,6 @@ void bbi_kmin_init(const bbi_folding *f, char *cell) {
             for (int64_t lane = 0; lane < lanes; lane++) {
                 char *record = cell + places.value + lane * places.record * size;
                 bbi_fold_fill(f, record, places.stride, NAN);
-                bbi_fold_fill(f, record + (BBI_LIST_FRONT - 1) * size, 1, -INFINITY);
             }
         } else {
             memset(cell + places.count, 0, 8 * (size_t)lanes);
@@ -78,7 +77,7 @@ static void add_entry(entries e, int64_t k, double x, int64_t i) {
 static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     int64_t size = BBI_LANE_BYTES / bbi_fold_lanes(f);
-    const char *value = cell + places.value + (lane * places.record + BBI_LIST_FRONT) * size;
+    const char *value = cell + places.value + lane * places.record * size;
     for (int64_t n = 0; n < f->fold.k; n++) {
         double x = bbi_fold_real(value, f->is_double, n);
         if (isnan(x)) return;

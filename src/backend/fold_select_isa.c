@@ -164,23 +164,51 @@ static lists lists_of(const bbi_fold_tile *t, int64_t c) {
                    .index = (int64_t *)(void *)(cell + places.index)};
 }
 
-BB_INLINE void move_up(R *part, VM moves, VM all_move, V own) {
-    v_storeu(part, v_sel(moves, v_sel(all_move, v_loadu(part - 1), own), v_loadu(part)));
+/* Places of two vectors, one after the other, from the last of the first on. */
+#if BB_ISA == 2
+#if BB_DOUBLE
+#define FROM_LAST 7, 8, 9, 10, 11, 12, 13, 14
+#else
+#define FROM_LAST 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+#endif
+#elif BB_ISA == 1
+#if BB_DOUBLE
+#define FROM_LAST 3, 4, 5, 6
+#else
+#define FROM_LAST 7, 8, 9, 10, 11, 12, 13, 14
+#endif
+#elif BB_DOUBLE
+#define FROM_LAST 1, 2
+#else
+#define FROM_LAST 3, 4, 5, 6
+#endif
+#ifdef __clang__
+#define ONE_UP(below, here) __builtin_shufflevector(below, here, FROM_LAST)
+#else
+#define ONE_UP(below, here) __builtin_shuffle(below, here, (VI){FROM_LAST})
+#endif
+
+/* A vector of indices of a list; `first`: there is none below. */
+BB_INLINE void move_up(R *part, bool first, VM moves, VM all_move, V own) {
+    const V here = v_loadu(part), below = first ? here : v_loadu(part - BB_W);
+    v_storeu(part, v_sel(moves, v_sel(all_move, ONE_UP(below, here), own), here));
 }
 
 /* Everything that is not at most x moves up by one, x takes the place below; what falls off the end was not among the K
- * smallest. Equal values that are there already have smaller indices. Places without a value are NaN: not at most x. A
- * vector reads the values and those one place below, so that each of its places finds what becomes of it. High halves
- * of indices are 0 until a column has one. `vectors` of them make K places. */
+ * smallest. Equal values that are there already have smaller indices. Places without a value are NaN: not at most x. The
+ * values one place below come from registers: loading them from there would wait for the stores of the last insertion.
+ * High halves of indices are 0 until a column has one. `vectors` of them make K places. */
 BB_INLINE void insert_sorted(R *record, int64_t stride, int64_t vectors, R x, int64_t column) {
     const V new = v_splat(x), low = (V)v_splati(index_part(column, 0));
     for (R *value = record + (vectors - 1) * BB_W;; value -= BB_W) {
-        const VM moves = v_not(v_ge(new, v_loadu(value))), all_move = v_not(v_ge(new, v_loadu(value - 1)));
-        move_up(value, moves, all_move, new);
-        move_up(value + stride, moves, all_move, low);
+        const bool first = value == record;
+        const V here = v_loadu(value), up = ONE_UP(first ? K(-BB_INF) : v_loadu(value - BB_W), here);
+        const VM moves = v_not(v_ge(new, here)), all_move = v_not(v_ge(new, up));
+        v_storeu(value, v_sel(moves, v_sel(all_move, up, new), here));
+        move_up(value + stride, first, moves, all_move, low);
         if (PARTS == 2 && __builtin_expect(column >> 32 != 0, 0))
-            move_up(value + 2 * stride, moves, all_move, (V)v_splati(index_part(column, 1)));
-        if (value == record || (vectors > 2 && !v_all(all_move))) return;
+            move_up(value + 2 * stride, first, moves, all_move, (V)v_splati(index_part(column, 1)));
+        if (first || (vectors > 2 && !v_all(all_move))) return;
     }
 }
 
@@ -235,7 +263,7 @@ BB_INLINE void insert(const lists *to, int64_t vectors, int64_t lane, R x, int64
         append(to, lane, x, column);
         return;
     }
-    R *record = to->value + lane * (1 + PARTS) * to->stride + BBI_LIST_FRONT;
+    R *record = to->value + lane * (1 + PARTS) * to->stride;
     insert_sorted(record, to->stride, vectors, x, column);
     to->limit[lane] = record[to->k - 1];
 }

@@ -124,6 +124,7 @@ static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, in
     if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED || items == 0) return;
     int64_t most = listed_smallest(stage, code);
     int64_t wanted = most > 0 ? ITEMS_WANTED_KMIN / items : ceil_div(ITEMS_WANTED, items);
+    if (most > 0 && 2 * items >= ITEMS_WANTED_KMIN) wanted = 1; /* twice the lists would be twice the work */
     int64_t bytes = 8 * (s->value_count + s->index_count) * s->rows * batches;
     int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : MIN_CHUNK_DIRECT;
     if (least < MIN_CHUNK_KMIN * most) least = MIN_CHUNK_KMIN * most;
