@@ -57,9 +57,13 @@ def test_the_stated_error_holds_at_3000_points():
     matrix, k = system(3000, 0.02, target="cpu")
     for alpha in (1e-1, 1e-3):
         wanted = np.linalg.slogdet(k + alpha * np.eye(3000))[1]
-        value, error, result = logdet(matrix, alpha=alpha)
-        assert abs(value - wanted) <= error < 0.01 * abs(wanted)
-        assert result.precondition == 2 and not result.exact and result.products < 100
+        misses = 0
+        for seed in range(6):
+            value, error, result = logdet(matrix, alpha=alpha, seed=seed)
+            misses += abs(value - wanted) > error
+            assert abs(value - wanted) <= 3 * error < 0.03 * abs(wanted)
+            assert result.precondition == 2 and not result.exact and result.products < 100
+        assert misses <= 1  # of a hundred, five
 
 
 def test_float32_states_an_error_that_holds():
@@ -162,7 +166,7 @@ def test_the_same_seed_gives_the_same_bits():
 def test_reports_cancel():
     matrix, _ = system(200, 0.001)
     with pytest.raises(bb.Error) as caught:
-        logdet(matrix, alpha=1e-3, dense_rows=-1, report=lambda k, v: k > 3)
+        logdet(matrix, alpha=1e-3, dense_rows=-1, precondition="none", report=lambda k, v: k > 3)
     assert caught.value.status == "CANCELLED"
     with pytest.raises(bb.Error) as caught:
         bb.eigen(system(400)[0], 5, report=lambda k, v: True)

@@ -45,6 +45,15 @@ static double residual_of(bbi_iteration *it) {
     return bb > 0 ? sqrt(rr / bb) : sqrt(rr);
 }
 
+/* Whether the residual, falling as it has on average, is far from its end after twice the iterations before the pause. */
+static bool is_slow(const bbi_iteration *it, double residual) {
+    const bbi_matrix *m = it->m;
+    double done = (double)it->result->iterations, bb = 0, target = it->tolerance;
+    for (int64_t k = 0; k < m->batches * m->columns; k++) bb += it->bb[k];
+    if (!it->options->relative) target *= sqrt((double)m->count / (bb > 0 ? bb : 1));
+    return done * log(residual / target) > (2 * (double)it->pause - done) * log(it->first / residual);
+}
+
 bb_status bbi_iteration_look(bbi_iteration *it, bool *stop) {
     bb_solve_result *result = it->result;
     const bb_solve_options *o = it->options;
@@ -66,7 +75,8 @@ bb_status bbi_iteration_look(bbi_iteration *it, bool *stop) {
     }
     it->stagnates = result->iterations - it->best_at > 500 + it->best_at;
     *stop = it->done || it->stagnates || result->iterations >= it->limit ||
-            (it->pause > 0 && result->iterations >= it->pause);
+            (it->pause > 0 && result->iterations >= it->pause) ||
+            (it->pause > 0 && result->iterations >= it->look && is_slow(it, residual));
     if (!it->done && residual > 1e9 * it->first)
         return bbi_fail(BB_NO_CONVERGENCE,
                         "bb_solve: the iteration diverges (relative residual %.3g after %lld iterations): check that "

@@ -32,8 +32,8 @@ bool bbi_cholesky(const bbi_dense *dense, double *a, int64_t n, int64_t ld) {
 void bbi_cholesky_solve(const bbi_dense *dense, const double *l, int64_t n, int64_t ld, double *x) {
     for (int64_t i = 0; i < n; i++) x[i] = (x[i] - dense->dot(l + i * ld, x, i)) / l[i * ld + i];
     for (int64_t i = n - 1; i >= 0; i--) { /* by rows of L: x_j -= L_ij x_i */
-        x[i] /= l[i * ld + i];
-        for (int64_t j = 0; j < i; j++) x[j] -= l[i * ld + j] * x[i];
+        double last = -(x[i] /= l[i * ld + i]);
+        dense->combine(i, 1, 1, l + i * ld, &last, x, 1);
     }
 }
 

@@ -52,6 +52,10 @@ static void project_group(void *argument, int64_t group) {
                 f->dense->project(f->width[k], bbi_factor_panel(f, k, panel), v + e * BBI_PANEL,
                                   sums + 8 * (e * f->rank + at));
     }
+    for (int64_t k = 0; k < a->columns * f->rank; k++) { /* in place: the eight parts stand behind */
+        const double *part = sums + 8 * k;
+        sums[k] = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+    }
 }
 
 static void expand_group(void *argument, int64_t group) {
@@ -103,12 +107,9 @@ void bbi_factor_solve(const bbi_factor *f, int64_t columns, const double *r, dou
     }
     apply a = application(f, columns, r, z, scratch);
     bbi_parallel(threads_for(f, columns), a.groups, project_group, &a);
-    for (int64_t k = 0; k < columns * f->rank; k++) {
-        double sum = 0;
-        for (int64_t g = 0; g < a.groups; g++)
-            for (int l = 0; l < 8; l++) sum += group_scratch(&a, g)[8 * k + l];
-        a.t[k] = sum;
-    }
+    memset(a.t, 0, (size_t)(columns * f->rank) * sizeof *a.t);
+    for (int64_t g = 0; g < a.groups; g++)
+        for (int64_t k = 0; k < columns * f->rank; k++) a.t[k] += group_scratch(&a, g)[k];
     for (int64_t e = 0; e < columns; e++)
         bbi_cholesky_solve(f->dense, f->gram, f->rank, bbi_padded(f->rank), a.t + e * f->rank);
     bbi_parallel(threads_for(f, columns), a.groups, expand_group, &a);

@@ -173,6 +173,13 @@ void bbi_matrix_close(bbi_matrix *m) {
     m->owned = m->entries = m->diagonal = m->wide = NULL;
 }
 
+/* Operations that a product takes: runs whose axes are the same points meet each pair once, at a little more than a half. */
+double bbi_matrix_work(const bbi_matrix *m) {
+    int32_t same[BBI_MAX_TWINS];
+    bool twins = m->kernel && bbi_twin_inputs(m->kernel, m->inputs, &m->run, same);
+    return (double)m->points * (double)m->points * m->pair_cost * (twins ? 0.57 : 1);
+}
+
 bb_status bbi_matrix_answered(int stop) {
     return stop ? bbi_fail(BB_CANCELLED, "a callback of the matrix stopped the computation") : BB_OK;
 }

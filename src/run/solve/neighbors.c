@@ -110,14 +110,18 @@ double bbi_neighbors_cost(const bbi_matrix *m, int64_t wanted) {
     return (double)m->n * (work_of_row[m->is_double] + work_of_entry[m->is_double] * width * width);
 }
 
-/* Iterations fall about as count^-0.7 (Gaussian and Matern kernels in the plane, from 24 and 11 with 20 neighbours). */
-static double iterations_with(int64_t count, double digits) { return 1 + 14 * pow((double)count, -0.7) * digits; }
+/* Iterations fall about as count^-0.7 (Gaussian and Matern kernels in the plane, from 24 and 11 with 20 neighbours); in space
+ * there are 1 (Matern-1/2) to 6 times as many (Gaussian). */
+static double iterations_with(const bbi_matrix *m, int64_t count, double digits) {
+    double more = bbi_matrix_dimension(m) > 2 ? 2.5 : 1;
+    return 1 + more * 14 * pow((double)count, -0.7) * digits;
+}
 
 int64_t bbi_neighbors_wanted(const bbi_matrix *m, const bbi_factor_options *o, double *cost) {
     int64_t most = m->n > 1 ? m->n - 1 : 1, best = o->neighbor_count ? o->neighbor_count : 10;
-    *cost = bbi_neighbors_cost(m, best) + iterations_with(best, o->digits) * o->work;
+    *cost = bbi_neighbors_cost(m, best) + iterations_with(m, best, o->digits) * o->work;
     for (int64_t count = 20; count <= 100 && !o->neighbor_count; count += 10) {
-        double total = bbi_neighbors_cost(m, count) + iterations_with(count, o->digits) * o->work;
+        double total = bbi_neighbors_cost(m, count) + iterations_with(m, count, o->digits) * o->work;
         if ((double)m->n * (double)(count + 1) * 24 > (double)o->memory) break;
         if (total < *cost) *cost = total, best = count;
     }

@@ -8,16 +8,18 @@
  *
  * The rank grows block by block until the trace of the residual is of the size of the ridge, until the memory is used
  * up, until building has cost what the iterations still to be expected cost (whoever goes on paying until then pays at
- * most twice the least), or, from a tenth of that on, until doubling the rank would not pay if the residual goes on
- * falling as it has. All counts are of operations, not of seconds: the result can be had again. */
+ * most twice the least), or until no larger rank would pay if the residual goes on falling as it has. All counts are of
+ * operations, not of seconds: the result can be had again. */
 #include "solve.h"
 
 #include <math.h>
 #include <string.h>
 
-/* pair operations, as the planner counts, that take the time of one fused multiply-add of dense.c */
-static const double work_of_fma[2] = {5, 2.5};
-static const double entry_overhead = 1500; /* ... of an entry by a run on single points */
+/* In pair operations, as the planner counts, of float32 and float64 (measured with N = 5,000, D = 3, ranks of 64 to 512): a fused
+ * multiply-add of dense.c in building; one where P^-1 is applied; what it takes there to read a number of L twice; an entry of
+ * the matrix and its way into L. */
+static const double work_of_fma[2] = {4, 1.7}, work_of_apply[2] = {20, 8}, work_of_number[2] = {90, 40},
+                    work_of_entry[2] = {1100, 480};
 enum { SLAB = 1 << 20 };                   /* numbers that memory is asked for together: few and large pages */
 
 /* ---- pivots ---------------------------------------------------------------------------------- */
@@ -186,40 +188,52 @@ static bb_status add_chunk(block *b) {
 }
 
 /* ---- how far --------------------------------------------------------------------------------- */
-/* An average column of the last block took this much of the trace: an estimate of the residual's largest
- * eigenvalue, hence of the condition number of P^-1 (K + alpha I). */
-static double iterations_ahead(const bbi_factor *f, const bbi_factor_options *o, double captured) {
+/* slope: of the trace that is left, against the rank; it is an estimate of the residual's largest eigenvalue, hence of the
+ * condition number of P^-1 (K + alpha I). */
+static double iterations_ahead(const bbi_factor *f, const bbi_factor_options *o, double slope) {
     double most = f->n < 400 ? 5 * (double)f->n : 2000; /* rounding makes them more than the unknowns */
     if (!(o->alpha > 0)) return most;
-    double condition = 1 + (captured < f->trace_left ? captured : f->trace_left) / o->alpha;
+    double condition = 1 + (slope < f->trace_left ? slope : f->trace_left) / o->alpha;
     double iterations = 0.5 * sqrt(condition) * (o->digits + 0.7);
     return iterations < most ? iterations : most;
 }
 
 static double build_cost(const bbi_factor *f, const bbi_matrix *m, double rank) {
     double n = (double)f->n;
-    return rank * n * (entry_overhead + m->pair_cost) + 1.5 * rank * rank * n * work_of_fma[m->is_double];
+    return rank * n * (work_of_entry[m->is_double] + m->pair_cost) + 1.5 * rank * rank * n * work_of_fma[m->is_double];
 }
 
 static double iteration_cost(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double rank) {
-    return o->work + 2 * rank * (double)f->n * (double)m->columns * work_of_fma[m->is_double];
+    double number = work_of_number[m->is_double] + 2 * (double)m->columns * work_of_apply[m->is_double];
+    return o->work + rank * (double)f->n * number;
 }
 
-/* What an average column of a block took of the trace, where the block ended. */
+/* The slope of the trace that is left where a block ended. */
 typedef struct capture {
-    double rank, share;
+    double rank, slope;
 } capture;
 
-/* old: of a block at a half of the rank or less. */
-static bool worth_its_price(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double captured,
+enum { TOO_EARLY = 64 }; /* a rank that does not tell how the residual falls */
+
+/* old: of a block at about a half of the rank or less. The slope goes on falling as a power of the rank, as it has since then, or as an
+ * exponential with the rate at which the trace falls now, whichever is faster. */
+static bool worth_its_price(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, const capture *last,
                             const capture *old) {
     double rank = (double)f->rank, built = build_cost(f, m, rank);
-    double now = iterations_ahead(f, o, captured) * iteration_cost(f, m, o, rank);
-    if (built >= now || (o->rival > 0 && now > o->rival && built > 0.1 * o->rival)) return false;
-    if (built < 0.1 * now || !(old->share > captured) || !(captured > 0)) return true;
-    double fall = pow(captured / old->share, 1 / log2(rank / old->rank)); /* when the rank doubles */
-    double next = iterations_ahead(f, o, captured * fall) * iteration_cost(f, m, o, 2 * rank);
-    return build_cost(f, m, 2 * rank) - built + next < now;
+    double now = iterations_ahead(f, o, last->slope) * iteration_cost(f, m, o, rank), least = now;
+    if (built >= now) return false;
+    if (rank < TOO_EARLY || !(old->slope > 0)) return true;
+    double power = last->slope < old->slope ? log(old->slope / last->slope) / log(rank / old->rank) : 0;
+    double rate = f->trace_left > 0 ? last->slope / f->trace_left : 0;
+    const double larger[] = {rank + BBI_CHUNK, 1.5 * rank, 2 * rank, 3 * rank};
+    for (int k = 0; k < 4; k++) {
+        double slope = last->slope * fmin(pow(rank / larger[k], power), exp(-rate * (larger[k] - rank)));
+        double next = build_cost(f, m, larger[k]) - built +
+                      iterations_ahead(f, o, slope) * iteration_cost(f, m, o, larger[k]);
+        if (next < least) least = next;
+    }
+    if (o->rival > 0 && least > o->rival && built > 0.1 * o->rival) return false;
+    return least < now;
 }
 
 /* Room for one more block: the factor, its Gram matrix, the columns of K that the block is made from. */
@@ -228,13 +242,13 @@ static bool has_room(const bbi_factor *f, const bbi_factor_options *o) {
     return 8 * (n * (rank + BBI_CHUNK) + rank * rank) <= (double)o->memory;
 }
 
-static bool enough(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, double captured,
+static bool enough(const bbi_factor *f, const bbi_matrix *m, const bbi_factor_options *o, const capture *last,
                    const capture *old) {
     double noise = m->is_double ? 1e-14 : 1e-6;
     if (f->trace_left <= o->alpha || f->trace_left <= noise * f->trace || f->rank >= f->n) return true;
     if (f->rank && !has_room(f, o)) return true;
     if (o->rank > 0) return f->rank >= o->rank;
-    return !worth_its_price(f, m, o, captured, old);
+    return f->rank && !worth_its_price(f, m, o, last, old);
 }
 
 static int64_t candidates_wanted(const bbi_factor *f, const bbi_factor_options *o) {
@@ -253,12 +267,12 @@ static bool is_finite(const block *b) {
 static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_options *o, const char **reason) {
     bbi_factor *f = b->f;
     bbi_random random = {o->seed + (uint64_t)batch * 0x9E3779B9u};
-    double noise = m->is_double ? 1e-15 : 1e-7, largest = 0, captured = f->trace;
-    capture old = {0}, later = {0};
+    double noise = m->is_double ? 1e-15 : 1e-7, largest = 0;
+    capture last = {0}, old = {0}, later = {0};
     bool uniform = o->kind == BB_PRECONDITION_NYSTROM;
     for (int64_t i = 0; i < f->n; i++)
         if (b->diagonal[i] > largest) largest = b->diagonal[i];
-    for (int idle = 0; idle < 4 && !enough(f, m, o, captured, &old);) {
+    for (int idle = 0; idle < 4 && !enough(f, m, o, &last, &old);) {
         draw(b, uniform, candidates_wanted(f, o), &random);
         if (!b->candidates) return BB_OK;
         double *rows = bbi_realloc(b->rows, (size_t)(BBI_CHUNK * (f->rank + 1)) * sizeof *rows);
@@ -276,11 +290,12 @@ static bb_status grow(block *b, bbi_matrix *m, int64_t batch, const bbi_factor_o
         BBI_FORWARD(add_chunk(b));
         if (!isfinite(f->trace_left)) *reason = "the matrix has entries that are not finite";
         if (*reason) return BB_OK;
-        captured = (before - f->trace_left) / (double)b->pivots;
-        f->ahead = iterations_ahead(f, o, captured);
-        if ((double)f->rank < 2 * later.rank) continue;
+        double fall = f->trace_left > 0 ? log(before / f->trace_left) : INFINITY;
+        last = (capture){(double)f->rank, f->trace_left > 0 ? fall * f->trace_left / (double)b->pivots : 0};
+        f->ahead = iterations_ahead(f, o, last.slope);
+        if (last.rank < 1.9 * later.rank) continue;
         old = later;
-        later = (capture){(double)f->rank, captured};
+        later = last;
     }
     return BB_OK;
 }

@@ -320,11 +320,11 @@ static void free_factors(quadrature *q) {
 
 static bb_status make_factors(quadrature *q) {
     const bb_trace_options *o = &q->options;
-    double start = bbi_seconds(), points = (double)q->m.points, trace = 0, left = 0;
+    double start = bbi_seconds(), trace = 0, left = 0;
     int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : (int64_t)1 << 28;
     bbi_factor_options how = {.kind = o->precondition ? o->precondition : BB_PRECONDITION_RPCHOLESKY,
                               .alpha = o->alpha,
-                              .work = points * points * q->m.pair_cost,
+                              .work = bbi_matrix_work(&q->m),
                               .digits = 9,
                               .fit = true,
                               .rank = o->rank < q->m.n ? o->rank : q->m.n,

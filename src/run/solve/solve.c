@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PLAIN_ITERATIONS = 8 }; /* before a preconditioner is thought of */
+enum { PLAIN_ITERATIONS = 8, FIRST_LOOK = 3 }; /* before a preconditioner is thought of, if they seem to lead somewhere; if not */
 /* from here on, and in so many dimensions at most, neighbours are thought of without being asked for */
 enum { MANY_POINTS = 3000, FEW_DIMENSIONS = 4 };
 static const int64_t default_memory = (int64_t)1 << 28;
@@ -137,7 +137,6 @@ static bb_status factor_all(solver *s, const bbi_factor_options *how, const char
 
 static bbi_factor_options factor_options(const solver *s) {
     const bb_solve_options *o = &s->options;
-    double points = (double)s->m.points;
     int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : default_memory;
     return (bbi_factor_options){.kind = o->precondition ? o->precondition : BB_PRECONDITION_RPCHOLESKY,
                                 .clusters = o->clusters,
@@ -145,7 +144,7 @@ static bbi_factor_options factor_options(const solver *s) {
                                 .neighbor_rank = o->neighbor_rank,
                                 .neighbor_count = o->neighbor_count,
                                 .alpha = o->alpha,
-                                .work = points * points * s->m.pair_cost,
+                                .work = bbi_matrix_work(&s->m),
                                 .digits = -log(s->it.tolerance < 0.5 ? s->it.tolerance : 0.5),
                                 .rank = o->rank < s->m.n ? o->rank : s->m.n,
                                 .memory = memory / (s->m.batches ? s->m.batches : 1),
@@ -208,6 +207,7 @@ static bb_status first_phases(solver *s) {
     if (automatic) {
         it->pause = s->m.structure.no_entries ? 0 : iterations_before(s);
         s->found.remark = s->m.structure.no_entries ? s->m.structure.no_entries : "";
+        it->look = FIRST_LOOK;
         BBI_FORWARD(run_phase(s));
         if (it->done && s->found.iterations <= it->pause) s->found.remark = "";
         if (it->done || !it->pause || s->found.iterations >= it->limit) return BB_OK;

@@ -98,6 +98,7 @@ bb_status bbi_matrix_open(bbi_matrix *m, const char *what, const bb_matrix *give
 bb_status bbi_matrix_open_block(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns);
 void bbi_matrix_close(bbi_matrix *m);
 bb_status bbi_matrix_multiply(bbi_matrix *m, const double *p, double *q); /* q = K p */
+double bbi_matrix_work(const bbi_matrix *m);                               /* operations of a product of one batch element */
 bb_status bbi_matrix_answered(int stop);                                  /* what a callback of the matrix returned */
 
 /* ---- entries.c ------------------------------------------------------------------------------- */
@@ -214,7 +215,8 @@ typedef struct bbi_iteration {
     double kept_residual;
     double *rr, *bb;      /* per system: |r|^2, |b|^2 */
     bbi_factor *factor;   /* per batch element, or NULL */
-    int64_t limit, pause; /* iterations altogether; stop there for a moment (0: never) */
+    int64_t limit, pause; /* iterations altogether; stop there for a moment (0: never), */
+    int64_t look;         /* ... or from here on where twice as many would not do */
     double best, first;   /* residual: the least so far, the one at the start */
     int64_t best_at;
     bool done, stagnates;
