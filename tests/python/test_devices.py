@@ -8,11 +8,10 @@ import sys
 
 import pytest
 
-TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
-import bb  # noqa: E402
-from standin_driver import DRIVER  # noqa: E402
+import bb
+from standin_driver import DRIVER
 
+TESTS = pathlib.Path(__file__).resolve().parent
 STANDINS = {"BENBEN_LIBCUDA": str(bb.BUILD / "tests" / "libstandin_cuda.so"),
             "BENBEN_NVRTC": str(bb.BUILD / "tests" / "libstandin_nvrtc.so"),
             "STANDIN_EMULATE": str(TESTS.parent / "standin" / "emulate.hpp")}
