@@ -329,11 +329,11 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
         [BBI_GEO_EXTENT_J] = "EXTENT_J",
         [BBI_GEO_STEP] = "STEP",
     };
-    const char *target = g->options->cuda ? bbi_prelude_cuda : bbi_prelude_opencl;
+    static const char *const preludes[2][2] = {{bbi_prelude_opencl, ""}, {bbi_prelude_cuda, bbi_prelude_cuda_trig}};
+    const char *const *target = preludes[g->options->cuda];
     LINE("#define BB_DOUBLE %d\n#define BB_WIDE %d", (int)g->options->is_double,
          (int)(g->options->is_double || g->options->wide));
-    bbi_text_append(g->e.text, target, strlen(target));
-    if (g->options->cuda) bbi_text_append(g->e.text, bbi_prelude_cuda_trig, strlen(bbi_prelude_cuda_trig));
+    for (int k = 0; k < 2; k++) bbi_text_append(g->e.text, target[k], strlen(target[k]));
     bbi_text_append(g->e.text, bbi_prelude_gpu, strlen(bbi_prelude_gpu));
     bbi_text_add(g->e.text, BBI_KERNEL_MARK);
     emit_operations(g, codes, count);

@@ -47,17 +47,17 @@ bbi_device *bbi_gpu_device(const bbi_executable *executable) { return executable
 const char *bbi_gpu_name(const bbi_executable *executable) { return executable->gpu->device->driver->name; }
 
 bb_target bbi_gpu_target(const bbi_executable *executable) {
-    return executable->gpu->device->is_cuda ? BB_TARGET_CUDA : BB_TARGET_OPENCL;
+    return executable->gpu->device->driver->target;
 }
 
-static bbi_gpu_options options_of(const bbi_executable *e, bool cuda, bool few) {
+static bbi_gpu_options options_of(const bbi_executable *e, bool few) {
     bool wide = false;
     for (int32_t k = 0; k < e->plan->nstage; k++)
         if (e->stage[k].folding && e->plan->stage[k].nfold) wide = wide || e->stage[k].folding[0].accumulate_double;
     return (bbi_gpu_options){.is_double = e->is_double,
                              .custom = e->plan->custom,
                              .wide = wide,
-                             .cuda = cuda,
+                             .cuda = bbi_gpu_target(e) == BB_TARGET_CUDA,
                              .few_rows = few,
                              .exact = e->exact,
                              .scheme = e->scheme == BBI_SCHEME_KAHAN    ? 1
@@ -67,7 +67,7 @@ static bbi_gpu_options options_of(const bbi_executable *e, bool cuda, bool few) 
 
 static bb_status build_pairs(const bbi_executable *e, int32_t stage, bool few, bbi_gpu_kernel *kernel) {
     bbi_device *device = e->gpu->device;
-    bbi_gpu_options options = options_of(e, device->is_cuda, few);
+    bbi_gpu_options options = options_of(e, few);
     bbi_text text = {0};
     bb_status status = bbi_emit_gpu(&text, &e->plan->stage[stage], &options, &kernel->layout);
     if (status == BB_OK && device->local && kernel->layout.local * (e->is_double ? 8 : 4) > device->local) {
@@ -86,7 +86,7 @@ static bb_status build_pairs(const bbi_executable *e, int32_t stage, bool few, b
 
 static bb_status build_maps(const bbi_executable *e, int32_t stage, const bbi_gpu_layout *layout, void **maps) {
     bbi_device *device = e->gpu->device;
-    bbi_gpu_options options = options_of(e, device->is_cuda, false);
+    bbi_gpu_options options = options_of(e, false);
     bbi_text text = {0};
     bb_status status = bbi_emit_gpu_maps(&text, &e->plan->stage[stage], &options, layout);
     if (status == BB_OK) {

@@ -142,6 +142,19 @@ def test_the_texts_of_both_targets_differ_in_their_preludes_only():
         assert cuda[cuda.index(mark):] == opencl[opencl.index(mark):]
 
 
+def test_the_preludes_of_both_targets_have_the_same_words():
+    """What the texts behind them use of one is there in the other; what only one has is its own business, and named here."""
+    folder = bb.ROOT / "src" / "backend" / "prelude"
+    words = {}
+    for target, files in (("cuda", ("cuda.h", "cuda_trig.h")), ("opencl", ("opencl.h",))):
+        text = "".join((folder / file).read_text() for file in files)
+        words[target] = set(re.findall(r"#define (\w+)", text)) | set(re.findall(r"^(?:BB_\w+|static inline) \w+ (\w+)\(", text, re.M))
+    behind = "".join(path.read_text() for path in [*folder.glob("gpu*.h"), *(bb.ROOT / "src" / "plan").glob("emit_gpu*.c")])
+    used = set(re.findall(r"\w+", behind))
+    assert len(words["cuda"] & words["opencl"]) > 30
+    assert not used & (words["cuda"] ^ words["opencl"]), used & (words["cuda"] ^ words["opencl"])
+
+
 # ---- launches ----
 def standin(code, tmp_path, **environment):
     log = tmp_path / "log"

@@ -152,7 +152,7 @@ static bb_status ask(cuda *d, int number) {
     d->arch = 10 * major + minor;
     estimate_rate(d);
     d->device.memory = d->device.largest = (int64_t)memory;
-    d->device.is_cuda = d->device.has_double = true;
+    d->device.has_double = true;
     return BB_OK;
 }
 
@@ -487,6 +487,7 @@ static bb_status cu_owner(bbi_memory memory, int *number) {
 }
 
 const bbi_driver bbi_driver_cuda = {.name = "cuda",
+                                    .target = BB_TARGET_CUDA,
                                     .count = cu_count,
                                     .look = cu_look,
                                     .owner = cu_owner,

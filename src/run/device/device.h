@@ -21,6 +21,7 @@ typedef struct bbi_device_facts {
 } bbi_device_facts;
 typedef struct bbi_driver {
     const char *name;
+    bb_target target;
     bb_status (*count)(int *count); /* of devices; BB_DEVICE with what is missing where there is no driver */
     bb_status (*look)(int number, bbi_device_facts *facts); /* number: 0 .. count - 1 */
     bb_status (*owner)(bbi_memory memory, int *number);     /* of cuda: the device whose memory it is */
@@ -57,7 +58,7 @@ struct bbi_device {
     const bbi_driver *driver;
     int number;
     double rate[2]; /* operations per second at its peak: float32, float64; 0: not known */
-    bool is_cuda, has_double, has_stream_memory;
+    bool has_double, has_stream_memory;
     char name[256];
     int64_t memory, largest; /* bytes of the device; of one allocation at most */
     int64_t local;           /* bytes of local memory that a block may have; 0: as many as any kernel asks for */

@@ -368,6 +368,7 @@ static bb_status cl_look(int number, bbi_device_facts *facts) {
 }
 
 const bbi_driver bbi_driver_opencl = {.name = "opencl",
+                                      .target = BB_TARGET_OPENCL,
                                       .count = cl_count,
                                       .look = cl_look,
                                       .open = cl_open,
