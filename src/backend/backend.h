@@ -36,6 +36,13 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
                      const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
                      int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace);
 
+/* Pair code of one output component, direct schedule, that names the hits as a kernel does (BBI_SELECT_HITS), where
+ * `selects`. max: the larger is better; improves: the limit is the best so far. */
+bool bbi_interp_selects(const bbi_interp *interp, int64_t lanes);
+void bbi_interp_select(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *lane,
+                       int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts,
+                       void *out, int64_t out_stride, bool max, bool improves, bbi_hits *hits, void *workspace);
+
 /* Mirror sums of `count` casts, a vector each as the pair code leaves them, to one real each. */
 void bbi_interp_lane_sums(const bbi_interp *interp, void *result, const void *source, int64_t count, bool negative);
 

@@ -337,6 +337,7 @@ static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *si
     f->counter = (int64_t *)(w + rounded(interp->index_count * 8));
     f->local = (char *)f->counter + rounded(interp->counter_count * 8);
     f->in_strands = false;
+    f->select = NULL;
     f->single = false;
     f->sum = f->out = NULL;
     f->sum_step = f->out_stride = f->out_step = 0;
@@ -359,14 +360,15 @@ static void set_tile(bbi_frame *f, int64_t casts, int64_t vectors) {
 enum { STRAND_VECTORS = 3 };
 
 /* ---- pairs: rows by columns ------------------------------------------------------------------ */
-void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
+static void run_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
                      const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
-                     int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace) {
+                     int64_t casts, void *sum, void *out, int64_t out_stride, bbi_selecting *select, void *workspace) {
     const int64_t real = interp->isa->real_bytes, vector = interp->isa->vector_bytes;
     int64_t vectors = (lanes * real + vector - 1) / vector;
     bbi_frame f;
     open_frame(&f, interp, size, workspace);
     f.in_strands = vectors >= STRAND_VECTORS;
+    f.select = select;
     if (f.in_strands) vectors = (vectors + BBI_BLOCK_VECTORS - 1) / BBI_BLOCK_VECTORS * BBI_BLOCK_VECTORS;
     bbi_space_view *casting = &f.space[transposed ? BBI_ROW : BBI_COLUMN];
     f.space[BBI_UNIFORM] = (bbi_space_view){.base = uniform, .stride = real, .splat = true};
@@ -385,7 +387,28 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
         casting->base += f.casts * real;
         if (f.sum) f.sum += f.casts * f.sum_step;
         if (f.out) f.out += f.casts * f.out_step;
+        if (select) select->first += f.casts;
     }
+}
+
+void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
+                     const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
+                     int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace) {
+    run_pair(interp, transposed, size, uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum, out,
+             out_stride, NULL, workspace);
+}
+
+bool bbi_interp_selects(const bbi_interp *interp, int64_t lanes) {
+    return lanes * interp->isa->real_bytes > (STRAND_VECTORS - 1) * interp->isa->vector_bytes && interp->select_links == 1;
+}
+
+void bbi_interp_select(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *lane,
+                       int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts,
+                       void *out, int64_t out_stride, bool max, bool improves, bbi_hits *hits, void *workspace) {
+    bbi_selecting select = {.hits = hits, .max = max, .improves = improves};
+    memcpy(select.best, hits->limit, sizeof select.best);
+    run_pair(interp, false, size, uniform, lane, lane_stride, cast, cast_stride, lanes, casts, NULL, out, out_stride,
+             &select, workspace);
 }
 
 void bbi_interp_lane_sums(const bbi_interp *interp, void *result, const void *source, int64_t count, bool negative) {

@@ -102,6 +102,7 @@ struct bbi_interp {
     bbi_strand_link *link;
     int32_t link_count, local_count;
     int32_t strand_links, strand_terms; /* of any strand, at most */
+    int32_t select_links;               /* outputs that strands write, if they write all */
     int64_t tile_casts;
 };
 

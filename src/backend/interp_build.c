@@ -205,8 +205,8 @@ static bool build(bbi_interp_builder *b) {
 }
 
 /* Few buffers: longer tiles, so that a step is started less often; all of them together stay in the
- * first-level cache. */
-static int64_t casts_of_tile(int32_t buffers) { return buffers <= 2 ? 48 : buffers <= 6 ? 24 : 12; }
+ * first-level cache. Multiples of BBI_GROUP_CASTS. */
+static int64_t casts_of_tile(int32_t buffers) { return buffers <= 2 ? 48 : buffers <= 6 ? 24 : 16; }
 
 bbi_interp *bbi_interp_new(const bbi_code *code, int level, bool is_double, bool map, int64_t sum_count) {
     bbi_interp *interp = bbi_calloc(1, sizeof *interp);

@@ -41,6 +41,8 @@ static bool is_straight(const bbi_action *a) {
     }
 }
 
+static bool is_out(const bbi_action *a) { return a->to_out || a->kind == BBI_ACT_OUT; }
+
 static int32_t stretch_end(const bbi_interp *interp, int32_t first) {
     int32_t n = first;
     while (n < interp->action_count && n - first < BBI_STRAND_ACTIONS && is_straight(&interp->action[n])) n++;
@@ -169,7 +171,7 @@ static void append(strand_builder *s, const bbi_action *a) {
     default: append_sum(s, a); return;
     }
     bbi_strand_link *link = &s->interp->link[s->interp->link_count - 1];
-    link->out = a->to_out || a->kind == BBI_ACT_OUT;
+    link->out = is_out(a);
     link->index = a->index;
     if (a->result < 0) return;
     s->current = a->result;
@@ -286,6 +288,13 @@ static bool is_all_strands(const bbi_interp *interp) {
     return true;
 }
 
+static void count_outs(bbi_interp *interp) {
+    int32_t outs = 0;
+    for (int32_t n = 0; n < interp->action_count; n++) outs += is_out(&interp->action[n]);
+    for (int32_t k = 0; k < interp->link_count; k++) interp->select_links += interp->link[k].out;
+    if (interp->select_links != outs) interp->select_links = 0;
+}
+
 bool bbi_interp_make_strands(bbi_interp_builder *b) {
     bbi_interp *interp = b->interp;
     strand_builder s = {.b = b, .interp = interp};
@@ -295,10 +304,11 @@ bool bbi_interp_make_strands(bbi_interp_builder *b) {
         s.first = n;
         s.end = stretch_end(interp, n);
         n = s.end > n ? s.end : n + 1;
-        if (s.end - s.first >= 2 || (s.end > s.first && interp->action[s.first].to_out)) make_strand(&s);
+        if (s.end - s.first >= 2 || (s.end > s.first && is_out(&interp->action[s.first]))) make_strand(&s);
     }
     bool crossing = false;
     for (int32_t v = 0; allocated && v < b->code->value_count; v++) crossing |= s.crosses[v];
+    count_outs(interp);
     interp->one_pass = allocated && !crossing && is_all_strands(interp);
     bbi_free(s.maker);
     bbi_free(s.crosses);
@@ -402,9 +412,14 @@ static bbi_link *bind(bbi_frame *f, const bbi_block *block, const bbi_strand_lin
     if (link->keep >= 0)
         *bound++ = link->keep_local ? store_to(f, block, f->local + link->keep * LOCAL_BYTES, BBI_LOCAL)
                                     : store_to(f, block, f->tiles + link->keep * f->tile_stride, BBI_TILE);
-    if (link->out)
-        *bound++ = store_to(f, block, f->out + bbi_frame_value(f, link->index) * f->out_stride, BBI_OUTS);
-    return bound;
+    if (!link->out) return bound;
+    *bound = store_to(f, block, f->out + bbi_frame_value(f, link->index) * f->out_stride, BBI_OUTS);
+    if (f->select) {
+        bound->run = f->interp->strands->select[f->select->max];
+        bound->select = f->select;
+        f->select->casts = f->casts;
+    }
+    return bound + 1;
 }
 
 void bbi_interp_run_strand(bbi_frame *f, const bbi_action *a) {

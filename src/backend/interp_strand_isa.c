@@ -46,6 +46,42 @@ static void store(ARGUMENTS) {
     NEXT
 }
 
+/* As kernels that select do (emit_select.c): each vector takes the best of BBI_GROUP_CASTS casts, and one comparison
+ * tells whether somebody has to look at them. */
+BB_INLINE void close_group(bbi_selecting *w, int64_t lane, int64_t first, int64_t casts) {
+    bbi_hits *hits = w->hits;
+    for (int64_t g = lane; g < lane + VECTORS * BB_VB; g += BB_VB) {
+        const V best = at(w->best + g), limit = at(hits->limit + g);
+        const int64_t bits = v_bits(v_ne(best, limit));
+        if (__builtin_expect(bits == 0, 1)) continue;
+        hits->hit[hits->count++] = bits << 32 | (w->first + first) << 16 | casts << 8 | g / (int64_t)sizeof(R);
+        put(w->improves ? hits->limit + g : w->best + g, w->improves ? best : limit);
+    }
+}
+
+BB_INLINE void select_best(bool max, V *r, const bbi_link *s, const bbi_block *b) {
+    bbi_selecting *w = s->select;
+    const int64_t lane = b->offset[BBI_LANES], cast = (b->offset[BBI_OUTS] - lane) / BBI_LANE_BYTES,
+                  first = cast - cast % BBI_GROUP_CASTS, end = b->single ? cast + 1 : cast + CASTS;
+    char *best = w->best + lane;
+    EACH(k) {
+        if (k >= VECTORS) continue;
+        const V x = r[k], y = r[k + VECTORS], z = at(best + k * BB_VB);
+        put(best + k * BB_VB, max ? v_maxx(y, v_maxx(x, z)) : v_minx(y, v_minx(x, z)));
+    }
+    if (end - first == BBI_GROUP_CASTS || end == w->casts) close_group(w, lane, first, end - first);
+}
+
+#define SELECT(name, max)                                                                                              \
+    static void select_##name(ARGUMENTS) {                                                                             \
+        OPEN char *p = (char *)(uintptr_t)first_of(&s->x[0]), *q = p + second_of(&s->x[0]);                            \
+        EACH(k) put(k < VECTORS ? p + k * BB_VB : q + (k - VECTORS) * BB_VB, r[k]);                                    \
+        select_best(max, r, s, b);                                                                                     \
+        NEXT                                                                                                           \
+    }
+SELECT(min, 0)
+SELECT(max, 1)
+
 static void stop(ARGUMENTS) { (void)s, (void)b, (void)a0, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7; }
 
 /* ---- elementwise operations: every one, for any kinds of operands ------------------------------ */
@@ -353,6 +389,7 @@ const bbi_strand_isa BBI_ISA_NAME(bbi_strand_isa, BB_ISA, BB_DOUBLE) = {
     .store = ENTRY(store),
     .stop = ENTRY(stop),
     .mirror = ENTRY(mirror),
+    .select = {ENTRY(select_min), ENTRY(select_max)},
     .map = map_link,
     .sum = sum_link,
     .chain = chain_link,

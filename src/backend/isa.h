@@ -5,7 +5,7 @@
 #ifndef BBI_ISA_H
 #define BBI_ISA_H
 
-#include "../expr/expr.h"
+#include "../plan/plan.h"
 
 #ifndef BBI_HAVE_ISA
 #define BBI_HAVE_ISA 0
@@ -99,6 +99,13 @@ typedef struct bbi_link_operand {
 } bbi_link_operand;
 enum { BBI_KIND_REGISTER, BBI_KIND_MEMORY, BBI_KIND_SPLAT }; /* of an operand; REGISTER: the link's current value */
 typedef void bbi_link_function(void);                        /* its true type is known to the isa only */
+/* What a selection needs beside the values: see bbi_hits. */
+typedef struct bbi_selecting {
+    bbi_hits *hits;
+    bool max, improves;    /* improves: the limit becomes the best so far */
+    int64_t first, casts;  /* of the tile: number of its first cast, casts */
+    char best[BBI_LANE_BYTES];
+} bbi_selecting;
 /* One operation of a strand, bound to addresses: takes the current value and leaves the next one. */
 typedef struct bbi_link {
     bbi_link_function *run;
@@ -106,11 +113,13 @@ typedef struct bbi_link {
     int64_t count;                   /* operands of an operation; terms of a chain, and where they stand: */
     const char *const *lane, *const *cast;
     bbi_map_function *function;      /* the operation on tiles */
+    bbi_selecting *select;
     double number[2];                /* operands that are integers, as R */
     uint8_t kind[3];                 /* mirror sums: [2] is the number of operands */
 } bbi_link;
 typedef struct bbi_strand_isa {
     bbi_link_function *load[3], *store, *stop, *mirror;
+    bbi_link_function *select[2]; /* store, and what is compared meanwhile: minima, maxima */
     /* by kinds of the operands; some operand is in registers */
     bbi_link_function *(*map)(int op, const uint8_t *kind);
     /* kind[0] is in registers */

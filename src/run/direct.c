@@ -14,7 +14,7 @@ typedef struct direct {
     char *uniform, *row, *column, *sum, *out, *state, *interp;
     void *open; /* the block of columns that is added to a log-sum-exp */
     bbi_hits *hits;
-    bbi_selection selection; /* of compiled kernels */
+    bbi_selection selection; /* of compiled kernels; HITS of the interpreter too */
     int64_t size;            /* of a real number */
 } direct;
 
@@ -120,6 +120,17 @@ static void flush_sums(const direct *d, int64_t block) {
     bbi_states_flush(d->worker, state_of(d, block), sum_of(d, block), lanes_of(d, block));
 }
 
+static void call_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t first, int64_t casts) {
+    const bbi_family family = d->code->folding[0].fold.family;
+    if (kernel) {
+        call_pair(d, kernel, block, first, casts);
+        return;
+    }
+    bbi_interp_select(d->code->pair, d->stage->size, d->uniform, d->row + block * BBI_LANE_BYTES, d->s->row_stride,
+                      d->column + first * d->size, d->s->column_stride, lanes_of(d, block), casts, d->out, d->s->tile,
+                      family == BBI_FAMILY_MAX, family != BBI_FAMILY_KMIN, d->hits, d->interp);
+}
+
 /* Limits grow old in the course of a call, and many values pass a limit that is falling fast: the first calls are short.
  */
 static void meet_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t first, int64_t count,
@@ -131,7 +142,7 @@ static void meet_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
         if (folding->fold.family != BBI_FAMILY_KMIN) casts = count;
         if (casts > end - first) casts = end - first;
         bbi_fold_limits(folding, state_of(d, block), d->hits);
-        call_pair(d, kernel, block, first, casts);
+        call_hits(d, kernel, block, first, casts);
         bbi_fold_hits(folding, state_of(d, block), d->out, lanes_of(d, block), casts, position, d->hits);
         first += casts;
         position += casts;
@@ -145,7 +156,7 @@ static void meet(direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t posi
     int64_t casts = d->stage->out_count == 0 || in_kernel ? count : d->s->tile;
     for (int64_t first = 0; first < count; first += casts) {
         if (count - first < casts) casts = count - first;
-        if (kernel && d->selection == BBI_SELECT_HITS) {
+        if (d->selection == BBI_SELECT_HITS && (kernel || bbi_interp_selects(d->code->pair, lanes_of(d, block)))) {
             meet_hits(d, kernel, block, first, casts, position + first);
             continue;
         }
