@@ -152,7 +152,7 @@ static const bbi_node *replaced(const moving *m, const bbi_node *root, int op) {
     const bbi_node **node = NULL;
     int64_t count = 0, found = 0;
     if (bbi_topological(&root, 1, &node, &count) != BB_OK) return NULL;
-    const bbi_node **from = bbi_alloc((size_t)(2 * count + 1) * sizeof *from), **to = from + count;
+    const bbi_node **from = bbi_alloc((size_t)(2 * count + 1) * sizeof *from), **to = from ? from + count : NULL;
     for (int64_t k = 0; k < count && from; k++) {
         const bbi_node *stand_in = (int)node[k]->op == op ? moved(m, node[k]) : NULL;
         if (!stand_in) continue;
@@ -160,6 +160,7 @@ static const bbi_node *replaced(const moving *m, const bbi_node *root, int op) {
         to[found++] = stand_in;
     }
     const bbi_node *result = from ? bbi_replace(m->program->context, root, from, to, found) : NULL;
+    if (!from) bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a formula of %lld nodes", (long long)count);
     bbi_free(node);
     bbi_free(from);
     return result;
