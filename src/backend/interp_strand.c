@@ -125,7 +125,23 @@ static void add_operands(strand_builder *s, bbi_strand_link *link, const bbi_act
     }
 }
 
+/* Both operands from memory at once. */
+static bool append_pair(strand_builder *s, const bbi_action *a) {
+    bbi_link_function *run[2];
+    if (a->narg != 2 || is_current(s, &a->arg[0]) || is_current(s, &a->arg[1])) return false;
+    for (int t = 0; t < 2; t++) {
+        const uint8_t kind[2] = {kind_of(&a->arg[0], t), kind_of(&a->arg[1], t)};
+        run[t] = s->interp->strands->pair(a->op, kind);
+        if (!run[t]) return false;
+    }
+    bbi_strand_link *link = add_link(s, BBI_LINK_MAP);
+    add_operands(s, link, a, -1);
+    memcpy(link->run, run, sizeof run);
+    return true;
+}
+
 static void append_map(strand_builder *s, const bbi_action *a) {
+    if (append_pair(s, a)) return;
     const int k = registered(s, a, a->narg);
     load(s, a, k);
     bbi_strand_link *link = add_link(s, BBI_LINK_MAP);

@@ -203,6 +203,31 @@ BINARY(expk, rx_, s, r, m)
 PRODUCTS(fma)
 PRODUCTS(fnma)
 
+/* Nothing in registers before. */
+#define PAIR(id, letter, other)                                                                                        \
+    static void id##_xx_##letter##other(ARGUMENTS) {                                                                   \
+        OPEN V m[SLOTS], n[SLOTS];                                                                                     \
+        fetch(m, &s->x[0], KIND_##letter);                                                                             \
+        fetch(n, &s->x[1], KIND_##other);                                                                              \
+        EACH(k) r[k] = f_##id(m[k], n[k], r[k]);                                                                       \
+        NEXT                                                                                                           \
+    }
+#define PAIRS(id) PAIR(id, m, m) PAIR(id, m, s) PAIR(id, s, m)
+PAIRS(sub)
+PAIRS(mul)
+
+static bbi_link_function *pair_link(int op, const uint8_t *kind) {
+#define CHOOSE(id)                                                                                                     \
+    case BBI_OP_##id: return ENTRY(kind[1] == S ? id##_xx_ms : kind[0] == S ? id##_xx_sm : id##_xx_mm);
+    if (kind[0] == S && kind[1] == S) return NULL;
+    switch (op) {
+        CHOOSE(sub)
+        CHOOSE(mul)
+    default: return NULL;
+    }
+#undef CHOOSE
+}
+
 /* Products, sums and fused products do not distinguish their factors. */
 static bbi_link_function *map_link(int op, const uint8_t *kind) {
 #define CODE(a, b, c) ((a) + 3 * (b) + 9 * (c))
@@ -391,6 +416,7 @@ const bbi_strand_isa BBI_ISA_NAME(bbi_strand_isa, BB_ISA, BB_DOUBLE) = {
     .mirror = ENTRY(mirror),
     .select = {ENTRY(select_min), ENTRY(select_max)},
     .map = map_link,
+    .pair = pair_link,
     .sum = sum_link,
     .chain = chain_link,
     .walk = walk,

@@ -122,6 +122,8 @@ typedef struct bbi_strand_isa {
     bbi_link_function *select[2]; /* store, and what is compared meanwhile: minima, maxima */
     /* by kinds of the operands; some operand is in registers */
     bbi_link_function *(*map)(int op, const uint8_t *kind);
+    /* of two operands, none of which is in registers; NULL where such an operation begins with a load */
+    bbi_link_function *(*pair)(int op, const uint8_t *kind);
     /* kind[0] is in registers */
     bbi_link_function *(*sum)(int narg, const uint8_t *kind);
     bbi_link_function *(*chain)(bool square, bool has_initial, int64_t count);
