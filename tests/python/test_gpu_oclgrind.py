@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+import bb
+
 OCLGRIND = "/usr/lib/oclgrind/liboclgrind-rt.so"
 pytestmark = [pytest.mark.full, pytest.mark.skipif(
     not os.path.exists(OCLGRIND) or os.environ.get("BENBEN_TEST_TARGET", "opencl") != "opencl",
@@ -56,6 +58,27 @@ SKELETONS = {
     "packing of bfloat16": (GAUSS, "x:i3 y:j3 b:j1", {"store": "bfloat16", "tolerance": 3e-2}),
     "packing of strided arrays": (GAUSS, "x:i3 y:j3 b:j1", {"strides": True}),
 }
+
+# What the texts of some have that the texts of others have not: a change of plan must not leave a skeleton untested.
+MARKS = {
+    "sums, distances expanded": r"BB_RAISE\(", "argmin, distances expanded": r"limit\[r\]",
+    "columns that local memory does not hold": r"place_of\[q", "products of tiles": r"BB_PRODUCT\(at, from\)",
+    "products of tiles, high dimension": r"BB_PRODUCT\(at, from\)", "K smallest, K large": r"bb_insert\(&",
+    "K smallest, K small": r"BB_UNROLL for \(int k = 2", "sums compensated": r"BB_TWO_SUM\(t0\[r\]", "listed pairs": r"benben_listed",
+    "sums in float64 of float32": r"define BB_WIDE 1",
+}
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_a_skeleton_is_the_one_that_it_is_named_after(name):
+    formula, declared, how = SKELETONS[name]
+    program = bb.parse(formula, *declared.split())
+    if "gradient" in how:
+        program = program.grad(how["gradient"])
+    variant = {"kahan": " kahan", "direct": " direct"}.get(how.get("scheme"), "") + " wide" * how.get("accumulate_double", False)
+    kernel = program.show("opencl" + variant, how.get("dtype", "float32"))
+    assert re.search(MARKS[name], kernel[kernel.index("/* ==== kernel ==== */"):] if "WIDE" not in MARKS[name] else kernel)
+
 
 RUN = """
 import sys, numpy as np, bb, custom_reductions, test_runs
