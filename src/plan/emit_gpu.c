@@ -133,6 +133,11 @@ static void emit_sequence(bbi_gpu *g, int32_t first, int32_t last) {
             continue;
         }
         const bbi_instruction *loop = &g->e.code->instruction[n];
+        if (g->deep.on && g->casts > 1) {
+            bbi_gpu_deep_loop(g, n);
+            n = g->e.end[n] + 1;
+            continue;
+        }
         bbi_text_add(g->e.text, "%*s%s for (int c%d = 0; c%d < ", 4 * g->e.indent, "",
                      g->e.sinks[n] ? "BB_ROLLED" : "BB_UNROLL_TWICE", (int)loop->counter, (int)loop->counter);
         bbi_emit_index(&g->e, loop->index, 0);
@@ -148,7 +153,10 @@ static void emit_sequence(bbi_gpu *g, int32_t first, int32_t last) {
 /* The columns q, q + 1, ... of a tile: `casts` at a time. */
 static void emit_block(bbi_gpu *g, int casts) {
     g->casts = casts;
-    LINE("BB_ROLLED for (; q + %d <= n; q += %d * shares) {", casts, casts);
+    if (g->deep.on && casts > 1)
+        LINE("{");
+    else
+        LINE("BB_ROLLED for (; q + %d <= n; q += %d * shares) {", casts, casts);
     g->e.indent++;
     for (int32_t v = 0; v < g->e.code->value_count; v++)
         if (g->crosses[v]) LINE("V a%d[BB_ROWS][%d];", (int)v, casts);
@@ -244,12 +252,32 @@ static bool names_size(const bbi_code *code, int64_t slot) {
     return false;
 }
 
-void bbi_gpu_emit_pairs(bbi_gpu *g) {
-    LINE("int q = share * %d;", g->layout->casts);
+/* Columns from q on. */
+static void emit_tile(bbi_gpu *g) {
     emit_block(g, g->layout->casts);
     if (g->layout->casts == 1) return;
     LINE("q = n / %d * %d + share;", g->layout->casts, g->layout->casts);
     emit_block(g, 1);
+}
+
+void bbi_gpu_emit_pairs(bbi_gpu *g) {
+    LINE("int q = share * %d;", g->layout->casts);
+    emit_tile(g);
+}
+
+/* Tiles that are full, and the columns behind them. */
+static void emit_deep(bbi_gpu *g) {
+    LINE("if (n == BB_TILE) {");
+    g->e.indent++;
+    LINE("const int q = share * %d;", g->layout->casts);
+    emit_block(g, g->layout->casts);
+    g->e.indent--;
+    LINE("} else {");
+    g->e.indent++;
+    LINE("int q = share;");
+    emit_block(g, 1);
+    g->e.indent--;
+    LINE("}");
 }
 
 static void emit_kernel(bbi_gpu *g) {
@@ -265,6 +293,7 @@ static void emit_kernel(bbi_gpu *g) {
         LINE("}");
         return;
     }
+    if (g->deep.on) bbi_gpu_deep_begin(g);
     bbi_gpu_hold(g);
     bbi_gpu_begin_states(g);
     bool expanded = bbi_gpu_is_expanded(g) && g->layout->casts == 4;
@@ -273,15 +302,14 @@ static void emit_kernel(bbi_gpu *g) {
     g->e.indent++;
     LINE("const int n = count - t < BB_TILE ? count - t : BB_TILE;");
     emit_fill(g, expanded);
-    if (expanded) bbi_gpu_prepare_distance(g);
-    if (expanded)
+    if (expanded) {
+        bbi_gpu_prepare_distance(g);
         emit_fast(g);
-    else
-        LINE("int q = share * %d;", g->layout->casts);
-    emit_block(g, g->layout->casts);
-    if (g->layout->casts > 1) {
-        LINE("q = n / %d * %d + share;", g->layout->casts, g->layout->casts);
-        emit_block(g, 1);
+        emit_tile(g);
+    } else if (g->deep.on) {
+        emit_deep(g);
+    } else {
+        bbi_gpu_emit_pairs(g);
     }
     if (!direct) bbi_gpu_flush(g);
     g->e.indent--;
@@ -343,17 +371,25 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes, int count) {
     LINE("#define BB_THREADS %d", BBI_GPU_THREADS);
 }
 
+static int tile_of(const bbi_gpu *g) {
+    return g->products.count ? g->products.columns : g->deep.on ? g->deep.tile : BBI_GPU_TILE;
+}
+
 static void emit_head(bbi_gpu *g) {
     const bbi_gpu_layout *l = g->layout;
     const bbi_code *codes[1 + BBI_GPU_MAX_FOLDS * BBI_GPU_USER_CODES] = {g->e.code};
     bbi_gpu_head(g, codes, bbi_gpu_user_codes(g->e.stage, g->options->custom, codes, 1));
-    LINE("#define BB_TILE %d\n#define BB_ROWS %d", g->products.count ? g->products.columns : BBI_GPU_TILE, l->rows);
+    LINE("#define BB_TILE %d\n#define BB_ROWS %d", tile_of(g), l->rows);
     if (l->tx)
-        LINE("#define BB_TX %d\n#define BB_TOGETHER 1", l->tx);
+        LINE("#define BB_TX %d", l->tx);
     else
-        LINE("#define BB_TX (int)BB_AT(geometry, BB_GEO_TX)\n#define BB_TOGETHER 0");
-    LINE("#define BB_BLOCKS %d", g->products.count ? bbi_gpu_product_blocks(g) : 4);
+        LINE("#define BB_TX (int)BB_AT(geometry, BB_GEO_TX)");
+    LINE("#define BB_TOGETHER %d\n#define BB_BLOCKS %d", (int)l->together,
+         g->products.count ? bbi_gpu_product_blocks(g)
+         : g->deep.on      ? g->deep.blocks
+                           : 4);
     if (g->products.count) bbi_gpu_product_head(g);
+    if (g->deep.on) bbi_gpu_deep_head(g);
     LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld\n#define BB_SLOTS %lld", (long long)l->values,
          (long long)l->indices, (long long)l->slots);
     LINE("#define BB_LOG2E K(0x1.71547652b82fep+0)");
@@ -417,7 +453,7 @@ bb_status bbi_emit_gpu(bbi_text *text, const bbi_stage *stage, const bbi_gpu_opt
         find_loops(&g);
         number_segments(&g, 0, g.e.code->count, &count);
         find_crossing(&g);
-        if (!bbi_gpu_find_products(&g)) {
+        if (!bbi_gpu_find_products(&g) && !bbi_gpu_find_deep(&g)) {
             choose_block(&g);
             bbi_gpu_choose_states(&g);
             bbi_gpu_find_distance(&g);

@@ -56,7 +56,8 @@ typedef struct bbi_gpu_layout {
     int rows, casts;
     bool shared;   /* the tile of columns stands in local memory: (column_count + derived) * BBI_GPU_TILE R's */
     int derived;   /* components that the kernel adds to a tile */
-    int tx;        /* threads along rows, whose block leaves one part; 0: the launch chooses, each share leaves one */
+    int tx;        /* threads along rows; 0: the launch chooses */
+    bool together; /* a block leaves one part; else each of its shares does */
     int64_t local; /* R's of local memory that a block needs; 0: the tile's */
     int64_t values, indices, slots; /* slots: sums of blocks that stand in `scratch` */
     int64_t value_first[BBI_GPU_MAX_FOLDS], index_first[BBI_GPU_MAX_FOLDS];
@@ -177,6 +178,14 @@ typedef struct bbi_gpu_products {
     int tall;           /* rows of a block */
     int columns, panel_columns, line, panel_line;
 } bbi_gpu_products;
+/* Loops over many components, in tiles: see emit_gpu_deep.c. */
+typedef struct bbi_gpu_deep {
+    bool on, inside;
+    int32_t loop;    /* inside of this one */
+    int left, right; /* components of rows, of columns, for one iteration */
+    int tall, tile;  /* rows and columns of a block */
+    int blocks;      /* on a multiprocessor */
+} bbi_gpu_deep;
 typedef struct bbi_gpu {
     bbi_emitter e; /* text, stage, code: for index expressions */
     const bbi_gpu_options *options;
@@ -193,6 +202,7 @@ typedef struct bbi_gpu {
     bool *skip;   /* of an instruction: part of the distance */
     bool *served; /* of an instruction: part of a product */
     bbi_gpu_products products;
+    bbi_gpu_deep deep;
     bool fast; /* the body being printed expands it */
 } bbi_gpu;
 
@@ -201,6 +211,14 @@ void bbi_gpu_head(bbi_gpu *g, const bbi_code *const *codes,
                   int count);          /* preludes, operations, names of the geometry */
 double bbi_gpu_work(const bbi_gpu *g); /* of a pair */
 void bbi_gpu_emit_pairs(bbi_gpu *g);   /* the columns of a tile, for all rows of the thread */
+
+/* ---- emit_gpu_deep.c ---- */
+bool bbi_gpu_find_deep(bbi_gpu *g); /* with the shape of the kernel; false: it is another */
+int bbi_gpu_deep_stream(const bbi_gpu *g,
+                        const bbi_operand *o); /* number of an operand in the tiles; -1: it is not there */
+void bbi_gpu_deep_head(const bbi_gpu *g);
+void bbi_gpu_deep_begin(const bbi_gpu *g);
+void bbi_gpu_deep_loop(bbi_gpu *g, int32_t loop);
 
 /* ---- emit_gpu_product.c ---- */
 bool bbi_gpu_find_products(bbi_gpu *g);         /* with the shape of the kernel; false: there are none */
@@ -250,6 +268,7 @@ void bbi_gpu_emit_finish(bbi_gpu *g);
 /* ---- emit_gpu_body.c ---- */
 int64_t bbi_gpu_component(const bbi_gpu *g, int32_t index); /* value with all counters 0 */
 bool bbi_gpu_is_const(const bbi_gpu *g, int32_t index);
+bool bbi_gpu_is_fixed(const bbi_gpu *g, int32_t index); /* depends on no counter */
 void bbi_gpu_operand(const bbi_gpu *g, const bbi_operand *o);
 void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last);
 void bbi_gpu_hold(bbi_gpu *g);               /* loads that stand in front of all columns */
@@ -263,6 +282,8 @@ static inline bool bbi_gpu_is_extreme(const bbi_fold *f) {
 static inline bool bbi_gpu_is_less(const bbi_fold *f) { return f->family != BBI_FAMILY_MAX; }
 static inline bool bbi_gpu_is_direct(const bbi_gpu *g) { return g->options->scheme == 2; }
 static inline bool bbi_gpu_has_low(const bbi_gpu *g) { return g->options->scheme == 1; }
+/* All states in registers, of which a thread needs no more than `words`; else false. */
+bool bbi_gpu_place_in_registers(bbi_gpu *g, int64_t words);
 void bbi_gpu_choose_states(bbi_gpu *g);                               /* may make the block smaller */
 int bbi_gpu_fold_of_out(const bbi_gpu *g, const bbi_instruction *s);  /* that an OUT gives a component to */
 bool bbi_gpu_is_exponent(const bbi_gpu *g, int k, int64_t component); /* of the log-sum-exp k; the others are weights */

@@ -21,6 +21,12 @@ static bool is_memory(const bbi_operand *o) {
 
 bool bbi_gpu_is_const(const bbi_gpu *g, int32_t index) { return g->e.code->index[index].op == BBI_IX_CONST; }
 
+bool bbi_gpu_is_fixed(const bbi_gpu *g, int32_t index) {
+    const bbi_index *x = &g->e.code->index[index];
+    if (x->op == BBI_IX_CONST || x->op == BBI_IX_SIZE) return true;
+    return x->op != BBI_IX_COUNTER && bbi_gpu_is_fixed(g, x->a) && bbi_gpu_is_fixed(g, x->b);
+}
+
 int64_t bbi_gpu_component(const bbi_gpu *g, int32_t index) {
     static const int64_t zeros[1024];
     return bbi_index_value(g->e.code, index, g->e.stage->size, zeros);
@@ -50,6 +56,11 @@ static void print_component(const bbi_gpu *g, int32_t index) {
 /* An operand in memory, of row r and cast u. */
 static void print_load(const bbi_gpu *g, const bbi_operand *o) {
     bbi_text *t = g->e.text;
+    int stream = bbi_gpu_deep_stream(g, o);
+    if (stream >= 0) {
+        bbi_text_add(t, o->space == BBI_ROW ? "BB_LEFT(%d, r)" : "BB_RIGHT(%d, u)", stream);
+        return;
+    }
     bbi_text_add(t, o->space == BBI_UNIFORM ? "uniform[" : o->space == BBI_ROW ? "row[at[r] + (I64)" : "BB_COLUMN(");
     if (o->space == BBI_COLUMN)
         print_component(g, o->number);
@@ -108,12 +119,15 @@ static void load_columns(bbi_gpu *g, const bbi_operand *o) {
     bbi_text_add(g->e.text, "V ");
     print_name(g, o);
     bbi_text_add(g->e.text, "[%d];\n", g->casts);
-    bool vectors = g->layout->shared && g->casts % 4 == 0;
+    int stream = bbi_gpu_deep_stream(g, o);
+    bool vectors = (g->layout->shared || stream >= 0) && g->casts % 4 == 0;
     begin_line(g);
     bbi_text_add(g->e.text, vectors ? "BB_EACH(k, %d) BB_LOAD4(" : "BB_EACH(u, %d) ",
                  vectors ? g->casts / 4 : g->casts);
     print_name(g, o);
-    if (vectors) {
+    if (vectors && stream >= 0) {
+        bbi_text_add(g->e.text, ", 4 * k, &BB_RIGHT(%d, 4 * k));\n", stream);
+    } else if (vectors) {
         bbi_text_add(g->e.text, ", 4 * k, tile + (");
         print_component(g, o->number);
         bbi_text_add(g->e.text, ") * BB_TILE + q + 4 * k);\n");
@@ -133,7 +147,17 @@ static bool holds_loads(const bbi_instruction *s) {
 }
 
 int64_t bbi_gpu_held_rows(const bbi_gpu *g) {
-    int64_t count = g->e.stage->row_count * g->layout->rows, most = registers_for_rows(g);
+    const bbi_code *code = g->e.code;
+    int64_t components = 0, most = registers_for_rows(g);
+    for (int32_t x = 0; x < code->index_count; x++) {
+        bool is_read = false;
+        for (int32_t n = 0; bbi_gpu_is_const(g, x) && n < code->count && !is_read; n++)
+            for (int a = 0; holds_loads(&code->instruction[n]) && a < code->instruction[n].narg; a++)
+                is_read = is_read ||
+                          (code->instruction[n].arg[a].space == BBI_ROW && code->instruction[n].arg[a].number == x);
+        components += is_read;
+    }
+    int64_t count = components * g->layout->rows;
     return count < most ? count : most / g->layout->rows * g->layout->rows;
 }
 

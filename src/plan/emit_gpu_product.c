@@ -233,6 +233,7 @@ static void choose_pairs(bbi_gpu *g) {
     while (l->casts > 1 && crossing * l->rows * l->casts > room) l->casts /= 2;
     if (l->rows < fewest) l->rows = fewest;
     l->tx = p->tall / l->rows;
+    l->together = true;
 }
 
 static bool choose_shape(bbi_gpu *g) {

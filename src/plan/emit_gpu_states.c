@@ -66,7 +66,7 @@ static void place_states(bbi_gpu *g) {
     for (int k = 0; k < stage->nfold; k++) g->in_memory[k] = is_too_large(g, bbi_gpu_fold(g, k));
     for (int32_t n = 0; n < g->e.code->count; n++) {
         const bbi_instruction *s = &g->e.code->instruction[n];
-        if ((s->kind != BBI_STEP_SUM && s->kind != BBI_STEP_OUT) || bbi_gpu_is_const(g, s->index)) continue;
+        if ((s->kind != BBI_STEP_SUM && s->kind != BBI_STEP_OUT) || bbi_gpu_is_fixed(g, s->index)) continue;
         if (s->kind == BBI_STEP_SUM)
             g->register_sums = false;
         else
@@ -111,9 +111,10 @@ static int64_t sum_words(const bbi_gpu *g) {
 
 static int64_t all_words(const bbi_gpu *g) {
     const bbi_gpu_layout *l = g->layout;
-    int64_t columns = g->e.stage->column_count < 4 ? g->e.stage->column_count : 4, words = WORDS_OF_SKELETON;
+    int64_t columns = g->deep.right ? g->deep.right : g->e.stage->column_count, words = WORDS_OF_SKELETON;
     int64_t held = bbi_gpu_held_rows(g), crossing = 0;
     for (int32_t v = 0; v < g->e.code->value_count; v++) crossing += g->crosses[v];
+    if (columns > 4) columns = 4;
     words += 2 * l->rows + real_words(g) * (held + columns * l->casts + crossing * l->rows * l->casts);
     for (int k = 0; k < g->e.stage->nfold; k++) words += fold_words(g, k);
     return words + sum_words(g);
@@ -140,6 +141,17 @@ static bool move_to_memory(bbi_gpu *g) {
         g->register_sums = false;
     else
         g->in_memory[which] = true;
+    return true;
+}
+
+bool bbi_gpu_place_in_registers(bbi_gpu *g, int64_t words) {
+    place_states(g);
+    if (g->e.stage->sum_count && !g->register_sums) return false;
+    for (int k = 0; k < g->e.stage->nfold; k++)
+        if (g->in_memory[k]) return false;
+    if (all_words(g) > words) return false;
+    g->layout->slots = g->layout->values = g->layout->indices = 0;
+    for (int k = 0; k < g->e.stage->nfold; k++) lay_out(g, k);
     return true;
 }
 

@@ -23,7 +23,7 @@ void bbi_gpu_plan_launch(const bbi_gpu_layout *layout, int64_t rows, int64_t col
     while (l->tx > MIN_TX && l->tx / 2 * layout->rows >= typical) l->tx /= 2;
     if (layout->tx) l->tx = layout->tx;
     l->group_rows = l->tx * layout->rows;
-    l->shares = layout->tx ? 1 : BBI_GPU_THREADS / l->tx;
+    l->shares = layout->together ? 1 : BBI_GPU_THREADS / l->tx;
     l->groups = ceil_div(rows, l->group_rows) + (segments > 1 ? segments : 0); /* with ranges: at most */
     int64_t row_bytes = layout->values * (is_wide ? 8 : 4) + layout->indices * 8 + layout->slots * 8;
     int64_t group_bytes = l->group_rows * slots * l->shares * (row_bytes + 1);

@@ -31,7 +31,11 @@ def check(program, *values, tolerance=None, **options):
     found = program.compile(target=test_gpu.TARGET)(*values, **options)
     expected = program.compile(target="interp")(*(v.astype(np.float64) for v in values), **options)
     for a, e in zip(found if isinstance(found, tuple) else (found,), expected if isinstance(expected, tuple) else (expected,)):
-        assert a.dtype == values[0].dtype and a.shape == e.shape
+        assert a.shape == e.shape
+        if e.dtype == np.int64:
+            assert a.dtype == np.int64 and (a == e).mean() > (0.99 if values[0].dtype == np.float32 else 0.9999)  # but for near ties
+            continue
+        assert a.dtype == values[0].dtype
         rounding = tolerance or (2e-13 if a.dtype == np.float64 else 1e-5)
         np.testing.assert_allclose(a, e, rtol=0, atol=rounding * max(1, np.abs(e).max(initial=0)))
 

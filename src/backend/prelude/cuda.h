@@ -24,6 +24,7 @@ typedef long long I64;
 #define BB_HAS_DOUBLE 1
 #define BB_UNROLL _Pragma("unroll")
 #define BB_UNROLL_TWICE _Pragma("unroll 2")
+#define BB_UNROLL_FOUR _Pragma("unroll 4")
 #define BB_ROLLED _Pragma("unroll 1")
 #if BB_DOUBLE
 #define BB_INF __longlong_as_double(0x7ff0000000000000ll)

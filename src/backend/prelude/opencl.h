@@ -30,6 +30,7 @@ typedef long I64;
 #endif
 #define BB_UNROLL _Pragma("unroll")
 #define BB_UNROLL_TWICE _Pragma("unroll 2")
+#define BB_UNROLL_FOUR _Pragma("unroll 4")
 #define BB_ROLLED _Pragma("unroll 1")
 #define BB_INF ((R)INFINITY)
 #define BB_NAN ((R)NAN)
