@@ -30,6 +30,11 @@ def kernels(formula, *declarations, dtype="float32", target="cuda"):
     return [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if SYMBOL in part]
 
 
+def most_registers(text):
+    """What a thread may have so that as many blocks as the text says fit on a multiprocessor."""
+    return {"4": 128, "3": 168}[re.search(r"#define BB_BLOCKS (\d)", text)[1]]
+
+
 def unit(sources, names):
     """One text of many: their prelude, which is the same, once; what each defines ends with it."""
     heads = {source[:source.index(MARK)] for source in sources}

@@ -76,7 +76,7 @@ def test_main_kernels_stay_in_registers(name, tmp_path):
             for arch in ARCHITECTURES if dtype == "float32" else (90,):
                 made = Compiled(source, arch)
                 assert made.spills == 0 and made.stack == 0, (name, dtype, arch, made.log)
-                assert made.registers <= 128, (name, dtype, arch)
+                assert made.registers <= gpu_units.most_registers(source), (name, dtype, arch)
                 assert made.shared <= 2048, (name, dtype, arch)  # beside the tile: see BBI_GPU_TILE
                 if dtype == "float32":
                     assert not made.wide(tmp_path, "kernel"), (name, arch)
@@ -126,7 +126,7 @@ def test_every_pair_of_operation_reduction_schedule_and_type_compiles(arch, tmp_
             crowded = re.search(r"BB_VALUES (\d+)", text) and int(re.search(r"BB_VALUES (\d+)", text)[1]) > 4
             if facts["spills"] > (512 if crowded else 0) or (facts["stack"] and not crowded):
                 wrong.append((choice, facts))
-            if facts["registers"] > 128 or facts["shared"] > 2048 or wide:
+            if facts["registers"] > gpu_units.most_registers(text) or facts["shared"] > 2048 or wide:
                 wrong.append((choice, facts, wide))
             full += facts["registers"] > 96
             spilled += facts["spills"] > 0
