@@ -150,6 +150,27 @@ def test_results_do_not_depend_on_threads_and_follow_the_seed():
     assert (one == solve(3, 5)).all() and (one == solve(1, 5)).all() and not (one == solve(1, 6)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("formula,matrix", [
+    ("sum_j(exp(-sqdist(x, y) / s) * b)", lambda k, x: k),
+    ("2 * sum_j(exp(-sqdist(x, y) / s) * b) + sum_j(b)", lambda k, x: 2 * k + 1),
+    ("s * sum_j((x | y) * b) + sum_j(b * exp(-sqdist(x, y) / s) / s)", lambda k, x: 0.1 * x @ x.T + 10 * k),
+    ("sum_j(exp(-sqdist(x, y) / s) * (x | x) * b * (y | y))", lambda k, x: k * np.outer(*2 * [(x * x).sum(1)]))])
+def test_entries_are_those_of_the_product(formula, matrix, dtype):
+    """A factor of high rank of the right entries leaves little to be done."""
+    n, x = 90, X[:90].astype(dtype)
+    b = RNG.standard_normal((n, 2)).astype(dtype)
+    program = bb.parse(formula, "x:i2", "y:j2", "s:p1", "b:j2")
+    tolerance, alpha = (1e-3, 0.1) if dtype == np.float32 else (1e-9, 0.01)
+    kernel, values = program.compile(target="interp"), (x, x, np.array([0.1], dtype), b)
+    options = dict(alpha=alpha, rank=n, tolerance=tolerance, relative=True)
+    found, result = kernel.solve(values, 3, precondition="rpcholesky", **options)
+    left = b - matrix(K[:n, :n], X[:n]) @ found - alpha * found
+    assert np.linalg.norm(left, axis=0).max() <= 4 * tolerance * np.linalg.norm(b)
+    assert result.used == "rpcholesky" and result.iterations <= 6
+    assert kernel.solve(values, 3, precondition="none", **options)[1].iterations > 1.5 * result.iterations
+
+
 def test_memory_bounds_the_rank():
     values, matrix, b = system(500, 1e-6)
     found, result = gauss().compile(target="interp").solve(values, 3, alpha=1e-6, relative=True, memory=300_000,
