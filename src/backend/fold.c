@@ -17,7 +17,6 @@ typedef struct family {
     int64_t (*index_count)(const bbi_folding *f);
     void (*neutral)(const bbi_folding *f, double *value, int64_t *index);
     void (*add_lane)(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
-    void (*close)(const bbi_folding *f, double *value, int64_t *index); /* after the last lane; may be NULL */
     void (*merge)(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
     void (*finish)(const bbi_folding *f, bbi_output output, const double *value, double *result);
 } family;
@@ -243,20 +242,18 @@ static void lse_finish(const bbi_folding *f, bbi_output output, const double *va
 
 /* ---- the table ---- */
 static const family families[] = {
-    [BBI_FAMILY_SUM] = {sum_bytes, sum_init, sum_values, no_index, sum_neutral, sum_add_lane, NULL, sum_merge,
-                        sum_finish},
-    [BBI_FAMILY_PROD] = {prod_bytes, prod_init, dimension, no_index, prod_neutral, prod_add_lane, NULL, prod_merge,
+    [BBI_FAMILY_SUM] = {sum_bytes, sum_init, sum_values, no_index, sum_neutral, sum_add_lane, sum_merge, sum_finish},
+    [BBI_FAMILY_PROD] = {prod_bytes, prod_init, dimension, no_index, prod_neutral, prod_add_lane, prod_merge,
                          copy_values},
     [BBI_FAMILY_MIN] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane,
-                        NULL, extreme_merge, copy_values},
+                        extreme_merge, copy_values},
     [BBI_FAMILY_MAX] = {extreme_bytes, extreme_init, dimension, extreme_indices, extreme_neutral, extreme_add_lane,
-                        NULL, extreme_merge, copy_values},
+                        extreme_merge, copy_values},
     [BBI_FAMILY_KMIN] = {bbi_kmin_bytes, bbi_kmin_init, bbi_kmin_count, bbi_kmin_count, bbi_kmin_neutral,
-                         bbi_kmin_add_lane, bbi_kmin_close, bbi_kmin_merge, bbi_kmin_finish},
-    [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, NULL, lse_merge,
-                        lse_finish},
+                         bbi_kmin_add_lane, bbi_kmin_merge, bbi_kmin_finish},
+    [BBI_FAMILY_LSE] = {lse_bytes, lse_init, lse_values, no_index, lse_neutral, lse_add_lane, lse_merge, lse_finish},
     [BBI_FAMILY_USER] = {bbi_user_bytes, bbi_user_init, bbi_user_values, no_index, bbi_user_neutral, bbi_user_add_lane,
-                         NULL, bbi_user_merge, bbi_user_finish},
+                         bbi_user_merge, bbi_user_finish},
 };
 
 static const family *family_of(const bbi_folding *f) { return &families[f->fold.family]; }
@@ -271,7 +268,7 @@ static const bbi_fold_isa *fold_isa(const bbi_folding *f) {
     return f->is_double ? &bbi_fold_isa_0_1 : &bbi_fold_isa_0_0;
 }
 
-static const bbi_select_isa *select_isa(const bbi_folding *f) {
+const bbi_select_isa *bbi_select_isa_of(const bbi_folding *f) {
 #if BBI_HAVE_ISA >= 2
     if (f->level >= 2) return f->is_double ? &bbi_select_isa_2_1 : &bbi_select_isa_2_0;
 #endif
@@ -283,7 +280,7 @@ static const bbi_select_isa *select_isa(const bbi_folding *f) {
 
 static bbi_fold_stepper *stepper_of(const bbi_folding *f) {
     if (f->fold.family == BBI_FAMILY_USER) return bbi_user_step_tile;
-    bbi_fold_stepper *step = select_isa(f)->step[f->fold.family];
+    bbi_fold_stepper *step = bbi_select_isa_of(f)->step[f->fold.family];
     return step ? step : fold_isa(f)->step[f->fold.family];
 }
 
@@ -349,7 +346,7 @@ void bbi_fold_limits(const bbi_folding *f, const void *state, bbi_hits *hits) {
 
 void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
                    int64_t first_column, const bbi_hits *hits) {
-    select_isa(f)->hits[f->fold.family](
+    bbi_select_isa_of(f)->hits[f->fold.family](
         &(bbi_fold_tile){
             .folding = f, .cell = state, .values = out, .lanes = lanes, .casts = casts, .first = first_column},
         hits);
@@ -384,7 +381,6 @@ void bbi_fold_partial(const bbi_folding *f, bool transposed, const void *state, 
     int64_t first = transposed ? 0 : row, last = transposed ? lanes : row + 1;
     of->neutral(f, value, index);
     for (int64_t lane = first; lane < last; lane++) of->add_lane(f, cell, lane, value, index);
-    if (of->close) of->close(f, value, index);
 }
 
 bool bbi_fold_is_one_sum(const bbi_folding *f) { return f->fold.family == BBI_FAMILY_SUM && !is_pair(f); }

@@ -26,7 +26,7 @@
 #include "isa.h"
 
 enum {
-    BBI_SORTED_K = 128 /* K up to here is kept sorted */
+    BBI_SORTED_K = 64 /* K up to here is kept sorted */
 };
 
 /* A tile of values for one cell: component c of cast q, all lanes, at values + c * component_step + q * L, in
@@ -48,6 +48,8 @@ typedef struct bbi_fold_isa {
 typedef struct bbi_select_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* MIN, MAX, KMIN */
     void (*hits[BBI_FAMILY_USER])(const bbi_fold_tile *tile, const bbi_hits *hits);
+    /* The k smallest of a list of n R's, sorted by value and index, in front; how many they are. */
+    int64_t (*order_list)(void *value, int64_t *index, int64_t n, int64_t k);
 } bbi_select_isa;
 
 /* fold_kmin.c: the K smallest */
@@ -56,7 +58,6 @@ void bbi_kmin_init(const bbi_folding *f, char *cell);
 int64_t bbi_kmin_count(const bbi_folding *f);
 void bbi_kmin_neutral(const bbi_folding *f, double *value, int64_t *index);
 void bbi_kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index);
-void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index);
 void bbi_kmin_merge(const bbi_folding *f, double *value, int64_t *index, const double *more, const int64_t *more_index);
 void bbi_kmin_finish(const bbi_folding *f, bbi_output output, const double *value, double *result);
 
@@ -80,6 +81,8 @@ extern const bbi_select_isa bbi_select_isa_1_0, bbi_select_isa_1_1;
 extern const bbi_fold_isa bbi_fold_isa_2_0, bbi_fold_isa_2_1;
 extern const bbi_select_isa bbi_select_isa_2_0, bbi_select_isa_2_1;
 #endif
+
+const bbi_select_isa *bbi_select_isa_of(const bbi_folding *f);
 
 /* A number of an array of float, or of double. */
 static inline double bbi_fold_real(const void *array, bool wide, int64_t n) {
@@ -123,7 +126,7 @@ static inline int64_t bbi_fold_index(const bbi_folding *f, const void *index, in
 /* The K smallest of the lanes of a component: R limit[L], the K-th smallest, NaN as long as a lane has not K; then a
  * list for each lane. Small K: a record for each lane, R value[stride] ascending, NaN where there is none yet, long
  * enough for whole vectors; indices at the same places of index[stride], for float
- * low[stride], high[stride]. Large K: int64 count[L], R value[L][stride], int64 index[L][stride], in no order. */
+ * low[stride], high[stride]. Large K: int64 count[L], R value[L][stride], int64 index[L][stride], in no order until it is read. */
 /* offsets within a component */
 typedef struct bbi_kmin_cell {
     bool sorted;
@@ -133,7 +136,7 @@ typedef struct bbi_kmin_cell {
 static inline bbi_kmin_cell bbi_kmin_places(const bbi_folding *f) {
     int64_t lanes = bbi_fold_lanes(f), k = f->fold.k;
     bbi_kmin_cell c = {.sorted = k <= BBI_SORTED_K, .count = BBI_LANE_BYTES};
-    c.stride = c.sorted ? (k + 15) / 16 * 16 : 2 * k;
+    c.stride = ((c.sorted ? k : 2 * k) + 15) / 16 * 16;
     c.record = c.sorted ? (f->is_double ? 2 : 3) * c.stride : c.stride;
     c.value = c.count + (c.sorted ? 0 : 8 * lanes);
     c.index = c.value + BBI_LANE_BYTES * c.record;

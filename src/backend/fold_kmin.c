@@ -25,17 +25,6 @@ static void put_entry(entries e, int64_t k, double value, int64_t index) {
     e.index[k * e.step] = index;
 }
 
-/* Lets (value, index) sink from the top of the heap of the first `count` entries, the worst at the top. */
-static void sift(entries e, int64_t count, double value, int64_t index) {
-    int64_t at = 0;
-    for (int64_t child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && entry_worse(e, child + 1, e, child)) child++;
-        if (!is_worse(e.value[child * e.step], e.index[child * e.step], value, index)) break;
-        put_entry(e, at, e.value[child * e.step], e.index[child * e.step]);
-    }
-    put_entry(e, at, value, index);
-}
-
 static entries entries_of(const bbi_folding *f, double *value, int64_t *index, int64_t c) {
     return (entries){.value = value + c, .index = index + c, .step = f->fold.dim};
 }
@@ -69,10 +58,6 @@ void bbi_kmin_neutral(const bbi_folding *f, double *value, int64_t *index) {
     }
 }
 
-static void add_entry(entries e, int64_t k, double x, int64_t i) {
-    if (is_worse(e.value[0], e.index[0], x, i)) sift(e, k, x, i);
-}
-
 /* One lane of a state has entries: its list is the sorted partial result. */
 static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
@@ -85,33 +70,21 @@ static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, ent
     }
 }
 
+/* A list in no order is put in order where it stands. */
 static void add_list(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
-    int64_t k = f->fold.k, count = ((const int64_t *)(const void *)(cell + places.count))[lane];
-    const int64_t *index = (const int64_t *)(const void *)(cell + places.index) + lane * places.stride;
-    for (int64_t n = 0; n < count; n++) {
-        add_entry(e, k, bbi_fold_real(cell + places.value, f->is_double, lane * places.stride + n), index[n]);
-    }
+    int64_t size = BBI_LANE_BYTES / bbi_fold_lanes(f);
+    int64_t *count = (int64_t *)(uintptr_t)(cell + places.count) + lane;
+    int64_t *index = (int64_t *)(uintptr_t)(cell + places.index) + lane * places.stride;
+    char *value = (char *)(uintptr_t)(cell + places.value) + lane * places.stride * size;
+    *count = bbi_select_isa_of(f)->order_list(value, index, *count, f->fold.k);
+    for (int64_t n = 0; n < *count; n++) put_entry(e, n, bbi_fold_real(value, f->is_double, n), index[n]);
 }
 
-/* Large K: until bbi_kmin_close the entries are a heap: all absent is one. */
 void bbi_kmin_add_lane(const bbi_folding *f, const char *cell, int64_t lane, double *value, int64_t *index) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
     for (int64_t c = 0; c < f->fold.dim; c++, cell += places.bytes) {
         (places.sorted ? add_sorted : add_list)(f, cell, lane, entries_of(f, value, index, c));
-    }
-}
-
-void bbi_kmin_close(const bbi_folding *f, double *value, int64_t *index) {
-    if (bbi_kmin_places(f).sorted) return;
-    for (int64_t c = 0; c < f->fold.dim; c++) {
-        entries e = entries_of(f, value, index, c);
-        for (int64_t last = f->fold.k - 1; last > 0; last--) {
-            double x = e.value[last * e.step];
-            int64_t i = e.index[last * e.step];
-            put_entry(e, last, e.value[0], e.index[0]);
-            sift(e, last, x, i);
-        }
     }
 }
 

@@ -11,6 +11,7 @@
 enum {
     TILE = 16,                                  /* casts between two comparisons */
     PARTS = (int)(sizeof(int64_t) / sizeof(R)), /* R's that hold an index: low half and high half, or all of it */
+    RANKED = 256,                               /* entries that are sorted by their ranks */
     WORD_CASTS = 64 / (int)BB_W                 /* casts of a vector whose lanes have a bit each in 64 */
 };
 
@@ -212,16 +213,109 @@ BB_INLINE void insert_sorted(R *record, int64_t stride, int64_t vectors, R x, in
     }
 }
 
+/* Where a list stands with respect to a value: how many are at most it, the largest of those, the least above it. */
+typedef struct standing {
+    int64_t count;
+    R at_most, above;
+} standing;
+
+static standing standing_of(const R *value, int64_t n, R pivot) {
+    V count = K(0), at_most = K(-BB_INF), above = K(BB_INF);
+    for (int64_t i = 0; i < n; i += BB_W) {
+        const V x = v_loadu(value + i);
+        const VM low = v_le(x, v_splat(pivot));
+        count += v_mask01(low);
+        at_most = v_maxx(v_sel(low, x, at_most), at_most);
+        above = v_minx(v_sel(low, above, x), above);
+    }
+    R counts[BB_W], largest[BB_W], least[BB_W];
+    v_storeu(counts, count);
+    v_storeu(largest, at_most);
+    v_storeu(least, above);
+    standing s = {0, largest[0], least[0]};
+    for (int l = 0; l < (int)BB_W; l++) {
+        s.count += (int64_t)counts[l];
+        if (largest[l] > s.at_most) s.at_most = largest[l];
+        if (least[l] < s.above) s.above = least[l];
+    }
+    return s;
+}
+
+/* The k-th smallest of n numbers, behind which the last vector is filled up: between bounds that are numbers of the list, pivots where it stands
+ * if they were spread evenly, and every other time one of them, which halves what is left on average whatever they are. */
+static R kth_smallest(R *value, int64_t n, int64_t k) {
+    for (; n % BB_W; n++) value[n] = BB_INF;
+    standing all = standing_of(value, n, -BB_INF);
+    if (all.count >= k) return -BB_INF;
+    R low = all.above, high = BB_INF; /* low: the next candidate; at most high: `above` or more */
+    int64_t below = all.count, above = n;
+    for (int64_t turn = 0;; turn++) {
+        const R share = (R)(k - below) / (R)(above - below);
+        R pivot = low + (high - low) * share;
+        for (int64_t i = 0; (turn & 1) && i < n; i++) {
+            pivot = value[(turn * 37 + i) % n];
+            if (pivot >= low && pivot < high) break;
+        }
+        if (!(pivot >= low && pivot < high)) pivot = low;
+        const standing s = standing_of(value, n, pivot);
+        if (s.count >= k) {
+            high = s.at_most, above = s.count;
+            if (high == low || above == k) return high;
+        } else {
+            low = s.above, below = s.count;
+            if (low == high) return high;
+        }
+    }
+}
+
+/* Keeps the k smallest entries of n, in their order, which is that of their indices: of equals the first stay. Returns the
+ * worst of them. */
+static R select_smallest(R *value, int64_t *index, int64_t n, int64_t k) {
+    const R worst = kth_smallest(value, n, k);
+    int64_t kept = 0, equals = k;
+    for (int64_t i = 0; i < n; i++) equals -= value[i] < worst;
+    for (int64_t i = 0; i < n; i++) {
+        const R x = value[i];
+        const int64_t equal = x == worst,
+                      keep = (x < worst) | (equal & (equals > 0)); /* no branch: nobody could guess it */
+        value[kept] = x;
+        index[kept] = index[i];
+        kept += keep;
+        equals -= equal;
+    }
+    return worst;
+}
+
+/* Sorts up to RANKED entries by value and index: each goes to the place that the number of those before it is. */
+static void sort_by_rank(R *value, int64_t *index, int64_t n) {
+    R from[RANKED + BB_W], to[RANKED];
+    int64_t place[RANKED];
+    __builtin_memcpy(from, value, (size_t)n * sizeof *from);
+    for (int64_t i = n; i < n + (int64_t)BB_W; i++) from[i] = BB_NAN;
+    for (int64_t i = 0; i < n; i++) {
+        const V x = v_splat(from[i]);
+        int64_t rank = 0, equal = 0;
+        for (int64_t j = 0; j < n; j += BB_W) {
+            const V y = v_loadu(from + j);
+            rank += __builtin_popcount((unsigned)v_bits(v_lt(y, x)));
+            equal += __builtin_popcount((unsigned)v_bits(v_eq(y, x)));
+        }
+        for (int64_t j = 0; equal > 1 && j < n; j++) rank += from[j] == from[i] && index[j] < index[i];
+        to[rank] = from[i];
+        place[rank] = index[i];
+    }
+    __builtin_memcpy(value, to, (size_t)n * sizeof *to);
+    __builtin_memcpy(index, place, (size_t)n * sizeof *place);
+}
+
 static bool is_less(R a, int64_t i, R b, int64_t j) { return a < b || (a == b && i < j); }
 
-/* Brings the k smallest entries of n to the front, the worst of them to place k - 1 (Hoare, Algorithm 65: find, 1961). */
-static void select_smallest(R *value, int64_t *index, int64_t n, int64_t k) {
-    int64_t low = 0, high = n - 1;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        const R x = value[middle];
-        const int64_t at = index[middle];
-        int64_t i = low, j = high;
+/* Quicksort (Hoare, 1962) down to what is sorted by rank; the shorter side first, so that the depth is a logarithm. */
+static void sort_entries(R *value, int64_t *index, int64_t n) {
+    while (n > RANKED) {
+        const R x = value[n / 2];
+        const int64_t at = index[n / 2];
+        int64_t i = 0, j = n - 1;
         while (i <= j) {
             while (is_less(value[i], index[i], x, at)) i++;
             while (is_less(x, at, value[j], index[j])) j--;
@@ -233,14 +327,21 @@ static void select_smallest(R *value, int64_t *index, int64_t n, int64_t k) {
             value[j] = v;
             index[j--] = l;
         }
-        if (k - 1 <= j) {
-            high = j;
-        } else if (k - 1 >= i) {
-            low = i;
+        if (j + 1 < n - i) {
+            sort_entries(value, index, j + 1);
+            value += i, index += i, n -= i;
         } else {
-            return;
+            sort_entries(value + i, index + i, n - i);
+            n = j + 1;
         }
     }
+    sort_by_rank(value, index, n);
+}
+
+static int64_t order_list(void *value, int64_t *index, int64_t n, int64_t k) {
+    if (n > k) select_smallest(value, index, n, k), n = k;
+    sort_entries(value, index, n);
+    return n;
 }
 
 /* Large K: what is below the limit is appended; a full list keeps its K smallest and lowers the limit. */
@@ -250,9 +351,8 @@ BB_INLINE void append(const lists *to, int64_t lane, R x, int64_t column) {
     value[count] = x;
     index[count] = column;
     if (++count == to->stride) {
-        select_smallest(value, index, count, to->k);
+        to->limit[lane] = select_smallest(value, index, count, to->k);
         count = to->k;
-        to->limit[lane] = value[to->k - 1];
     }
     to->count[lane] = count;
 }
@@ -354,5 +454,6 @@ static void hit_kmin(const bbi_fold_tile *t, const bbi_hits *hits) {
 
 const bbi_select_isa BBI_ISA_NAME(bbi_select_isa, BB_ISA, BB_DOUBLE) = {
     .step = {[BBI_FAMILY_MIN] = step_min, [BBI_FAMILY_MAX] = step_max, [BBI_FAMILY_KMIN] = step_kmin},
+    .order_list = order_list,
     .hits = {[BBI_FAMILY_MIN] = hit_min, [BBI_FAMILY_MAX] = hit_max, [BBI_FAMILY_KMIN] = hit_kmin},
 };

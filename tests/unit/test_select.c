@@ -90,6 +90,8 @@ static void selections_agree_at_every_level(void **state) {
         {"kmin_argkmin_j(sqdist(x:i20, y:j20), 33)", 33},
         {"argkmin_j(sqdist(x:i2, y:j2), 128)", 128},
         {"kmin_argkmin_j(sqdist(x:i2, y:j2), 150)", 150},
+                 {"kmin_argkmin_i(sqdist(x:i1, y:j1), 65)", 65},
+                 {"argkmin_j(x:i1 - y:j1, 300)", 300},
         {"logsumexp_j(-sqdist(x:i3, y:j3))", 1, CLOSE},
         {"logsumexp_j(x:i1 / 4 - 2 * y:j1)", 1, CLOSE}, /* FALLING: the largest value moves on at every column */
         {"logsumexp_i(sum(abs(x:i20 - y:j20)) / 8)", 1, CLOSE},
