@@ -30,6 +30,8 @@ SKELETONS = {
     "products of tiles": (GAUSS, "x:i3 y:j3 b:j20", {"size": (70, 130)}),
     "products of tiles, few rows": (GAUSS, "x:i3 y:j3 b:j20", {}),
     "products of tiles, high dimension": (GAUSS, "x:i40 y:j40 b:j33", {"size": (70, 41)}),
+    "loops over components in tiles": (GAUSS, "x:i20 y:j20 b:j1", {"size": (70, 130)}),
+    "loops over components in tiles, few rows": ("argmin_j(sqdist(x, y))", "x:i20 y:j20", {"size": (9, 130)}),
     "sums compensated": (GAUSS, "x:i3 y:j3 b:j1", {"scheme": "kahan"}),
     "sums to the end": (GAUSS, "x:i3 y:j3 b:j1", {"scheme": "direct"}),
     "sums in float64 of float32": (GAUSS, "x:i3 y:j3 b:j1", {"accumulate_double": True}),
@@ -65,7 +67,8 @@ MARKS = {
     "columns that local memory does not hold": r"place_of\[q", "products of tiles": r"BB_PRODUCT\(at, from\)",
     "products of tiles, high dimension": r"BB_PRODUCT\(at, from\)", "K smallest, K large": r"bb_insert\(&",
     "K smallest, K small": r"BB_UNROLL for \(int k = 2", "sums compensated": r"BB_TWO_SUM\(t0\[r\]", "listed pairs": r"benben_listed",
-    "sums in float64 of float32": r"define BB_WIDE 1",
+    "sums in float64 of float32": r"define BB_WIDE 1", "loops over components in tiles": r"= BB_LEFT\(0, r\)",
+    "loops over components in tiles, few rows": r"= BB_LEFT\(0, r\)",
 }
 
 
