@@ -98,10 +98,10 @@ static void squares(int64_t width, const double *panel, double *diagonal) {
     UNROLL
     for (int w = 0; w < VECTORS; w++) x[w] = v_loadu(diagonal + w * BB_W);
     for (int64_t k = 0; k < width; k++) UNROLL
-        for (int w = 0; w < VECTORS; w++) {
-            V y = v_loadu(panel + k * BBI_PANEL + w * BB_W);
-            x[w] = v_fma(-y, y, x[w]);
-        }
+    for (int w = 0; w < VECTORS; w++) {
+        V y = v_loadu(panel + k * BBI_PANEL + w * BB_W);
+        x[w] = v_fma(-y, y, x[w]);
+    }
     UNROLL
     for (int w = 0; w < VECTORS; w++) v_storeu(diagonal + w * BB_W, x[w]);
 }

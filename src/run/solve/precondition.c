@@ -20,7 +20,7 @@
  * the matrix and its way into L. */
 static const double work_of_fma[2] = {4, 1.7}, work_of_apply[2] = {20, 8}, work_of_number[2] = {90, 40},
                     work_of_entry[2] = {1100, 480};
-enum { SLAB = 1 << 20 };                   /* numbers that memory is asked for together: few and large pages */
+enum { SLAB = 1 << 20 }; /* numbers that memory is asked for together: few and large pages */
 
 /* ---- pivots ---------------------------------------------------------------------------------- */
 /* of a block; all arrays hold BBI_CHUNK entries, matrices BBI_CHUNK x BBI_CHUNK */
@@ -228,8 +228,8 @@ static bool worth_its_price(const bbi_factor *f, const bbi_matrix *m, const bbi_
     const double larger[] = {rank + BBI_CHUNK, 1.5 * rank, 2 * rank, 3 * rank};
     for (int k = 0; k < 4; k++) {
         double slope = last->slope * fmin(pow(rank / larger[k], power), exp(-rate * (larger[k] - rank)));
-        double next = build_cost(f, m, larger[k]) - built +
-                      iterations_ahead(f, o, slope) * iteration_cost(f, m, o, larger[k]);
+        double next =
+            build_cost(f, m, larger[k]) - built + iterations_ahead(f, o, slope) * iteration_cost(f, m, o, larger[k]);
         if (next < least) least = next;
     }
     if (o->rival > 0 && least > o->rival && built > 0.1 * o->rival) return false;

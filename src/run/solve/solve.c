@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PLAIN_ITERATIONS = 8, FIRST_LOOK = 3 }; /* before a preconditioner is thought of, if they seem to lead somewhere; if not */
+enum {
+    PLAIN_ITERATIONS = 8,
+    FIRST_LOOK = 3
+}; /* before a preconditioner is thought of, if they seem to lead somewhere; if not */
 /* from here on, and in so many dimensions at most, neighbours are thought of without being asked for */
 enum { MANY_POINTS = 3000, FEW_DIMENSIONS = 4 };
 static const int64_t default_memory = (int64_t)1 << 28;

@@ -25,7 +25,7 @@ bb_status bbi_summand_of(bb_kernel *kernel, int unknown, int64_t dim, bool diago
 /* ---- dense.c, dense_isa.c: small dense matrices, row-major ----------------------------------- */
 enum { BBI_BLOCK = 16 }; /* columns that share search directions, at most; a multiple of every vector */
 enum { BBI_PANEL = 64 }; /* rows of a tall matrix that are stored together; a multiple of every vector */
-#define BBI_TINY 1e-120 /* products of smaller numbers are denormal, hence slow */
+#define BBI_TINY 1e-120  /* products of smaller numbers are denormal, hence slow */
 typedef struct bbi_dense {
     /* C[i, l] += sign sum_k A[i, k] B[k, l]; A[i, k] at a[i row + k step]; lanes a multiple of 32 */
     void (*gemm)(int64_t rows, int64_t lanes, int64_t depth, const double *a, int64_t row, int64_t step,
@@ -73,8 +73,8 @@ bb_status bbi_symmetric_eigen(const bbi_dense *dense, double *a, int64_t n, int6
 
 /* ---- matrix.c -------------------------------------------------------------------------------- */
 typedef struct bbi_matrix {
-    const bb_matrix *given; /* borrowed */
-    bb_kernel *kernel, *owned; /* NULL without a kernel */
+    const bb_matrix *given;               /* borrowed */
+    bb_kernel *kernel, *owned;            /* NULL without a kernel */
     bb_kernel *entries, *diagonal, *wide; /* summands, for columns and the diagonal; of wide_columns */
     int64_t wide_columns;
     bb_array *inputs; /* inputs[unknown] is the direction */
@@ -98,8 +98,8 @@ bb_status bbi_matrix_open(bbi_matrix *m, const char *what, const bb_matrix *give
 bb_status bbi_matrix_open_block(bbi_matrix *m, const char *what, const bb_matrix *given, int64_t columns);
 void bbi_matrix_close(bbi_matrix *m);
 bb_status bbi_matrix_multiply(bbi_matrix *m, const double *p, double *q); /* q = K p */
-double bbi_matrix_work(const bbi_matrix *m);                               /* operations of a product of one batch element */
-bb_status bbi_matrix_answered(int stop);                                  /* what a callback of the matrix returned */
+double bbi_matrix_work(const bbi_matrix *m); /* operations of a product of one batch element */
+bb_status bbi_matrix_answered(int stop);     /* what a callback of the matrix returned */
 
 /* ---- entries.c ------------------------------------------------------------------------------- */
 /* Columns list[0 .. count - 1] of the matrix of a batch element: result[k * n + i] = K[i, list[k]]. */
