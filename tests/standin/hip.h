@@ -8,6 +8,8 @@
 #define __launch_bounds__(threads, blocks) __attribute__((amdgpu_flat_work_group_size(1, threads)))
 struct float4 { float x, y, z, w; } __attribute__((aligned(16)));
 struct double2 { double x, y; } __attribute__((aligned(16)));
+static __device__ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static __device__ inline double2 make_double2(double x, double y) { return {x, y}; }
 struct bb_x { __device__ operator unsigned() const { return __builtin_amdgcn_workitem_id_x(); } };
 struct bb_thread { bb_x x; };
 struct bb_y { __device__ operator unsigned() const { return __builtin_amdgcn_workgroup_id_x(); } };
