@@ -8,7 +8,10 @@
 extern const char bbi_prelude_gpu[], bbi_prelude_cuda[], bbi_prelude_cuda_trig[], bbi_prelude_opencl[];
 
 #define LINE(...) bbi_emit_line(&g->e, __VA_ARGS__)
-enum { MAX_TILE_COMPONENTS = 48, MAX_TILE_COMPONENTS_DOUBLE = 24 }; /* 24 KiB of local memory */
+enum {
+    MAX_TILE_COMPONENTS = 58,
+    MAX_TILE_COMPONENTS_DOUBLE = 26
+}; /* less than 32 KiB of local memory, with what a distance adds */
 
 const char *bbi_gpu_refusal(const bbi_stage *stage) {
     if (stage->nsource + stage->nresult + stage->nfold > BBI_GPU_MAX_ARRAYS) return "more arrays than a kernel takes";
@@ -387,12 +390,14 @@ static void emit_head(bbi_gpu *g) {
     LINE("#define BB_TOGETHER %d\n#define BB_BLOCKS %d", (int)l->together,
          g->products.count ? bbi_gpu_product_blocks(g)
          : g->deep.on      ? g->deep.blocks
-                           : 4);
+                           : g->blocks);
     if (g->products.count) bbi_gpu_product_head(g);
     if (g->deep.on) bbi_gpu_deep_head(g);
     LINE("#define BB_VALUES %lld\n#define BB_INDICES %lld\n#define BB_SLOTS %lld", (long long)l->values,
          (long long)l->indices, (long long)l->slots);
-    LINE("#define BB_LOG2E K(0x1.71547652b82fep+0)");
+    LINE("#define BB_LOG2E K(0x1.71547652b82fep+0)\n#define BB_LARGE K(%s)",
+         g->options->is_double ? "0x1p55" : "0x1p26");
+    LINE("#define BB_DRIFT(m, lm) (fabs(m) > BB_LARGE ? K(0) : v_fma(m, BB_LOG2E, lm))");
     LINE("#define BB_VALUE(c, r) value[(I64)(c) * total + (r) * tx]");
     LINE("#define BB_INDEX(c, r) index[(I64)(c) * total + (r) * tx]");
     LINE("#define BB_SLOT(c, r) scratch[(I64)(c) * total + (r) * tx]");

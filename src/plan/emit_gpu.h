@@ -44,11 +44,11 @@ typedef enum bbi_gpu_geometry {
 enum { BBI_GPU_GROUP_FIELDS = 5 };
 
 typedef struct bbi_gpu_options {
-    bool is_double, wide; /* wide: blocks of float sums are added up in double */
-    bool cuda, few_rows;  /* few_rows: one row for each thread */
-    bool exact;           /* distances by differences always */
-    bool apart;           /* no products of tiles (emit_gpu_product.c): each thread keeps the sums of its rows */
-    int scheme;           /* 0 block, 1 compensated, 2 to the end */
+    bool is_double, wide;     /* wide: blocks of float sums are added up in double */
+    bool cuda, few_rows;      /* few_rows: one row for each thread */
+    bool exact;               /* distances by differences always */
+    bool apart;               /* no products of tiles (emit_gpu_product.c): each thread keeps the sums of its rows */
+    int scheme;               /* 0 block, 1 compensated, 2 to the end */
     const bbi_custom *custom; /* the plan's */
 } bbi_gpu_options;
 /* how the kernel leaves partial results: components of `value` and of `index` */
@@ -190,6 +190,7 @@ typedef struct bbi_gpu {
     bbi_emitter e; /* text, stage, code: for index expressions */
     const bbi_gpu_options *options;
     bbi_gpu_layout *layout;
+    int blocks;         /* on a multiprocessor: what their registers allow */
     int casts;          /* of the body being printed */
     bool *nested;       /* of a loop: there is one inside */
     bool *crosses;      /* a value lives in an array over the block */
@@ -251,7 +252,7 @@ bool bbi_gpu_takes_user(const bbi_stage *stage, const bbi_fold *fold);
 enum { BBI_GPU_USER_CODES = 8 }; /* of a fold: what its formulas are made of */
 /* Adds them to `codes`, of which there are `count`; how many there are then. */
 int bbi_gpu_user_codes(const bbi_stage *stage, const bbi_custom *custom, const bbi_code **codes, int count);
-void bbi_gpu_emit_user(bbi_gpu *g, bool around); /* functions for the kernel of pairs, or for those around it */
+void bbi_gpu_emit_user(bbi_gpu *g, bool around);     /* functions for the kernel of pairs, or for those around it */
 int64_t bbi_gpu_user_state(const bbi_gpu *g, int k); /* numbers of a state */
 void bbi_gpu_begin_user(const bbi_gpu *g, int k);
 void bbi_gpu_step_user(const bbi_gpu *g); /* all of them */
@@ -271,8 +272,9 @@ bool bbi_gpu_is_const(const bbi_gpu *g, int32_t index);
 bool bbi_gpu_is_fixed(const bbi_gpu *g, int32_t index); /* depends on no counter */
 void bbi_gpu_operand(const bbi_gpu *g, const bbi_operand *o);
 void bbi_gpu_segment(bbi_gpu *g, int32_t first, int32_t last);
-void bbi_gpu_hold(bbi_gpu *g);               /* loads that stand in front of all columns */
-int64_t bbi_gpu_held_rows(const bbi_gpu *g); /* numbers of rows that it loads, at most */
+void bbi_gpu_hold(bbi_gpu *g);                     /* loads that stand in front of all columns */
+int64_t bbi_gpu_held(const bbi_gpu *g);            /* numbers that it loads */
+int64_t bbi_gpu_segment_columns(const bbi_gpu *g); /* components of the column that one segment reads, at most */
 
 /* ---- emit_gpu_states.c ---- */
 static inline const bbi_fold *bbi_gpu_fold(const bbi_gpu *g, int k) { return &g->e.stage->fold[k]; }

@@ -139,6 +139,8 @@ static void load_columns(bbi_gpu *g, const bbi_operand *o) {
     *held_at(g, o) = 2;
 }
 
+enum { MAX_UNIFORMS = 16 };
+
 /* Constant components of rows stand in registers as far as these go; so do those of the uniform values. */
 static int registers_for_rows(const bbi_gpu *g) { return g->options->is_double ? 32 : 64; }
 
@@ -146,24 +148,53 @@ static bool holds_loads(const bbi_instruction *s) {
     return s->kind != BBI_STEP_LOOP && s->kind != BBI_STEP_END && s->kind != BBI_STEP_CHOOSE;
 }
 
-int64_t bbi_gpu_held_rows(const bbi_gpu *g) {
+/* Different constant components of a space that the code reads. */
+static int64_t count_held(const bbi_gpu *g, uint8_t space) {
     const bbi_code *code = g->e.code;
-    int64_t components = 0, most = registers_for_rows(g);
-    for (int32_t x = 0; x < code->index_count; x++) {
-        bool is_read = false;
-        for (int32_t n = 0; bbi_gpu_is_const(g, x) && n < code->count && !is_read; n++)
-            for (int a = 0; holds_loads(&code->instruction[n]) && a < code->instruction[n].narg; a++)
-                is_read = is_read ||
-                          (code->instruction[n].arg[a].space == BBI_ROW && code->instruction[n].arg[a].number == x);
-        components += is_read;
+    int64_t count = 0;
+    for (int pass = 0; pass < 2; pass++) /* marks, then takes the marks away */
+        for (int32_t n = 0; n < code->count; n++) {
+            const bbi_instruction *s = &code->instruction[n];
+            for (int a = 0; holds_loads(s) && a < s->narg; a++) {
+                const bbi_operand *o = &s->arg[a];
+                if (o->space != space || !bbi_gpu_is_const(g, o->number)) continue;
+                uint8_t *mark = held_at(g, o);
+                if (pass == 0 && *mark == 0) *mark = 3, count++;
+                if (pass == 1 && *mark == 3) *mark = 0;
+            }
+        }
+    return count;
+}
+
+int64_t bbi_gpu_segment_columns(const bbi_gpu *g) {
+    const bbi_code *code = g->e.code;
+    int64_t most = 0;
+    for (int32_t first = 0, last; first < code->count; first = last) {
+        int64_t count = 0;
+        for (last = first; last < code->count && g->e.segment[last] == g->e.segment[first]; last++)
+            for (int a = 0; a < code->instruction[last].narg; a++) {
+                const bbi_operand *o = &code->instruction[last].arg[a];
+                if (o->space != BBI_COLUMN || *held_at(g, o)) continue;
+                *held_at(g, o) = 3;
+                count++;
+            }
+        for (int32_t n = 0; n < 3 * code->index_count; n++)
+            if (g->held[n] == 3) g->held[n] = 0;
+        if (count > most) most = count;
     }
-    int64_t count = components * g->layout->rows;
-    return count < most ? count : most / g->layout->rows * g->layout->rows;
+    return most;
+}
+
+int64_t bbi_gpu_held(const bbi_gpu *g) {
+    int64_t rows = count_held(g, BBI_ROW) * g->layout->rows, most = registers_for_rows(g);
+    int64_t uniforms = count_held(g, BBI_UNIFORM);
+    if (rows > most) rows = most / g->layout->rows * g->layout->rows;
+    return rows + (uniforms < MAX_UNIFORMS ? uniforms : MAX_UNIFORMS);
 }
 
 void bbi_gpu_hold(bbi_gpu *g) {
     const bbi_code *code = g->e.code;
-    int registers = registers_for_rows(g), uniforms = 16;
+    int registers = registers_for_rows(g), uniforms = MAX_UNIFORMS;
     for (int32_t n = 0; n < code->count; n++) {
         const bbi_instruction *s = &code->instruction[n];
         if (!holds_loads(s)) continue;
@@ -281,12 +312,12 @@ static void print_step(bbi_gpu *g, const bbi_instruction *s) {
     }
 }
 
-/* The exponential of a distance that is expanded: its scale is in the norms and products. */
+/* What takes an expanded distance, whose scale is in the norms and products: its exponential, or the product itself. */
 static void print_exponential(bbi_gpu *g, const bbi_instruction *s) {
     char start[32];
     begin_line(g);
     snprintf(start, sizeof start, "wn[r] + z%d[u]", g->distance.dim);
-    bbi_text_add(g->e.text, "V a%d = bb_expk(", (int)s->result);
+    bbi_text_add(g->e.text, "V a%d = %s(", (int)s->result, s->op == BBI_OP_expk ? "bb_expk" : "");
     bbi_gpu_print_distance(g, start);
     bbi_text_add(g->e.text, ");\n");
     g->assigned[s->result] = true;

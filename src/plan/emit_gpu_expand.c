@@ -71,9 +71,23 @@ static int32_t find_chain(bbi_gpu *g, int32_t first) {
     return sum;
 }
 
-static bool is_exponent(const bbi_gpu *g, const bbi_instruction *user, int32_t sum) {
-    return is_map(user, BBI_OP_expk) && is_value(&user->arg[0], sum) && user->arg[1].space == BBI_UNIFORM &&
-           bbi_gpu_is_const(g, user->arg[1].number);
+static bool is_scale(const bbi_gpu *g, const bbi_operand *o) {
+    return o->space == BBI_UNIFORM && bbi_gpu_is_const(g, o->number);
+}
+
+/* The operand that scales the distance where an exponential or a log-sum-exp takes it, and nothing else; else NULL. */
+static const bbi_operand *find_scale(const bbi_gpu *g, const bbi_instruction *user, int32_t sum) {
+    if (is_map(user, BBI_OP_expk))
+        return is_value(&user->arg[0], sum) && is_scale(g, &user->arg[1]) ? &user->arg[1] : NULL;
+    if (!is_map(user, BBI_OP_mul)) return NULL;
+    const bbi_operand *scale = is_value(&user->arg[0], sum) ? &user->arg[1] : &user->arg[0];
+    int32_t uses, last = only_user(g->e.code, user->result, &uses);
+    if (uses != 1 || !is_scale(g, scale)) return NULL;
+    const bbi_instruction *out = &g->e.code->instruction[last];
+    bool taken = out->kind == BBI_STEP_OUT && bbi_gpu_is_const(g, out->index);
+    if (!taken) return NULL;
+    int64_t c = bbi_gpu_component(g, out->index);
+    return bbi_gpu_is_exponent(g, bbi_gpu_fold_of_out(g, out), c) ? scale : NULL;
 }
 
 static bool is_selection(const bbi_gpu *g, const bbi_instruction *user) {
@@ -96,10 +110,8 @@ void bbi_gpu_find_distance(bbi_gpu *g) {
     if (sum >= 0) user = only_user(code, sum, &uses);
     if (user >= 0 && uses == 1) {
         const bbi_instruction *s = &code->instruction[user];
-        if (is_exponent(g, s, sum))
-            d->scale = &s->arg[1];
-        else if (!is_selection(g, s))
-            user = -1;
+        d->scale = find_scale(g, s, sum);
+        if (!d->scale && !is_selection(g, s)) user = -1;
         d->user = uses == 1 ? user : -1;
     }
     if (d->user < 0) d->dim = 0;
@@ -169,8 +181,8 @@ static void prepare_rows(const bbi_gpu *g) {
     bbi_text_add(g->e.text, "%*swn[r] = ", 4 * g->e.indent + 4, "");
     print_norm(g);
     if (d->scale) { /* in powers of two: log 2 of the error is that of the exponential */
-        LINE("    fast = fast && (fabs(wn[r]) + tall) * K(%.8g) <= K(%.8g);", rho * 0.6931471805599453,
-             BBI_EXPAND_LIMIT);
+        double unit = is_map(&g->e.code->instruction[d->user], BBI_OP_expk) ? 0.6931471805599453 : 1;
+        LINE("    fast = fast && (fabs(wn[r]) + tall) * K(%.8g) <= K(%.8g);", rho * unit, BBI_EXPAND_LIMIT);
     } else {
         LINE("    error[r] = K(%.17g) * (wn[r] + tall) + K(%s);", 2.04 * (5 * d->dim + 40) * u,
              g->options->is_double ? "1e-180" : "1e-24");

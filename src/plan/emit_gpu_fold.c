@@ -3,9 +3,9 @@
  * Sums run in blocks, a tile of columns in R, and are added up in A. Names, all arrays over the rows of a thread: s3, t3
  * (z3) block and total (correction) of sum number 3; o2 what the pairs give the folds, component 2; b2, i2 the best value
  * of component 2 and its place, or the K smallest; b2 also a product or a total; of a log-sum-exp, fold 1: m1 the
- * maximum, e1 the exponentials of the block of pairs, ls1_0 and lt1_0 block and total of sum 0 (1 and more: weights).
- * States that no constant number of registers holds stand in memory: `value`, `index`, and blocks in `scratch`. Places
- * are counted from the first column of the chunk while they are in registers. */
+ * maximum, lm1 what it takes from an exponent, e1 the exponentials of the block of pairs, ls1_0 and lt1_0 block and total
+ * of sum 0 (1 and more: weights). States that no constant number of registers holds stand in memory: `value`, `index`,
+ * and blocks in `scratch`. Places are counted from the first column of the chunk while they are in registers. */
 #include "emit_gpu.h"
 
 #include <inttypes.h>
@@ -28,6 +28,14 @@ static void fill(const bbi_gpu *g, const char *macro, int64_t first, int64_t cou
              L(first), value);
 }
 
+static void begin_limits(const bbi_gpu *g, int k) {
+    for (int32_t n = 0; n < g->e.code->count; n++) {
+        const bbi_instruction *s = &g->e.code->instruction[n];
+        if (s->kind == BBI_STEP_OUT && bbi_gpu_is_const(g, s->index) && bbi_gpu_fold_of_out(g, s) == k)
+            declare(g, "V", "b", bbi_gpu_component(g, s->index), "BB_NAN");
+    }
+}
+
 static void begin_memory(const bbi_gpu *g, int k) {
     const bbi_fold *f = bbi_gpu_fold(g, k);
     const bbi_gpu_layout *l = g->layout;
@@ -42,6 +50,7 @@ static void begin_memory(const bbi_gpu *g, int k) {
         int64_t count = list ? f->k * f->dim : f->dim;
         fill(g, "BB_VALUE", l->value_first[k], count, f->family == BBI_FAMILY_PROD ? "1" : worst(f));
         if (list || f->want_index) fill(g, "BB_INDEX", l->index_first[k], count, "-1");
+        if (list) begin_limits(g, k);
     }
 }
 
@@ -54,6 +63,7 @@ static void begin_list(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
 static void begin_exponentials(const bbi_gpu *g, int k) {
     const bbi_fold *f = bbi_gpu_fold(g, k);
     declare(g, "V", "m", k, "-BB_INF");
+    declare(g, "V", "lm", k, "0");
     for (int64_t n = 0; n <= (g->in_memory[k] ? 0 : f->weight_dim); n++) {
         LINE("V ls%d_%lld[BB_ROWS];", k, L(n));
         LINE("A lt%d_%lld[BB_ROWS];", k, L(n));
@@ -144,26 +154,33 @@ static void step_list(const bbi_gpu *g, const bbi_fold *f, int64_t c) {
     LINE("}");
 }
 
-/* One rescaling where the maximum grows; where it is -infinity all exponentials are 0, where it is +infinity the values
- * that reach it count 1 each (see lse_tile in fold_isa.c). */
+/* One rescaling where the maximum m grows. Exponentials are of x log2(e) + lm, one fused operation, where lm = -m log2(e)
+ * but for its rounding, which BB_DRIFT gives and all sums share. Where m is so large that this would be more than a few
+ * bits, x becomes x - m and lm 0. Where m is -infinity all exponentials are 0, where it is +infinity the values that
+ * reach it count 1 each (see lse_tile in fold_isa.c). */
 static void step_exponent(const bbi_gpu *g, int k, int64_t c) {
     const bbi_fold *f = bbi_gpu_fold(g, k);
     bool memory = g->in_memory[k];
     LINE("BB_EACH(r, BB_ROWS) {");
     LINE("    V top = m%d[r];", k);
     LINE("    BB_EACH(u, %d) top = fmax(o%lld[r][u], top);", g->casts, L(c));
-    LINE("    if (top > m%d[r]) {", k);
-    LINE("        const V scale = v_expk(m%d[r] - top, BB_LOG2E);", k);
+    LINE("    if (top > m%d[r] || fabs(m%d[r]) > BB_LARGE) {", k, k);
+    LINE("        const V lm = fabs(top) > BB_LARGE ? K(0) : top * -BB_LOG2E;");
+    LINE("        const V drift = BB_DRIFT(top, lm) - BB_DRIFT(m%d[r], lm%d[r]);", k, k);
+    LINE("        const V scale = top > m%d[r] ? bb_expk((m%d[r] - top) * BB_LOG2E + drift) : K(1);", k, k);
+    LINE("        const V base = top == -BB_INF ? K(0) : top;");
     for (int64_t n = 0; n <= (memory ? 0 : f->weight_dim); n++)
         LINE("        ls%d_%lld[r] *= scale, lt%d_%lld[r] *= scale;", k, L(n), k, L(n));
     if (memory)
         LINE("        for (int c = 0; c < %lld; c++) BB_SLOT(%lld + c, r) *= scale, BB_VALUE(%lld + c, r) *= scale;",
              L(f->weight_dim), L(g->slot_first[k]), L(g->layout->value_first[k] + 2));
-    LINE("        m%d[r] = top;", k);
+    LINE("        m%d[r] = top, lm%d[r] = lm;", k, k);
+    LINE("        if (fabs(top) > BB_LARGE)");
+    LINE("            BB_EACH(u, %d) o%lld[r][u] = top == BB_INF && o%lld[r][u] == top ? K(0) : o%lld[r][u] - base;",
+         g->casts, L(c), L(c), L(c));
     LINE("    }");
-    LINE("    const V base = top == -BB_INF ? K(0) : top;");
     LINE("    BB_EACH(u, %d) {", g->casts);
-    LINE("        const V x = o%lld[r][u], e = top == BB_INF && x == top ? K(1) : v_expk(x - base, BB_LOG2E);", L(c));
+    LINE("        const V e = bb_expk(v_fma(o%lld[r][u], BB_LOG2E, lm%d[r]));", L(c), k);
     LINE("        ls%d_0[r] += e;", k);
     if (f->weight_dim) LINE("        e%d[r][u] = e;", k);
     LINE("    }");
@@ -254,20 +271,43 @@ static void move_state(const bbi_gpu *g, const bbi_instruction *s, bool store) {
         print_move(g, store ? "" : name, "BB_INDEX", s, index_base(g, k), store ? behind : ";");
 }
 
-/* The last of K entries: NaN where it is not there. */
-static void load_limit(const bbi_gpu *g, const bbi_instruction *s, const char *before) {
+/* The last of K entries, NaN where it is not there: in registers of the kernel where the component is constant. */
+static void limit_name(const bbi_gpu *g, const bbi_instruction *s, char name[32]) {
+    if (bbi_gpu_is_const(g, s->index))
+        snprintf(name, 32, "b%lld[r]", L(bbi_gpu_component(g, s->index)));
+    else
+        snprintf(name, 32, "w%d", (int)s->index);
+}
+
+static void load_limit(const bbi_gpu *g, const bbi_instruction *s) {
     int k = bbi_gpu_fold_of_out(g, s);
     const bbi_fold *f = bbi_gpu_fold(g, k);
-    bbi_text_add(g->e.text, "%*s%sw%d = ", 4 * g->e.indent, "", before, (int)s->index);
+    if (bbi_gpu_is_const(g, s->index)) return;
+    bbi_text_add(g->e.text, "%*sV w%d = ", 4 * g->e.indent, "", (int)s->index);
     print_place(g, "BB_INDEX", s, index_base(g, k) + (f->k - 1) * f->dim);
     bbi_text_add(g->e.text, " < 0 ? BB_NAN : (V)");
     print_place(g, "BB_VALUE", s, value_base(g, k) + (f->k - 1) * f->dim);
     bbi_text_add(g->e.text, ";\n");
 }
 
+static void insert(const bbi_gpu *g, const bbi_instruction *s) {
+    int k = bbi_gpu_fold_of_out(g, s), n = (int)s->index;
+    const bbi_fold *f = bbi_gpu_fold(g, k);
+    char limit[32];
+    limit_name(g, s, limit);
+    bbi_text_add(g->e.text,
+                 "%*sif (!(x_%d >= %s) && x_%d == x_%d) %s = bb_insert(value + r * tx, index + r * tx, total, ",
+                 4 * g->e.indent, "", n, limit, n, n, limit);
+    bbi_emit_index(&g->e, s->index, 0);
+    bbi_text_add(g->e.text, " + %lld, ", L(value_base(g, k)));
+    bbi_emit_index(&g->e, s->index, 0);
+    bbi_text_add(g->e.text, " + %lld, %lld, %lld, x_%d, begin + (t + q + u));\n", L(index_base(g, k)), L(f->dim),
+                 L(f->k), n);
+}
+
 void bbi_gpu_memory_open(const bbi_gpu *g, const bbi_instruction *s) {
     if (bbi_gpu_fold(g, bbi_gpu_fold_of_out(g, s))->family == BBI_FAMILY_KMIN)
-        load_limit(g, s, "V ");
+        load_limit(g, s);
     else
         move_state(g, s, false);
 }
@@ -290,14 +330,7 @@ void bbi_gpu_memory_step(const bbi_gpu *g, const bbi_instruction *s) {
     } else if (bbi_gpu_is_extreme(f)) {
         LINE("w%d = %s(x_%d, w%d);", n, bbi_gpu_is_less(f) ? "fmin" : "fmax", n, n);
     } else if (f->family == BBI_FAMILY_KMIN) {
-        LINE("if (!(x_%d >= w%d) && x_%d == x_%d) {", n, n, n, n);
-        bbi_text_add(g->e.text, "%*sbb_insert(&", 4 * g->e.indent + 4, "");
-        print_place(g, "BB_VALUE", s, value_base(g, k));
-        bbi_text_add(g->e.text, ", &");
-        print_place(g, "BB_INDEX", s, index_base(g, k));
-        bbi_text_add(g->e.text, ", total * %lld, %lld, x_%d, begin + (t + q + u));\n", L(f->dim), L(f->k), n);
-        load_limit(g, s, "    ");
-        LINE("}");
+        insert(g, s);
     } else if (f->family == BBI_FAMILY_SUM && bbi_gpu_has_low(g)) {
         LINE("BB_TWO_SUM(w%d, z_w%d, (A)x_%d);", n, n, n);
     } else {
@@ -388,9 +421,13 @@ void bbi_gpu_end_states(const bbi_gpu *g) {
         const bbi_fold *f = bbi_gpu_fold(g, k);
         if (f->family == BBI_FAMILY_LSE) {
             int64_t first = g->layout->value_first[k];
+            LINE("BB_EACH(r, BB_ROWS) lm%d[r] = bb_expk(-BB_DRIFT(m%d[r], lm%d[r]));", k, k, k);
             store(g, first, "m%d[r]", k);
             for (int64_t n = 0; n <= (g->in_memory[k] ? 0 : f->weight_dim); n++)
-                store(g, first + 1 + n, "lt%d_%lld[r]", k, L(n));
+                store(g, first + 1 + n, "(lt%d_%lld[r] * lm%d[r])", k, L(n), k);
+            if (g->in_memory[k])
+                LINE("for (int c = 0; c < %lld; c++) BB_EACH(r, BB_ROWS) BB_VALUE(%lld + c, r) *= lm%d[r];",
+                     L(f->weight_dim), L(first + 2), k);
         } else if (f->family == BBI_FAMILY_USER) {
             bbi_gpu_end_user(g, k);
         } else if (f->sum_first >= 0) {

@@ -93,7 +93,7 @@ static int64_t fold_words(const bbi_gpu *g, int k) {
     if (f->out_first < 0) return 0;
     if (g->in_memory[k])
         return f->family == BBI_FAMILY_LSE    ? rows * (2 * word + total_words(g)) + block * (1 + weights)
-               : f->family == BBI_FAMILY_KMIN ? (word + 8) * (f->dim < 8 ? f->dim : 1)
+               : f->family == BBI_FAMILY_KMIN ? 12 + word * rows * (f->dim < 8 ? f->dim : 1) /* limits */
                                               : (word + 4) * (f->dim < 8 ? f->dim : 1);
     switch (f->family) {
     case BBI_FAMILY_KMIN: return f->dim * (block + rows * f->k * (word + 1));
@@ -109,13 +109,44 @@ static int64_t sum_words(const bbi_gpu *g) {
     return g->register_sums ? g->e.stage->sum_count * g->layout->rows * (real_words(g) + total_words(g)) : 0;
 }
 
+/* Values of one pair that are needed at once, in a segment. */
+static int64_t live_values(const bbi_gpu *g) {
+    const bbi_code *code = g->e.code;
+    int64_t live = 0, most = 0;
+    for (int32_t n = code->count;
+         n-- > 0;) { /* backwards: a value lives from its last use on; marks are in `assigned` */
+        const bbi_instruction *s = &code->instruction[n];
+        bool makes = s->kind == BBI_STEP_MAP || s->kind == BBI_STEP_SET || s->kind == BBI_STEP_CHOOSE;
+        if (makes && g->assigned[s->result]) g->assigned[s->result] = false, live--;
+        for (int a = 0; a < s->narg; a++) {
+            const bbi_operand *o = &s->arg[a];
+            if (o->space != BBI_VALUE || g->crosses[o->number] || g->assigned[o->number]) continue;
+            g->assigned[o->number] = true;
+            if (++live > most) most = live;
+        }
+    }
+    for (int32_t v = 0; v < code->value_count; v++) g->assigned[v] = false;
+    return most;
+}
+
+/* What an elementary function in float64 needs while it is computed. */
+static int64_t function_words(const bbi_gpu *g) {
+    bool dear = false;
+    for (int32_t n = 0; g->options->is_double && n < g->e.code->count; n++) {
+        const bbi_instruction *s = &g->e.code->instruction[n];
+        dear = dear || (s->kind == BBI_STEP_MAP && bbi_op_info(s->op)->cost >= 15);
+    }
+    return dear ? 16 : 0;
+}
+
 static int64_t all_words(const bbi_gpu *g) {
     const bbi_gpu_layout *l = g->layout;
-    int64_t columns = g->deep.right ? g->deep.right : g->e.stage->column_count, words = WORDS_OF_SKELETON;
-    int64_t held = bbi_gpu_held_rows(g), crossing = 0;
+    int64_t columns = g->deep.right ? g->deep.right : bbi_gpu_segment_columns(g), words = WORDS_OF_SKELETON;
+    if (columns > 4) columns = 4; /* others are loaded where they are needed */
+    int64_t held = bbi_gpu_held(g), crossing = 0;
     for (int32_t v = 0; v < g->e.code->value_count; v++) crossing += g->crosses[v];
-    if (columns > 4) columns = 4;
     words += 2 * l->rows + real_words(g) * (held + columns * l->casts + crossing * l->rows * l->casts);
+    if (!g->deep.right) words += function_words(g) + real_words(g) * live_values(g);
     for (int k = 0; k < g->e.stage->nfold; k++) words += fold_words(g, k);
     return words + sum_words(g);
 }
@@ -155,7 +186,8 @@ bool bbi_gpu_place_in_registers(bbi_gpu *g, int64_t words) {
     return true;
 }
 
-/* Rows, casts and places of states for which registers suffice. */
+/* Rows, casts and places of states for which registers suffice: four blocks on a multiprocessor leave a thread 128 of
+ * them; what is too crowded even so has 168. */
 void bbi_gpu_choose_states(bbi_gpu *g) {
     bbi_gpu_layout *l = g->layout;
     place_states(g);
@@ -167,6 +199,8 @@ void bbi_gpu_choose_states(bbi_gpu *g) {
         place_states(g);
     }
     while (all_words(g) > MAX_WORDS && move_to_memory(g)) continue;
+    int64_t most = g->e.stage->out_count > 1 ? MAX_WORDS - 40 : g->options->is_double ? MAX_WORDS - 16 : MAX_WORDS;
+    g->blocks = all_words(g) > most ? 3 : 4;
     l->slots = g->register_sums ? 0 : g->e.stage->sum_count;
     for (int k = 0; k < g->e.stage->nfold; k++) lay_out(g, k);
 }

@@ -82,12 +82,27 @@ def test_main_kernels_stay_in_registers(name, tmp_path):
                     assert not made.wide(tmp_path, "kernel"), (name, arch)
 
 
+# What a pair needs, in issue slots; about half a slot more is for loads, the loop and what happens once a row.
+SLOTS = [
+    ("gauss", "MUFU.EX2", 1, 6.5),         # distance 1 + 3, exponential 1, product and sum 1
+    ("argmin", "FFMA", 3, 6),              # distance 3 (the row's norm is in the limit), minimum 1, comparison once a row
+    ("nearest", "FFMA", 3, 7.5),           # as argmin, but one row a thread: branch, loads and loop for four pairs
+    ("log-sum-exp", "MUFU.EX2", 1, 9.5),   # distance 4, maximum 1, exponent 1, exponential 1, sum 1; a branch a row
+    ("gradient", "MUFU.EX2", 1, 13),       # differences 3, distance 3, scale 1, exponential 1, weight 1, sums 3
+]
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("name, mark, per_pair, most", [("gauss", "MUFU.EX2", 1, 6.5), ("argmin", "FFMA", 3, 6)])
+@pytest.mark.parametrize("name, mark, per_pair, most", SLOTS)
 def test_issue_slots_per_pair(name, mark, per_pair, most, arch, tmp_path):
     """Expanded distances, prescaled, the scale of the exponential folded in, columns loaded four at a time."""
-    slots, pairs = slots_per_pair(Compiled(kernels(*MAIN[name])[0], arch).instructions(tmp_path), mark, per_pair)
-    assert pairs >= 16 and slots <= most, slots
+    if name == "gradient":
+        text = bb.parse(*GAUSS).grad(["x"]).show("cuda", "float32")
+        source = next(part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if gpu_units.SYMBOL in part)
+    else:
+        source = kernels(*MAIN[name])[0]
+    slots, pairs = slots_per_pair(Compiled(source, arch).instructions(tmp_path), mark, per_pair)
+    assert pairs >= (4 if name == "nearest" else 16) and slots <= most, (slots, pairs)
 
 
 def test_gradients_of_the_gaussian_stay_in_registers():
@@ -119,20 +134,18 @@ def test_every_pair_of_operation_reduction_schedule_and_type_compiles(arch, tmp_
         wide = made.wide(tmp_path, f"unit{number}") if texts[0][1]["dtype"] == "float32" and not texts[0][1]["wide"] else {}
         return [(choice, text, made.kernel[symbol], wide.get(symbol)) for symbol, (text, choice) in zip(symbols, texts)]
 
-    wrong, full, spilled, count = [], 0, 0, 0
+    wrong, full, crowded, count = [], 0, 0, 0
     for result in gpu_units.in_parallel(work, enumerate(gpu_units.units(chosen))):
         for choice, text, facts, wide in result:
-            # Several reductions of vectors, and lists of vectors in float64, need more than there is: few, and a little.
-            crowded = re.search(r"BB_VALUES (\d+)", text) and int(re.search(r"BB_VALUES (\d+)", text)[1]) > 4
-            if facts["spills"] > (512 if crowded else 0) or (facts["stack"] and not crowded):
-                wrong.append((choice, facts))
-            if facts["registers"] > gpu_units.most_registers(text) or facts["shared"] > 2048 or wide:
+            if facts["spills"] or facts["stack"] or wide or facts["shared"] > 2048:
                 wrong.append((choice, facts, wide))
+            if facts["registers"] > gpu_units.most_registers(text):
+                wrong.append((choice, facts))
             full += facts["registers"] > 96
-            spilled += facts["spills"] > 0
+            crowded += facts["registers"] > 128
             count += 1
     assert not wrong, wrong
-    assert spilled < 0.06 * count and full < 0.35 * count, (spilled, full, count)  # 96: five blocks on a multiprocessor
+    assert full < 0.35 * count and crowded < 0.1 * count, (full, crowded, count)  # 96: five blocks on a multiprocessor
 
 
 def test_the_texts_of_both_targets_differ_in_their_preludes_only():

@@ -194,6 +194,31 @@ assert all(np.isnan(v).all() for v in inf)
 """, tmp_path)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_of_large_exponents_is_as_good_as_of_small_ones(dtype, tmp_path):
+    """Exponentials are of x log2(e) - m log2(e), whose second term is rounded: no trace of it may be left."""
+    standins(f"""
+dtype, rng = np.{dtype}, np.random.default_rng(0)
+n, digits = 700, np.finfo(dtype).nmant
+y = (np.round(rng.uniform(0, 40, (n, 1)) * 16) / 16).astype(dtype)
+b = rng.uniform(0.5, 1, (n, 2)).astype(dtype)
+y[::300] += 3                                    # the maximum grows in later tiles
+size = np.exp2(np.concatenate([np.arange(4, digits - 8), [3, 2]]))
+x = np.concatenate([size, -size, [0, 0.3]]).astype(dtype).reshape(-1, 1)
+x = np.round(x / 0.0625) * dtype(0.0625)           # x + y is exact
+softmax, log = bb.parse("sumsoftmaxweight_j(x + y, b); logsumexp_j(x + y)", "x:i1", "y:j1", "b:j2").compile(target="cuda")(x, y, b)
+f = (x + y.T).astype(np.float64)
+assert (f == x.astype(np.float64) + y.T).all()
+top = f.max(1, keepdims=True)
+w = np.exp(f - top)
+np.testing.assert_allclose(softmax, w @ b / w.sum(1, keepdims=True), rtol=40 * np.finfo(dtype).eps)
+np.testing.assert_allclose(log, top + np.log(w.sum(1, keepdims=True)), rtol=2 * np.finfo(dtype).eps)
+huge = np.array([[0], [8], [1], [-8]], dtype) + dtype(2) ** (digits + 3) * np.array([[1], [1], [-1], [-1]], dtype)
+far = bb.parse("logsumexp_j(x * y)", "x:i1", "y:j1").compile(target="cuda")(huge, np.ones((130, 1), dtype))
+np.testing.assert_allclose(far, huge + np.log(130), rtol=2 * np.finfo(dtype).eps)
+""", tmp_path)
+
+
 def test_types_strides_batches_and_parameters_of_the_host(tmp_path):
     _, lines = standins(RANDOM + """
 gauss = bb.parse("sum_j(exp(-sqdist(x, y) * s) * b)", "x:i3", "y:j3", "b:j2", "s:p1")

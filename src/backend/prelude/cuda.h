@@ -1,7 +1,11 @@
 /* What CUDA C++ (NVRTC) calls things: see gpu.h. */
 typedef long long I64;
 #define BB_INLINE static __device__ __forceinline__
-#define BB_RARE static __device__ __noinline__ /* of all its calls one text */
+#if defined(__HIP__) /* a call needs a stack there */
+#define BB_RARE static __device__ __forceinline__
+#else
+#define BB_RARE static __device__ __noinline__ /* one text of all its calls */
+#endif
 #define BB_KERNEL_OF(threads, blocks) extern "C" __global__ __launch_bounds__(threads, blocks)
 #define BB_KERNEL(threads) BB_KERNEL_OF(threads, 4)
 #define BB_GLOBAL

@@ -91,14 +91,21 @@ BB_INLINE I64 bb_column(BB_GLOBAL const I64 *interval, I64 count, I64 position)
     return interval[2 * low + 1] + (position - interval[2 * low]);
 }
 
-/* Enters x, which is better than the last of k entries, `step` apart, ascending; index -1: no entry yet. */
-BB_INLINE void bb_insert(BB_GLOBAL A *value, BB_GLOBAL I64 *index, I64 step, I64 k, V x, I64 at)
+/* Enters x, which is better than the last of k entries, `step` components apart, ascending; index -1: no entry yet. value
+ * and index: of component 0. Returns the last entry, NaN where there is none. Addresses are computed here, in one place:
+ * else the compiler keeps all of them in registers. */
+BB_RARE V bb_insert(BB_GLOBAL A *value, BB_GLOBAL I64 *index, I64 total, int value_first, int index_first, int step, int k,
+                    V x, I64 at)
 {
-    I64 n = k - 1;
-    BB_ROLLED for (; n > 0 && (index[(n - 1) * step] < 0 || (A)x < value[(n - 1) * step]); n--) {
-        value[n * step] = value[(n - 1) * step];
-        index[n * step] = index[(n - 1) * step];
+    int n = k - 1;
+    value += value_first * total;
+    index += index_first * total;
+    total *= step;
+    BB_ROLLED for (; n > 0 && (index[(n - 1) * total] < 0 || (A)x < value[(n - 1) * total]); n--) {
+        value[n * total] = value[(n - 1) * total];
+        index[n * total] = index[(n - 1) * total];
     }
-    value[n * step] = (A)x;
-    index[n * step] = at;
+    value[n * total] = (A)x;
+    index[n * total] = at;
+    return index[(k - 1) * total] < 0 ? BB_NAN : (V)value[(k - 1) * total];
 }

@@ -2,6 +2,7 @@
 #pragma OPENCL FP_CONTRACT OFF
 typedef long I64;
 #define BB_INLINE static inline
+#define BB_RARE static
 #define BB_KERNEL(threads) __kernel __attribute__((reqd_work_group_size(threads, 1, 1)))
 /* so many blocks are to fit into the registers of a multiprocessor */
 #define BB_KERNEL_OF(threads, blocks) BB_KERNEL(threads)
