@@ -137,12 +137,13 @@ typedef struct moving {
     bbi_place from, to;
 } moving;
 
+/* The node itself where it stays; NULL on error. */
 static const bbi_node *moved(const moving *m, const bbi_node *n) {
     bb_context *c = m->program->context;
     if (n->op == BBI_OP_REDUCE) return n->arg[0];
-    if (n->op != BBI_OP_VAR) return NULL;
+    if (n->op != BBI_OP_VAR) return n;
     if (n->ints[0] == m->unknown) return bbi_var(c, m->unknown, m->to, m->dim);
-    if ((n->place & (int)m->from) == 0) return NULL;
+    if ((n->place & (int)m->from) == 0) return n;
     bbi_place place = (bbi_place)((n->place & ~(int)m->from) | (int)m->to); /* BBI_ONE may have both */
     return n->ints[0] == BBI_ONE && place == BBI_P ? bbi_const(c, 1) : bbi_var(c, n->ints[0], place, n->dim);
 }
@@ -153,13 +154,15 @@ static const bbi_node *replaced(const moving *m, const bbi_node *root, int op) {
     int64_t count = 0, found = 0;
     if (bbi_topological(&root, 1, &node, &count) != BB_OK) return NULL;
     const bbi_node **from = bbi_alloc((size_t)(2 * count + 1) * sizeof *from), **to = from ? from + count : NULL;
-    for (int64_t k = 0; k < count && from; k++) {
-        const bbi_node *stand_in = (int)node[k]->op == op ? moved(m, node[k]) : NULL;
-        if (!stand_in) continue;
+    bool failed = !from;
+    for (int64_t k = 0; k < count && !failed; k++) {
+        const bbi_node *stand_in = (int)node[k]->op == op ? moved(m, node[k]) : node[k];
+        failed = !stand_in;
+        if (failed || stand_in == node[k]) continue;
         from[found] = node[k];
         to[found++] = stand_in;
     }
-    const bbi_node *result = from ? bbi_replace(m->program->context, root, from, to, found) : NULL;
+    const bbi_node *result = !failed ? bbi_replace(m->program->context, root, from, to, found) : NULL;
     if (!from) bbi_fail(BB_OUT_OF_MEMORY, "out of memory for a formula of %lld nodes", (long long)count);
     bbi_free(node);
     bbi_free(from);
