@@ -90,8 +90,8 @@ static void selections_agree_at_every_level(void **state) {
         {"kmin_argkmin_j(sqdist(x:i20, y:j20), 33)", 33},
         {"argkmin_j(sqdist(x:i2, y:j2), 128)", 128},
         {"kmin_argkmin_j(sqdist(x:i2, y:j2), 150)", 150},
-                 {"kmin_argkmin_i(sqdist(x:i1, y:j1), 65)", 65},
-                 {"argkmin_j(x:i1 - y:j1, 300)", 300},
+        {"kmin_argkmin_i(sqdist(x:i1, y:j1), 65)", 65},
+        {"argkmin_j(x:i1 - y:j1, 300)", 300},
         {"logsumexp_j(-sqdist(x:i3, y:j3))", 1, CLOSE},
         {"logsumexp_j(x:i1 / 4 - 2 * y:j1)", 1, CLOSE}, /* FALLING: the largest value moves on at every column */
         {"logsumexp_i(sum(abs(x:i20 - y:j20)) / 8)", 1, CLOSE},
@@ -105,6 +105,61 @@ static void selections_agree_at_every_level(void **state) {
         for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
             for (int dtype = BB_FLOAT32; dtype <= BB_FLOAT64; dtype++)
                 check_formula(cases[k].formula, (bb_dtype)dtype, cases[k].least, cases[k].wanted);
+    }
+    unsetenv("BENBEN_ISA");
+}
+
+/* Values far from 0, near to each other and not, on both sides of where the terms of a log-sum-exp are computed otherwise. */
+static void check_size(bb_dtype dtype, double size) {
+    run_case c, i;
+    const char *formula = "logsumexp_j(x:i1 + y:j1); sumsoftmaxweight_i(x + y, x / 4)";
+    case_open(&c, formula, dtype, &compiled);
+    case_open(&i, formula, dtype, &interpreted);
+    for (int64_t n = 1; n < 40; n += 1 + below(6)) {
+        double y[40], total = 0, top = -INFINITY, u = dtype == BB_FLOAT64 ? 0x1p-53 : 0x1p-24;
+        case_size(&c, 17, n);
+        case_size(&i, 17, n);
+        for (int64_t e = 0; e < n; e++) {
+            y[e] = (below(4) ? size : -size) + (double)below(5);
+            if (dtype == BB_FLOAT32) y[e] = (double)(float)y[e];
+            top = fmax(top, y[e]);
+            for (int k = 0; k < 2; k++) {
+                bb_array *array = &(k ? &c : &i)->input[1];
+                if (dtype == BB_FLOAT64)
+                    ((double *)array->data)[e] = y[e];
+                else
+                    ((float *)array->data)[e] = (float)y[e];
+            }
+        }
+        for (int64_t e = 0; e < n; e++) total += exp(y[e] - top);
+        for (int k = 0; k < 2; k++) memset((k ? &c : &i)->input[0].data, 0, case_bytes(&c.input[0]));
+        EXPECT_OK(case_run(&c, NULL));
+        EXPECT_OK(case_run(&i, NULL));
+        for (int64_t row = 0; row < 17; row++) {
+            double found = case_element(&c.output[0], row), wanted = top + log(total);
+            if (!(fabs(found - wanted) <= 4 * u * fabs(wanted) + 16 * u))
+                fail_msg("%lld columns of size %g: %.17g, expected %.17g", (long long)n, size, found, wanted);
+        }
+        for (int64_t e = 0; e < n; e++) assert_true(case_element(&c.output[1], e) == 0);
+        size_t length;
+        char *bits = case_bits(&i, &length);
+        case_expect_bits(&c, bits, formula);
+        free(bits);
+    }
+    case_close(&c);
+    case_close(&i);
+}
+
+static void log_sum_exps_hold_for_values_of_any_size(void **state) {
+    (void)state;
+    static const double sizes[] = {0,      0.1,    3,    100,  0x1p19, 0x1p20 - 2, 0x1p20, 0x1p24, 0x1p47, 0x1p48 - 2,
+                                   0x1p48, 0x1p52, 1e15, 1e30, 1e38,   3e38,       1e100,  1e300,  1.7e308};
+    for (int level = 0; level <= bbi_cpu_level(); level++) {
+        char digit[2] = {(char)('0' + level), 0};
+        setenv("BENBEN_ISA", digit, 1);
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+            for (int dtype = BB_FLOAT32; dtype <= BB_FLOAT64; dtype++)
+                if (dtype == BB_FLOAT64 || sizes[k] <= 3e38) check_size((bb_dtype)dtype, sizes[k]);
     }
     unsetenv("BENBEN_ISA");
 }
@@ -139,6 +194,7 @@ static void selections_agree_with_ranges_and_long_axes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(selections_agree_at_every_level),
+        cmocka_unit_test(log_sum_exps_hold_for_values_of_any_size),
         cmocka_unit_test(selections_agree_with_ranges_and_long_axes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,8 +158,8 @@ BB_INLINE V v_exp(V x)
 /* Log-sum-exps add up exp(x - base), where base trails the largest x so far by 1 at most, so that it rarely moves: at each
  * `moved` lane to the largest x, when the sums are multiplied by exp(old base - new one), 1 elsewhere. -BB_BIG stands for
  * -infinity. A term is 2^(x c + offset), offset = -base c rounded, c = log2(e) in this type: one fma, where a difference
- * and a product would round twice. All terms and factors go by the rounded offset, whose error is made good in the end
- * (fold_isa.c); c changes a term by 2 u / e of the largest (u = 2^-24 or 2^-53). Where a base is too far from 0 for that,
+ * and a product would round twice. All terms and factors go by the rounded offset, whose error, below 1/16, is made good in
+ * the end (fold_isa.c); c changes a term by 2 u / e of the largest (u = 2^-24 or 2^-53). Where a base is far from 0,
  * infinite above all, terms are made of differences, and values that reach +infinity count 1 each. Without fma all
  * terms are: the product would be rounded. */
 #define BB_LOG2E K(0x1.71547652b82fep+0)
@@ -167,11 +167,13 @@ BB_INLINE V v_lse_base(V best) { return v_maxx(best, K(-BB_BIG)); }
 BB_INLINE VM v_lse_moved(V best, V base) { return v_gt(best, base + K(1)); }
 BB_INLINE V v_lse_next(V best, V base) { return v_sel(v_lse_moved(best, base), best, base); }
 BB_INLINE V v_lse_offset(V base) { return -(base * BB_LOG2E); }
-BB_INLINE VM v_lse_far(V base) { return v_ge(v_abs(base), K(BB_FMA ? BB_BIG / 4 : 0)); }
+BB_INLINE VM v_lse_far(V base) { return v_ge(v_abs(base), K(BB_FMA ? (BB_DOUBLE ? 0x1p48 : 0x1p20) : 0)); }
 BB_INLINE V v_lse_move(V best, V base)
 {
-    const V far = v_exp(base - best), near = v_expk(v_lse_offset(best) - v_lse_offset(base), K(1));
-    const V factor = v_sel(v_or(v_lse_far(best), v_lse_far(base)), far, near);
+    const VM from_far = v_lse_far(base), to_far = v_lse_far(best);
+    const V next = v_lse_offset(best), near = v_fma(base, BB_LOG2E, next), far = v_fma(-best, BB_LOG2E, -v_lse_offset(base));
+    const V t = v_sel(from_far, near, v_sel(to_far, far, next - v_lse_offset(base)));
+    const V factor = v_sel(v_and(from_far, to_far), v_exp(base - best), v_expk(t, K(1)));
     return v_sel(v_lse_moved(best, base), factor, K(1));
 }
 BB_INLINE V v_lse_term(V x, V offset) { return v_expk(v_fma(x, BB_LOG2E, offset), K(1)); }
