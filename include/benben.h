@@ -272,7 +272,7 @@ typedef struct bb_run_options {
  * waiting for them. Outputs lie on the same device. Small inputs may lie on the host: up to 4 numbers of a parameter travel with the kernels, more
  * are copied in the order of the stream. After a first call with the same kernel, dtype and kind of sizes (few rows or many; with ranges: the same ranges)
  * a call only starts kernels and asks for memory in the order of the stream: CUDA graphs can capture it, where all arrays but such parameters are on the device. The
- * exceptions wait for the stream and go by way of the host: programs with listed pairs or reductions of the caller's own, outputs on the host,
+ * exceptions wait for the stream and go by way of the host: programs with stages that a device does not take (more than 40 arrays; own reductions of long values), outputs on the host,
  * outputs that share memory with inputs.
  * inputs: in the order of the signature; outputs: preallocated, of the shapes of bb_output_shape; floating-point outputs may have any floating dtype, index outputs int64. */
 BB_API bb_status bb_run(bb_kernel *kernel, const bb_array *inputs, int input_count, const bb_array *outputs,
