@@ -81,17 +81,17 @@ static void selections_agree_at_every_level(void **state) {
         int64_t least; /* rows and columns */
         contract wanted;
     } cases[] = {
-        {"min_j(sqdist(x:i3, y:j3)); max_j(x:i3 * y:j3)", 1},
-        {"min_argmin_j(sqdist(x:i3, y:j3)); max_argmax_j(sqdist(x, y))", 1},
-        {"argmax_j(x:i1 + y:j1); argmin_i(x - y)", 1},
-        {"min_argmin_j(sum(abs(x:i20 - y:j20)))", 1},
-        {"kmin_argkmin_j(sqdist(x:i2, y:j2), 1)", 1},
-        {"kmin_argkmin_j(sqdist(x:i2, y:j2), 10); kmin_argkmin_i(x - y, 17)", 17},
-        {"kmin_argkmin_j(sqdist(x:i20, y:j20), 33)", 33},
-        {"argkmin_j(sqdist(x:i2, y:j2), 128)", 128},
-        {"kmin_argkmin_j(sqdist(x:i2, y:j2), 150)", 150},
-        {"kmin_argkmin_i(sqdist(x:i1, y:j1), 65)", 65},
-        {"argkmin_j(x:i1 - y:j1, 300)", 300},
+        {"min_j(sqdist(x:i3, y:j3)); max_j(x:i3 * y:j3)", 1, EXACT},
+        {"min_argmin_j(sqdist(x:i3, y:j3)); max_argmax_j(sqdist(x, y))", 1, EXACT},
+        {"argmax_j(x:i1 + y:j1); argmin_i(x - y)", 1, EXACT},
+        {"min_argmin_j(sum(abs(x:i20 - y:j20)))", 1, EXACT},
+        {"kmin_argkmin_j(sqdist(x:i2, y:j2), 1)", 1, EXACT},
+        {"kmin_argkmin_j(sqdist(x:i2, y:j2), 10); kmin_argkmin_i(x - y, 17)", 17, EXACT},
+        {"kmin_argkmin_j(sqdist(x:i20, y:j20), 33)", 33, EXACT},
+        {"argkmin_j(sqdist(x:i2, y:j2), 128)", 128, EXACT},
+        {"kmin_argkmin_j(sqdist(x:i2, y:j2), 150)", 150, EXACT},
+        {"kmin_argkmin_i(sqdist(x:i1, y:j1), 65)", 65, EXACT},
+        {"argkmin_j(x:i1 - y:j1, 300)", 300, EXACT},
         {"logsumexp_j(-sqdist(x:i3, y:j3))", 1, CLOSE},
         {"logsumexp_j(x:i1 / 4 - 2 * y:j1)", 1, CLOSE}, /* FALLING: the largest value moves on at every column */
         {"logsumexp_i(sum(abs(x:i20 - y:j20)) / 8)", 1, CLOSE},
