@@ -144,6 +144,7 @@ BB_INLINE V lse_scale(V from, V to) {
 
 /* exp(base - best) for sums that go by the offset: where it is large, so is its rounding error, and the fma has it. */
 BB_INLINE V lse_block_scale(V base, V best) {
+    if (!BB_FMA) return lse_scale(base, best);
     const VM small = v_or(v_lt(v_abs(base), K(2)), v_lse_far(base));
     return v_sel(small, lse_scale(base, best), v_expk(v_fma(-best, BB_LOG2E, -v_lse_offset(base)), K(1)));
 }
@@ -194,14 +195,14 @@ BB_INLINE void store_lane(R *block, lse_lane l) {
 
 BB_INLINE V move_lane(lse_lane *l) {
     const V factor = v_lse_move(l->best, l->base);
-    l->base = v_lse_next(l->best, l->base);
+    l->base = v_sel(v_lse_moved(l->best, l->base), l->best, l->base);
     l->offset = v_lse_offset(l->base);
     l->sum *= factor;
     return factor;
 }
 
 BB_INLINE V lse_term(const lse_lane *l, V x, bool far) {
-    return __builtin_expect(far, 0) ? v_lse_far_term(x, l->base) : v_lse_term(x, l->offset);
+    return v_lse_term(__builtin_expect(far, 0) ? v_lse_near(x, l->base) : x, l->offset);
 }
 
 BB_INLINE bool any_far(const lse_lane *a, const lse_lane *b) {

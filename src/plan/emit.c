@@ -310,11 +310,20 @@ static void emit_hits(bbi_emitter *e, int32_t first) {
 
 /* Short code: the last group is printed on its own, so that the others are unrolled. */
 static void emit_groups(bbi_emitter *e, int casts) {
+    e->unroll = e->code->counter_count == 0 && work_of(e) <= 50;
+    if (e->selection == BBI_SELECT_LSE) { /* long code, whose groups differ little */
+        bbi_emit_line(e, "for (I64 t = 0; t < casts; t += %d) {", casts);
+        e->indent++;
+        bbi_emit_line(e, "const I64 t1 = t + %d < casts ? t + %d : casts;", casts, casts);
+        emit_hits(e, 0);
+        e->unroll = false;
+        close_brace(e);
+        return;
+    }
     bbi_emit_line(e, "I64 t = 0;");
     bbi_emit_line(e, "for (; t + %d <= casts; t += %d) {", casts, casts);
     e->indent++;
     bbi_emit_line(e, "const I64 t1 = t + %d;", casts);
-    e->unroll = e->code->counter_count == 0 && work_of(e) <= 50;
     emit_hits(e, 0);
     e->unroll = false;
     close_brace(e);

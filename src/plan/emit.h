@@ -72,6 +72,7 @@ void bbi_emit_select_hits(bbi_emitter *e);        /* behind the casts of a tile 
 void bbi_emit_select_end(const bbi_emitter *e);  /* behind the last cast */
 
 /* ---- emit_lse.c: the same hooks of a log-sum-exp ---- */
+int bbi_emit_unrolled(const bbi_emitter *e);
 bool bbi_emit_is_weight(const bbi_emitter *e, const bbi_instruction *s); /* writes a component behind the value */
 void bbi_emit_lse_begin(const bbi_emitter *e);
 void bbi_emit_lse_group(bbi_emitter *e);

@@ -406,7 +406,7 @@ static void print_casts(bbi_emitter *e, int32_t first, int32_t last) {
     if (step > 1) {
         bbi_emit_line(e, "for (; q + %d <= %s; q += %d) {", step, e->to, step);
     } else {
-        if (e->unroll) bbi_text_add(e->text, "#pragma GCC unroll %d\n", (int)BBI_GROUP_CASTS);
+        if (e->unroll) bbi_text_add(e->text, "#pragma GCC unroll %d\n", bbi_emit_unrolled(e));
         bbi_emit_line(e, "for (; q < %s; q++) {", e->to);
     }
     e->indent++;

@@ -65,7 +65,7 @@ SKELETONS = {
 MARKS = {
     "sums, distances expanded": r"BB_RAISE\(", "argmin, distances expanded": r"limit\[r\]",
     "columns that local memory does not hold": r"place_of\[q", "products of tiles": r"BB_PRODUCT\(at, from\)",
-    "products of tiles, high dimension": r"BB_PRODUCT\(at, from\)", "K smallest, K large": r"bb_insert\(&",
+    "products of tiles, high dimension": r"BB_PRODUCT\(at, from\)", "K smallest, K large": r"= bb_insert\(value",
     "K smallest, K small": r"BB_UNROLL for \(int k = 2", "sums compensated": r"BB_TWO_SUM\(t0\[r\]", "listed pairs": r"benben_listed",
     "sums in float64 of float32": r"define BB_WIDE 1", "loops over components in tiles": r"= BB_LEFT\(0, r\)",
     "loops over components in tiles, few rows": r"= BB_LEFT\(0, r\)",

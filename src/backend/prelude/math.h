@@ -154,34 +154,53 @@ BB_INLINE V v_exp(V x)
     return v_sel(zero, K(0), v_scale(K(1) + s, k));
 }
 
-/*@ v_lse_base v_lse_moved v_lse_next v_lse_offset v_lse_far v_lse_move v_lse_term v_lse_far_term : v_expk v_exp */
+/*@ v_lse_base v_lse_moved v_lse_far v_lse_offset v_lse_move v_lse_near v_lse_term v_lse_moves v_lse_shift : v_expk v_exp */
 /* Log-sum-exps add up exp(x - base), where base trails the largest x so far by 1 at most, so that it rarely moves: at each
  * `moved` lane to the largest x, when the sums are multiplied by exp(old base - new one), 1 elsewhere. -BB_BIG stands for
  * -infinity. A term is 2^(x c + offset), offset = -base c rounded, c = log2(e) in this type: one fma, where a difference
  * and a product would round twice. All terms and factors go by the rounded offset, whose error, below 1/16, is made good in
  * the end (fold_isa.c); c changes a term by 2 u / e of the largest (u = 2^-24 or 2^-53). Where a base is far from 0,
- * infinite above all, terms are made of differences, and values that reach +infinity count 1 each. Without fma all
- * terms are: the product would be rounded. */
+ * infinite above all, x is replaced by x - base and the offset is 0; values that reach +infinity count 1 each. Without
+ * fma terms are made of differences: the product would be rounded. */
 #define BB_LOG2E K(0x1.71547652b82fep+0)
 BB_INLINE V v_lse_base(V best) { return v_maxx(best, K(-BB_BIG)); }
 BB_INLINE VM v_lse_moved(V best, V base) { return v_gt(best, base + K(1)); }
-BB_INLINE V v_lse_next(V best, V base) { return v_sel(v_lse_moved(best, base), best, base); }
-BB_INLINE V v_lse_offset(V base) { return -(base * BB_LOG2E); }
-BB_INLINE VM v_lse_far(V base) { return v_ge(v_abs(base), K(BB_FMA ? (BB_DOUBLE ? 0x1p48 : 0x1p20) : 0)); }
+#if BB_FMA
+BB_INLINE VM v_lse_far(V base) { return v_ge(v_abs(base), K(BB_DOUBLE ? 0x1p48 : 0x1p20)); }
+BB_INLINE V v_lse_offset(V base) { return v_sel(v_lse_far(base), K(0), -(base * BB_LOG2E)); }
+BB_INLINE V v_lse_term(V x, V offset) { return v_expk(v_fma(x, BB_LOG2E, offset), K(1)); }
 BB_INLINE V v_lse_move(V best, V base)
 {
     const VM from_far = v_lse_far(base), to_far = v_lse_far(best);
-    const V next = v_lse_offset(best), near = v_fma(base, BB_LOG2E, next), far = v_fma(-best, BB_LOG2E, -v_lse_offset(base));
-    const V t = v_sel(from_far, near, v_sel(to_far, far, next - v_lse_offset(base)));
-    const V factor = v_sel(v_and(from_far, to_far), v_exp(base - best), v_expk(t, K(1)));
-    return v_sel(v_lse_moved(best, base), factor, K(1));
+    const V offset = v_lse_offset(base), next = v_lse_offset(best);
+    const V near = v_fma(base, BB_LOG2E, next), far = v_fma(-best, BB_LOG2E, -offset);
+    const V factor = v_expk(v_sel(from_far, near, v_sel(to_far, far, next - offset)), K(1));
+    return v_sel(v_lse_moved(best, base), v_sel(v_and(from_far, to_far), v_exp(base - best), factor), K(1));
 }
-BB_INLINE V v_lse_term(V x, V offset) { return v_expk(v_fma(x, BB_LOG2E, offset), K(1)); }
-BB_INLINE V v_lse_far_term(V x, V base)
+#else
+BB_INLINE VM v_lse_far(V base) { return v_eq(base, K(BB_INF)); }
+BB_INLINE V v_lse_offset(V base) { return v_sel(v_lse_far(base), K(0), base); }
+BB_INLINE V v_lse_term(V x, V offset) { return v_expk(x - offset, BB_LOG2E); }
+BB_INLINE V v_lse_move(V best, V base) { return v_sel(v_lse_moved(best, base), v_exp(base - best), K(1)); }
+#endif
+BB_INLINE V v_lse_near(V x, V base)
 {
-    V term = v_expk(x - base, BB_LOG2E);
-    if (BB_FMA) term = v_sel(v_lse_far(base), term, v_lse_term(x, v_lse_offset(base)));
-    return v_sel(v_and(v_eq(x, K(BB_INF)), v_eq(base, K(BB_INF))), K(1), term);
+    const V difference = v_sel(v_and(v_eq(x, K(BB_INF)), v_eq(base, x)), K(0), x - base);
+    return v_sel(v_lse_far(base), difference, x);
+}
+/* For some vectors, in memory: what is rare should be short, too. */
+static __attribute__((noinline, unused)) void v_lse_moves(const R *best, R *base, R *factor, int vectors)
+{
+    for (int v = 0; v < vectors; v++, best += BB_W, base += BB_W, factor += BB_W) {
+        const V to = v_loadu(best), from = v_loadu(base);
+        v_storeu(factor, v_lse_move(to, from));
+        v_storeu(base, v_sel(v_lse_moved(to, from), to, from));
+    }
+}
+static __attribute__((noinline, unused)) void v_lse_shift(R *x, long long step, long long casts, const R *base, int vectors)
+{
+    for (long long q = 0; q < casts; q++, x += step)
+        for (int v = 0; v < vectors; v++) v_storeu(x + v * BB_W, v_lse_near(v_loadu(x + v * BB_W), v_loadu(base + v * BB_W)));
 }
 
 /*@ v_log_parts : */
