@@ -82,7 +82,7 @@ tsan() {
           -DBENBEN_SANITIZE=thread >build-tsan.log 2>&1 &&
         cmake --build build-tsan -j "$JOBS" --target test_threads --target test_run >>build-tsan.log 2>&1 ||
         { tail -n 40 build-tsan.log; return 1; }
-    printf '%s\n' test_threads test_run | TSAN_OPTIONS=die_after_fork=0 xargs -P "$JOBS" -I{} build-tsan/tests/{}
+    printf '%s\n' test_threads test_run | TSAN_OPTIONS=die_after_fork=0 xargs -P "$JOBS" -I{} env build-tsan/tests/{}
 }
 tsan
 verdict "threads under ThreadSanitizer" $?
