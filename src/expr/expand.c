@@ -19,7 +19,7 @@
 #include <math.h>
 
 enum { LONG_DIM = 256 }; /* from here on longer lists cost nothing beside the distances, whose bound is wider */
-enum { MIN_DIM = 12, MAX_NODES = 1 << 14, MAX_WALK = 64 };
+enum { MIN_DIM = 9, MAX_NODES = 1 << 14, MAX_WALK = 64 };
 
 typedef struct expander {
     bbi_context *c;
