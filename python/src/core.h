@@ -9,6 +9,16 @@
 
 #include "benben.h"
 
+/* DLPack's description of a tensor, the same in all versions. */
+typedef struct dl_tensor {
+    void *data;
+    int32_t device_type, device_id, ndim;
+    uint8_t code, bits;
+    uint16_t lanes;
+    int64_t *shape, *strides;
+    uint64_t byte_offset;
+} dl_tensor;
+
 enum { CORE_MAX_DIMS = 14 };
 
 /* ---- core.c */
@@ -51,8 +61,8 @@ PyObject *core_empty(const int64_t *shape, int ndim, bb_dtype dtype);
 
 /* ---- device.c: arrays on a CUDA device without a library's allocator */
 int core_cuda_take(PyObject *object, int writable, core_value *value); /* of __cuda_array_interface__ */
-int core_cuda_stream(PyObject *object, core_value *value);             /* what that says of the stream, where it is there */
-void core_device_take(PyObject *object, core_value *value);            /* of a DeviceArray */
+int core_cuda_stream(PyObject *object, core_value *value);  /* what that says of the stream, where it is there */
+void core_device_take(PyObject *object, core_value *value); /* of a DeviceArray */
 PyObject *core_device_empty(int number, void *stream, const int64_t *shape, int ndim, bb_dtype dtype);
 PyObject *core_device_convert(PyObject *array, PyObject *like); /* to the kind of array that `like` is */
 PyObject *core_devices(PyObject *module, PyObject *arguments);

@@ -251,14 +251,7 @@ static PyObject *array_numpy(device_array *self, PyObject *none) {
 
 /* ---- DLPack, version 0 of its structures --------------------------------------------------------------------------------- */
 typedef struct managed {
-    struct {
-        void *data;
-        int32_t device_type, device_id, ndim;
-        uint8_t code, bits;
-        uint16_t lanes;
-        int64_t *shape, *strides;
-        uint64_t byte_offset;
-    } tensor;
+    dl_tensor tensor;
     void *manager;
     void (*deleter)(struct managed *self);
 } managed;

@@ -5,14 +5,6 @@
 
 #include <string.h>
 
-typedef struct dl_tensor {
-    void *data;
-    int32_t device_type, device_id, ndim;
-    uint8_t code, bits;
-    uint16_t lanes;
-    int64_t *shape, *strides;
-    uint64_t byte_offset;
-} dl_tensor;
 typedef struct dl_managed {
     uint32_t major, minor;
     void *manager;

@@ -61,16 +61,7 @@ static int take_buffer(PyObject *object, int writable, core_value *value) {
     return 0;
 }
 
-/* ---- DLPack: the structures of the protocol, version 0, as every library fills them -------------------------------------- */
-typedef struct dl_tensor {
-    void *data;
-    int32_t device_type, device_id, ndim;
-    uint8_t code, bits;
-    uint16_t lanes;
-    int64_t *shape, *strides;
-    uint64_t byte_offset;
-} dl_tensor;
-
+/* ---- DLPack -------------------------------------------------------------------------------------------------------------- */
 static int take_dlpack(PyObject *object, core_value *value) {
     if (PyObject_HasAttrString(object, "__cuda_array_interface__") && core_cuda_stream(object, value)) return -1;
     PyObject *arguments = PyTuple_New(0), *method = PyObject_GetAttrString(object, "__dlpack__"),

@@ -40,6 +40,13 @@ static void fill(run_case *c, int kind) {
     }
 }
 
+static void expect_same_bits(const run_case *c, const run_case *i, const char *formula) {
+    size_t length;
+    char *bits = case_bits(i, &length);
+    case_expect_bits(c, bits, formula);
+    free(bits);
+}
+
 /* What the oracle is compared with: all bits, or values. Infinite values count 1 each, so that a weighted mean is one of
  * those that reach infinity; the oracle has NaN there. */
 typedef enum contract { EXACT, CLOSE, WEIGHTED } contract;
@@ -65,10 +72,7 @@ static void check_formula(const char *formula, bb_dtype dtype, int64_t least, co
         double tolerance = wanted == EXACT ? 0 : dtype == BB_FLOAT64 ? 1e-14 : 5e-6;
         if (m * n <= 12000 && !(infinite && wanted == WEIGHTED))
             case_check(&c, tolerance); /* the oracle takes its time */
-        size_t length;
-        char *bits = case_bits(&i, &length);
-        case_expect_bits(&c, bits, formula);
-        free(bits);
+        expect_same_bits(&c, &i, formula);
     }
     case_close(&c);
     case_close(&i);
@@ -141,10 +145,7 @@ static void check_size(bb_dtype dtype, double size) {
                 fail_msg("%lld columns of size %g: %.17g, expected %.17g", (long long)n, size, found, wanted);
         }
         for (int64_t e = 0; e < n; e++) assert_true(case_element(&c.output[1], e) == 0);
-        size_t length;
-        char *bits = case_bits(&i, &length);
-        case_expect_bits(&c, bits, formula);
-        free(bits);
+        expect_same_bits(&c, &i, formula);
     }
     case_close(&c);
     case_close(&i);
@@ -182,10 +183,7 @@ static void selections_agree_with_ranges_and_long_axes(void **state) {
             case_size(&i, 300, dense ? 20000 : 500);
             EXPECT_OK(case_run(&c, dense ? NULL : &options));
             EXPECT_OK(case_run(&i, dense ? NULL : &options));
-            size_t length;
-            char *bits = case_bits(&i, &length);
-            case_expect_bits(&c, bits, formula);
-            free(bits);
+            expect_same_bits(&c, &i, formula);
             case_close(&c);
             case_close(&i);
         }
