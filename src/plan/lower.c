@@ -4,7 +4,7 @@
  *
  * Products that feed a sum become fma here, for both tiers alike; exponentials per pair become powers of two whose
  * scale is folded into the factors that do not depend on the pair; a division per pair by what does not depend on it
- * becomes a product. Each of these adds at most one rounding of its operand. Roots and inverses per pair are rounded
+ * becomes a product (lower_product.c). Each of these adds at most one rounding of its operand. Roots and inverses per pair are rounded
  * nearly, not exactly. */
 #include "lower.h"
 
@@ -62,61 +62,7 @@ static bb_status lower_located(bbi_builder_state *b, const bbi_node *node, int32
     return result->number < 0 ? BB_OUT_OF_MEMORY : BB_OK;
 }
 
-/* ---- factors in front of what is computed per pair ------------------------------------------- */
-/* f = scale * rest with every factor that is not computed per pair in scale (NULL: none). */
-static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_node **scale, const bbi_node **rest) {
-    bbi_context *c = b->stage->plan->c;
-    *scale = NULL, *rest = f;
-    for (;;) {
-        const bbi_node *factor = NULL, *x = *rest, *next = NULL;
-        if (x->op == BBI_OP_neg) {
-            factor = bbi_const(c, -1), next = x->arg[0];
-        } else if (x->op == BBI_OP_mul && bbi_space_of(b->stage, x->arg[0]) != BBI_VALUE) {
-            factor = x->arg[0], next = x->arg[1];
-        } else if (x->op == BBI_OP_mul && bbi_space_of(b->stage, x->arg[1]) != BBI_VALUE) {
-            factor = x->arg[1], next = x->arg[0];
-        } else if (x->op == BBI_OP_div && bbi_space_of(b->stage, x->arg[1]) != BBI_VALUE) {
-            factor = bbi_op1(c, BBI_OP_inv, x->arg[1]), next = x->arg[0];
-        } else {
-            return BB_OK;
-        }
-        if (factor && *scale) factor = bbi_op2(c, BBI_OP_mul, *scale, factor);
-        if (!factor) return bbi_fail_append("%s", "");
-        *scale = factor, *rest = next;
-    }
-}
-
-/* ---- the scaled exponential ------------------------------------------------------------------ */
-static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, int32_t scope, int32_t index,
-                                   bbi_operand *result) {
-    bbi_context *c = b->stage->plan->c;
-    const bbi_node *scale, *rest, *log2e = bbi_const(c, 1.4426950408889634074);
-    BBI_FORWARD(split_scale(b, node->arg[0], &scale, &rest));
-    scale = scale ? bbi_op2(c, BBI_OP_mul, log2e, scale) : log2e;
-    if (!scale) return bbi_fail_append("%s", "");
-    bbi_operand args[2];
-    BBI_FORWARD(bbi_lower(b, rest, component(b, rest, index), &args[0]));
-    BBI_FORWARD(bbi_lower(b, scale, component(b, scale, index), &args[1]));
-    return add_map(b, scope, BBI_OP_expk, args, 2, result);
-}
-
 /* ---- elementwise ----------------------------------------------------------------------------- */
-/* The factors of a product: x = f * g; g NULL where x is no product worth taking apart. Per pair, quotients and signs are
- * products too: what stands in front of the pairs is one factor, f. */
-static bb_status factors(bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g) {
-    *f = x, *g = NULL;
-    bool here = bbi_space_of(b->stage, x) == b->native || (b->epilogue && bbi_space_of(b->stage, x) != BBI_UNIFORM);
-    if (!here) return BB_OK;
-    if (x->op == BBI_OP_square) *f = *g = x->arg[0];
-    if (b->native == BBI_VALUE && (x->op == BBI_OP_mul || x->op == BBI_OP_div || x->op == BBI_OP_neg)) {
-        const bbi_node *scale, *rest;
-        BBI_FORWARD(split_scale(b, x, &scale, &rest));
-        if (scale) *f = scale, *g = rest;
-    }
-    if (x->op == BBI_OP_mul && !*g) *f = x->arg[0], *g = x->arg[1];
-    return BB_OK;
-}
-
 /* Roots and inverses per pair are good to a unit in the last place, and several times as fast. */
 static int per_pair(int op) {
     switch (op) {
@@ -127,14 +73,30 @@ static int per_pair(int op) {
     }
 }
 
+static bb_status lower_exponential(bbi_builder_state *b, const bbi_node *node, int32_t scope, int32_t index,
+                                   bbi_operand *result) {
+    const bbi_node *scale, *rest;
+    bbi_operand args[2];
+    BBI_FORWARD(bbi_exponent(b, node, &rest, &scale));
+    BBI_FORWARD(bbi_lower(b, rest, component(b, rest, index), &args[0]));
+    BBI_FORWARD(bbi_lower(b, scale, component(b, scale, index), &args[1]));
+    return add_map(b, scope, BBI_OP_expk, args, 2, result);
+}
+
 static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t index, bbi_operand *result) {
     int32_t scope = bbi_scope_of_index(b, index);
-    if (node->op == BBI_OP_exp && b->native == BBI_VALUE) return lower_exponential(b, node, scope, index, result);
+    if (b->native == BBI_VALUE && (node->op == BBI_OP_exp || node->op == BBI_OP_exp2))
+        return lower_exponential(b, node, scope, index, result);
+    if (b->native == BBI_VALUE) {
+        const bbi_node *form;
+        BBI_FORWARD(bbi_pair_form(b, node, &form));
+        if (form) return bbi_lower(b, form, index, result);
+    }
     bbi_operand args[3];
     if (node->op == BBI_OP_add) { /* f g + h */
         for (int k = 0; k < 2; k++) {
             const bbi_node *f, *g, *h = node->arg[1 - k];
-            BBI_FORWARD(factors(b, node->arg[k], &f, &g));
+            BBI_FORWARD(bbi_factors(b, node->arg[k], &f, &g));
             if (!g) continue;
             BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
             BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &args[1]));
@@ -144,7 +106,7 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
     }
     if (node->op == BBI_OP_sub) { /* h - f g */
         const bbi_node *f, *g, *h = node->arg[0];
-        BBI_FORWARD(factors(b, node->arg[1], &f, &g));
+        BBI_FORWARD(bbi_factors(b, node->arg[1], &f, &g));
         if (g) {
             BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
             BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &args[1]));
@@ -154,7 +116,7 @@ static bb_status lower_map(bbi_builder_state *b, const bbi_node *node, int32_t i
     }
     if (b->native == BBI_VALUE && (node->op == BBI_OP_mul || node->op == BBI_OP_div || node->op == BBI_OP_neg)) {
         const bbi_node *f, *g; /* a product with what stands in front of the pairs: divided by it once, there */
-        BBI_FORWARD(factors(b, node, &f, &g));
+        BBI_FORWARD(bbi_factors(b, node, &f, &g));
         if (g) {
             BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
             BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &args[1]));
@@ -176,7 +138,7 @@ static bb_status sum_term(bbi_builder_state *b, const bbi_node *body, int32_t in
                           const bbi_operand *total, int32_t target) {
     const bbi_node *f, *g;
     bbi_operand args[3];
-    BBI_FORWARD(factors(b, body, &f, &g));
+    BBI_FORWARD(bbi_factors(b, body, &f, &g));
     BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &args[0]));
     if (!g) {
         args[1] = args[0], args[0] = *total;
@@ -458,7 +420,7 @@ static bb_status sink_component(bbi_builder_state *b, const bbi_node *node, bbi_
                                 int32_t target) {
     bbi_instruction in = {.kind = (uint8_t)kind, .narg = 1, .result = -1, .counter = -1, .index = target};
     const bbi_node *f = node, *g = NULL;
-    if (kind != BBI_STEP_OUT) BBI_FORWARD(factors(b, node, &f, &g));
+    if (kind != BBI_STEP_OUT) BBI_FORWARD(bbi_factors_of_sum(b, node, &f, &g));
     BBI_FORWARD(bbi_lower(b, f, component(b, f, index), &in.arg[0]));
     if (g) {
         BBI_FORWARD(bbi_lower(b, g, component(b, g, index), &in.arg[1]));

@@ -70,6 +70,16 @@ bb_status bbi_lower_sink(bbi_builder_state *b, const bbi_node *node, bbi_step ki
 /* SUM of node and MIRROR of image, which have the same dimension. */
 bb_status bbi_lower_mirrored(bbi_builder_state *b, const bbi_node *node, const bbi_node *image, int32_t first);
 
+/* ---- lower_product.c ------------------------------------------------------------------------- */
+/* The factors of a product: x = f * g; g NULL where x is no product worth taking apart. */
+bb_status bbi_factors(bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g);
+/* Likewise of what a sum adds up, an exponential by itself where there is one. */
+bb_status bbi_factors_of_sum(bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g);
+/* exp or exp2 of a node's argument is 2^(rest * scale). */
+bb_status bbi_exponent(bbi_builder_state *b, const bbi_node *node, const bbi_node **rest, const bbi_node **scale);
+/* What a node is computed as per pair, made of other operations; NULL: it is itself. */
+bb_status bbi_pair_form(bbi_builder_state *b, const bbi_node *node, const bbi_node **form);
+
 /* ---- stage.c --------------------------------------------------------------------------------- */
 /* where a node that is not computed per pair is found */
 typedef struct bbi_place_in_stage {

@@ -308,10 +308,11 @@ BB_INLINE V v_log1p(V x)
 }
 
 /*@ v_exp2 : v_scale */
-/* 2^t; 1 ulp (1.2 without FMA). E: exp2-fine. */
+/* 2^t; 1 ulp (1.2 without FMA). Zeros are not computed. E: exp2-fine. */
 BB_INLINE V v_exp2(V t)
 {
-    t = v_minx(K(BB_EB + 2), v_maxx(K(-BB_EB - BB_MB - 3), t));
+    VM zero = v_le(t, K(-BB_EB - BB_MB));
+    t = v_sel(zero, K(0), v_minx(K(BB_EB + 2), t));
     V k = (t + K(BB_MAGIC)) - K(BB_MAGIC), f = t - k;
 #if BB_DOUBLE
     V p = BB_P11(f, 0x1.62e42fefa39efp-1, 0x1.ebfbdff82c574p-3, 0x1.c6b08d704a1fbp-5, 0x1.3b2ab6fbaadeap-7,
@@ -321,7 +322,7 @@ BB_INLINE V v_exp2(V t)
     V p = BB_P6(f, 0x1.62e43p-1, 0x1.ebfbep-3, 0x1.c6b06ep-5, 0x1.3b2a74p-7, 0x1.5da43ap-10, 0x1.43e0ap-13,
                 0x1.e0f81cp-17);
 #endif
-    return v_scale(v_fma(f, p, K(1)), k);
+    return v_sel(zero, K(0), v_scale(v_fma(f, p, K(1)), k));
 }
 
 /*@ v_expm1 : v_exp_parts */
@@ -721,10 +722,12 @@ BB_INLINE V v_erf_series(V x)
 
 /*@ v_erfc_tail : v_exp_parts v_scale v_two_prod */
 /* erfc x for x >= 1/2, after Shepherd and Laframboise: (1 + 2 x) e^(x^2) erfc x is nearly constant and a
- * polynomial in (x - 4)/(x + 4). The square is taken in full, for its error is multiplied by x^2. E: erfc. */
+ * polynomial in (x - 4)/(x + 4). The square is taken in full, for its error is multiplied by x^2. Zeros are not
+ * computed. E: erfc. */
 BB_INLINE V v_erfc_tail(V x)
 {
-    x = v_minx(K(BB_DOUBLE ? 27.5 : 10.5), x);
+    VM zero = v_gt(x, K(BB_DOUBLE ? 27.23 : 10.06));
+    x = v_sel(zero, K(1), x);
     V t = (x - K(4)) / (x + K(4));
 #if BB_DOUBLE
     V p = BB_P20(t, 0x1.3ba5916e9fd7fp+0, -0x1.1df1ad154a26ep-3, 0x1.f7f5df66fb17fp-7, 0x1.16ecefcfa3501p-4,
@@ -738,14 +741,14 @@ BB_INLINE V v_erfc_tail(V x)
                  -0x1.11fe0cp-4, 0x1.1fdcdep-5, -0x1.04bc72p-6, 0x1.36ef0ep-7, 0x1.507916p-9);
 #endif
     V l, k, h = v_two_prod(x, x, &l), s = v_exp_parts(-h, -l, &k), c = p / v_fma(K(2), x, K(1));
-    return v_scale(v_fma(s, c, c), k);
+    return v_sel(zero, K(0), v_scale(v_fma(s, c, c), k));
 }
 
 /*@ v_erf : v_erf_series v_erfc_tail */
 /* erf x; 1.5 ulp. */
 BB_INLINE V v_erf(V x)
 {
-    V a = v_abs(x), y = v_sel(v_lt(a, K(1)), v_erf_series(a), K(1) - v_erfc_tail(a));
+    V a = v_abs(x), y = v_sel(v_lt(a, K(1)), v_erf_series(a), K(1) - v_erfc_tail(v_minx(K(6), a)));
     return v_copysign(y, x);
 }
 
