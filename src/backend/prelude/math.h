@@ -721,13 +721,11 @@ BB_INLINE V v_erf_series(V x)
 }
 
 /*@ v_erfc_tail : v_exp_parts v_scale v_two_prod */
-/* erfc x for x >= 1/2, after Shepherd and Laframboise: (1 + 2 x) e^(x^2) erfc x is nearly constant and a
- * polynomial in (x - 4)/(x + 4). The square is taken in full, for its error is multiplied by x^2. Zeros are not
- * computed. E: erfc. */
+/* erfc x for 1/2 <= x <= 27.3 (float 10.1), after Shepherd and Laframboise: (1 + 2 x) e^(x^2) erfc x is nearly constant and a
+ * polynomial in (x - 4)/(x + 4). The square is taken in full, for its error is multiplied by x^2.
+ * E: erfc. */
 BB_INLINE V v_erfc_tail(V x)
 {
-    VM zero = v_gt(x, K(BB_DOUBLE ? 27.23 : 10.06));
-    x = v_sel(zero, K(1), x);
     V t = (x - K(4)) / (x + K(4));
 #if BB_DOUBLE
     V p = BB_P20(t, 0x1.3ba5916e9fd7fp+0, -0x1.1df1ad154a26ep-3, 0x1.f7f5df66fb17fp-7, 0x1.16ecefcfa3501p-4,
@@ -741,7 +739,7 @@ BB_INLINE V v_erfc_tail(V x)
                  -0x1.11fe0cp-4, 0x1.1fdcdep-5, -0x1.04bc72p-6, 0x1.36ef0ep-7, 0x1.507916p-9);
 #endif
     V l, k, h = v_two_prod(x, x, &l), s = v_exp_parts(-h, -l, &k), c = p / v_fma(K(2), x, K(1));
-    return v_sel(zero, K(0), v_scale(v_fma(s, c, c), k));
+    return v_scale(v_fma(s, c, c), k);
 }
 
 /*@ v_erf : v_erf_series v_erfc_tail */
@@ -753,11 +751,13 @@ BB_INLINE V v_erf(V x)
 }
 
 /*@ v_erfc : v_erf_series v_erfc_tail */
-/* erfc x; 4 ulp. */
+/* erfc x; 4 ulp. Zeros are not computed. */
 BB_INLINE V v_erfc(V x)
 {
-    V t = v_erfc_tail(v_abs(x)), y = v_sel(v_lt(x, K(0)), K(2) - t, t);
-    return v_sel(v_lt(v_abs(x), K(0.5)), K(1) - v_erf_series(x), y);
+    V a = v_abs(x);
+    VM zero = v_gt(a, K(BB_DOUBLE ? 27.23 : 10.06));
+    V t = v_sel(zero, K(0), v_erfc_tail(v_sel(zero, K(1), a))), y = v_sel(v_lt(x, K(0)), K(2) - t, t);
+    return v_sel(v_lt(a, K(0.5)), K(1) - v_erf_series(x), y);
 }
 
 /*@ v_pow_core : v_log_parts v_two_prod v_scale */
