@@ -19,6 +19,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CMAKE_FLAGS ?=
 VENV = .venv
 PYTHON = $(VENV)/bin/python
+WHEEL_FLAGS ?=
 CMAKE = $(shell command -v cmake || echo $(CURDIR)/$(VENV)/bin/cmake)
 CTEST = $(dir $(CMAKE))ctest
 GENERATOR = $(shell command -v ninja >/dev/null && echo -G Ninja)
@@ -56,7 +57,7 @@ wheel:
 	@tools/require.sh cmake && tools/require.sh python-headers
 	@tools/require.sh python python/requirements-wheel.txt
 	@rm -rf $(BUILD)/wheel
-	@$(PYTHON) -m build --wheel --outdir $(BUILD)/wheel/built .
+	@$(PYTHON) -m build --wheel --outdir $(BUILD)/wheel/built $(WHEEL_FLAGS) .
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTHON) -m auditwheel repair --only-plat \
 	    --plat manylinux_2_28_$$(uname -m) --wheel-dir $(BUILD)/wheel $(BUILD)/wheel/built/*.whl
 
@@ -91,8 +92,8 @@ interpolation: python
 	@bench/tables
 
 docs: python
-	@tools/require.sh package doxygen doxygen && tools/require.sh torch && tools/require.sh python docs/requirements.txt
-	@tools/require.sh python examples/requirements.txt && tools/require.sh python examples/torch/requirements.txt
+	@tools/require.sh package doxygen doxygen && tools/require.sh torch
+	@tools/require.sh python docs/requirements.txt examples/requirements.txt examples/torch/requirements.txt
 	@BENBEN_CACHE_DIR=$(CURDIR)/$(BUILD)/test-cache $(PYTHON) tools/docs.py --build $(BUILD)
 
 check-gpu bench-gpu:

@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "ignore_pattern": rf"(?:^|/)({os.environ['BENBEN_HELPERS'] or '__init__.py'})$",
     "reset_modules": ("matplotlib", "benben_site.reset"),
+    "reset_argv": "benben_site.arguments",
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
     "within_subsection_order": "FileNameSortKey",

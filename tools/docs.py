@@ -118,9 +118,9 @@ def main() -> int:
     os.environ["BENBEN_HELPERS"] = "|".join(sorted(helpers(ROOT / "examples") | helpers(ROOT / "examples/torch")))
     stage_gallery(ROOT / "examples", out / "examples" / "numpy", ROOT / "docs/gallery/numpy/GALLERY_HEADER.rst")
     stage_gallery(ROOT / "examples/torch", out / "examples" / "torch", ROOT / "docs/gallery/torch/GALLERY_HEADER.rst")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(out / "source"), str(out / "html")]
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(out / "source"), str(out / "html")]
     if options.pages_only:
-        command[3:3] = ["-D", "plot_gallery=0"]
+        command[5:5] = ["-D", "plot_gallery=0"]
     status = subprocess.run(command).returncode
     if status == 0:
         print(f"{out / 'html' / 'index.html'}")

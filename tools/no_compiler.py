@@ -134,7 +134,7 @@ def main() -> int:
         command, where = [], "in the whole file system with an empty PATH: chroot is not permitted here"
         print("skipped: chroot", where)
     environment = {"PATH": "/tmp" if command else str(empty), "HOME": "/tmp" if command else str(empty), "LANG": "C.UTF-8",
-                   "BENBEN_SITE": str(site), "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+                   "BENBEN_SITE": str(site), "PYTHONPATH": str(site)}
 
     def run(*arguments: str) -> int:
         inside = [sys.executable, *arguments]

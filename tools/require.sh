@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what a make target needs and the machine lacks:
-#   require.sh cmake | cmocka | opencl | hip | package NAME COMMAND-OR-FILE | python-headers | python REQUIREMENTS.txt | torch | bench
+#   require.sh cmake | cmocka | opencl | hip | package NAME COMMAND-OR-FILE | packages NAME… | python-headers |
+#              python REQUIREMENTS.txt… | torch | bench
 # Debian packages are installed when this user may (root, apt-get); otherwise the message says what to install.
 # Python packages go to .venv only, the peers of the benchmark to .venv-bench.
 set -euo pipefail
@@ -10,9 +11,9 @@ apt_install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
     echo "Installing $* ..."
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
-        { apt-get update -qq >/dev/null 2>&1 &&
-          apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1; }
+    local apt=(apt-get -qq -o DPkg::Lock::Timeout=600) # another may be at it
+    "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { "${apt[@]}" update >/dev/null 2>&1 && "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1; }
 }
 
 virtual_environment() {
@@ -24,14 +25,20 @@ virtual_environment() {
     return 1
 }
 
-python_packages() { # once per content of the requirements file
+# Without compiling: what is imported compiles itself, which is a small part.
+PIP=(.venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile)
+
+python_packages() { # once per content of a requirements file; what several ask for is resolved together
     virtual_environment
-    local stamp
-    stamp=".venv/.have-$(cksum <"$1" | tr ' ' '-')"
-    [ -f "$stamp" ] && return
-    echo "Installing $(tr '\n' ' ' <"$1")into .venv ..."
-    .venv/bin/python -m pip install -qq --disable-pip-version-check -r "$1"
-    touch "$stamp"
+    local file stamp stamps=() wanted=()
+    for file in "$@"; do
+        stamp=".venv/.have-$(cksum <"$file" | tr ' ' '-')"
+        [ -f "$stamp" ] || { stamps+=("$stamp"); wanted+=(-r "$file"); }
+    done
+    [ ${#stamps[@]} -gt 0 ] || return 0
+    echo "Installing ${wanted[*]//-r/} into .venv ..."
+    "${PIP[@]}" "${wanted[@]}"
+    touch "${stamps[@]}"
 }
 
 # PyTorch for the tests, without CUDA: the plain name would fetch gigabytes. A failure is no error: the tests that need it
@@ -42,10 +49,9 @@ pytorch() {
     stamp=".venv/.have-$(cksum <tests/requirements-torch.txt | tr ' ' '-')"
     [ -f "$stamp" ] && return
     echo "Installing $(tr '\n' ' ' <tests/requirements-torch.txt)into .venv ..."
-    local pip=".venv/bin/python -m pip install -qq --disable-pip-version-check"
     # from PyTorch's own index where it can be reached; without dependencies, so that only one name is asked for there
-    if $pip --retries 1 --no-deps "$(grep ^torch= tests/requirements-torch.txt)" \
-        --extra-index-url https://download.pytorch.org/whl/cpu && $pip -r tests/requirements-torch.txt; then
+    if "${PIP[@]}" --retries 1 --no-deps "$(grep ^torch= tests/requirements-torch.txt)" \
+        --extra-index-url https://download.pytorch.org/whl/cpu && "${PIP[@]}" -r tests/requirements-torch.txt; then
         touch "$stamp"
     else
         echo "PyTorch could not be installed: its tests are skipped" >&2
@@ -95,19 +101,28 @@ hip) # clang alone, which compiles the texts of kernels for AMD's processors
 package)
     command -v "$3" >/dev/null || [ -e "$3" ] || apt_install "$2" || exit 1
     ;;
+packages) # those that are not there, in one go
+    shift
+    missing=()
+    for name in "$@"; do
+        dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+    done
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+    ;;
 python-headers)
     python3 -c 'import os, sysconfig
 assert os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null || apt_install python3-dev ||
         { echo "error: the Python package needs the headers of Python (Debian: python3-dev)" >&2; exit 1; }
     ;;
 python)
-    python_packages "$2"
+    shift
+    python_packages "$@"
     ;;
 torch)
     pytorch
     ;;
 *)
-    echo "usage: require.sh cmake | cmocka | package NAME COMMAND-OR-FILE | python-headers | python REQUIREMENTS.txt | torch | bench" >&2
+    echo "usage: require.sh cmake | cmocka | opencl | hip | package NAME COMMAND-OR-FILE | packages NAME... | python-headers | python REQUIREMENTS.txt... | torch | bench" >&2
     exit 2
     ;;
 esac

@@ -129,6 +129,11 @@ def reset(gallery: dict, name: str) -> None:
     plt.rcParams.update({"figure.dpi": 100, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
 
 
+def arguments(gallery: dict, script: dict) -> list[str]:
+    """Examples leave pictures and numbers where the tests look for them (tests/python/test_examples.py)."""
+    return ["--output", str(BUILD / "docs" / "results")]
+
+
 def inline(self, node: nodes.Element) -> None:
     self.body.append(convert(html.unescape(node.astext())))
     raise nodes.SkipNode

@@ -36,15 +36,31 @@ def test_every_example_is_tested():
     assert {p.name for p in (EXAMPLES / "talk").glob("numpy_*.py")} == {f"numpy_{name}.py" for name in TALK}
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_example(name, tmp_path):
-    done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py", "--output", tmp_path], capture_output=True, text=True,
+def check_results(name, folder):
+    numbers = json.loads((folder / f"{name}.json").read_text())
+    assert RIGHT[name](numbers), numbers
+    picture = (folder / f"{name}.png").read_bytes()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n" and len(picture) > 20000
+
+
+def run(name, folder):
+    done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py", "--output", folder], capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": SITE}, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    numbers = json.loads((tmp_path / f"{name}.json").read_text())
-    assert RIGHT[name](numbers), numbers
-    picture = (tmp_path / f"{name}.png").read_bytes()
-    assert picture[:8] == b"\x89PNG\r\n\x1a\n" and len(picture) > 20000
+
+
+@pytest.mark.gallery
+@pytest.mark.parametrize("name", RIGHT)
+def test_example(name, tmp_path):
+    gallery = os.environ.get("BENBEN_GALLERY")
+    if not gallery:
+        run(name, tmp_path)
+    check_results(name, pathlib.Path(gallery or tmp_path))
+
+
+def test_examples_are_programs(tmp_path):
+    run("lazytensors", tmp_path)
+    check_results("lazytensors", tmp_path)
 
 
 # ---- the talk
