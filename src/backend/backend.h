@@ -76,6 +76,22 @@ void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const voi
 void bbi_fold_limits(const bbi_folding *f, const void *state, bbi_hits *hits);
 void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
                    int64_t first_column, const bbi_hits *hits);
+/* The K smallest from the smallest values of groups of columns (BBI_SELECT_LEAST) of one lane block: a group is evaluated
+ * again for a lane where one of its values may be among the K smallest. */
+typedef struct bbi_again {
+    int32_t lane, group;
+} bbi_again;
+enum { BBI_AGAIN = 64 }; /* groups evaluated at a time */
+typedef struct bbi_least {
+    const void *least;             /* R least[groups][L] */
+    int64_t first, columns, lanes; /* number of the first column, how many there are */
+    int64_t casts;                 /* columns of a group: a power of two, at most BBI_LEAST_CASTS */
+    void *out;                     /* R out[BBI_AGAIN][L] */
+    void *data;
+    /* The BBI_LEAST_CASTS columns among which group again[n] is, to out[n]; what is behind the last column is undefined. */
+    void (*evaluate)(void *data, const bbi_again *again, int64_t count, void *out);
+} bbi_least;
+void bbi_fold_least(const bbi_folding *f, void *state, const bbi_least *least);
 /* A log-sum-exp over a block of columns: what is returned is what a kernel adds to (BBI_SELECT_LSE); without a kernel, tiles
  * of the out area, of 8 casts each but for the last, give the same bits. Closing adds the block to the state. */
 void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes);

@@ -352,6 +352,10 @@ void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t l
         hits);
 }
 
+void bbi_fold_least(const bbi_folding *f, void *state, const bbi_least *least) {
+    bbi_select_isa_of(f)->least(f, state, least);
+}
+
 void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes) {
     fold_isa(f)->lse_open(&(bbi_fold_tile){.folding = f, .cell = state, .lanes = lanes});
     return bbi_lse_block(f, state);

@@ -11,6 +11,8 @@
 enum {
     TILE = 16,                                  /* casts between two comparisons */
     PARTS = (int)(sizeof(int64_t) / sizeof(R)), /* R's that hold an index: low half and high half, or all of it */
+    SCANNED = 512,                              /* groups between two lists of hits */
+    MOST_BINS = 512,                            /* values of each lane from which a first bound is found */
     RANKED = 256,                               /* entries that are sorted by their ranks */
     WORD_CASTS = 64 / (int)BB_W                 /* casts of a vector whose lanes have a bit each in 64 */
 };
@@ -452,8 +454,141 @@ static void hit_kmin(const bbi_fold_tile *t, const bbi_hits *hits) {
     BY_VECTORS(insert_hits, &to, t, hits);
 }
 
+/* ---- K smallest from the smallest of groups ---- */
+/* Numbers in the order of integers, and back; the same for both zeros is the larger. */
+BB_INLINE VI key_of(V x) {
+    const VI bits = (VI)(x + K(0));
+    return bits ^ (VI)((VU)(bits < 0) >> 1);
+}
+
+BB_INLINE V number_of(VI key) { return (V)(key ^ (VI)((VU)(key < 0) >> 1)); }
+
+/* A number for each lane above which it has no need to look: at least k of these n smallest values are below. By halving,
+ * until few more than k are; NaN where there are no k numbers. */
+static V bound_of(const R *least, int64_t step, int64_t n, int64_t k) {
+    if (n < k) return K(BB_NAN);
+    V low = K(BB_INF), high = K(-BB_INF);
+    for (int64_t i = 0; i < n; i++) {
+        const V x = v_loadu(least + i * step);
+        low = v_minx(x, low), high = v_maxx(x, high);
+    }
+    const V enough = K(k) - K(0.5), few = K(k + k / 8) + K(1.5);
+    VI from = key_of(low), to = key_of(high);
+    VM done = v_lt(K(0), K(0));
+    for (int turn = 0; turn < 24; turn++) {
+        const VI middle = (from & to) + ((from ^ to) >> 1);
+        const V pivot = number_of(middle);
+        V count = K(0), odd = K(0);
+        int64_t i = 0;
+        for (; i + 2 <= n; i += 2) {
+            count += v_mask01(v_le(v_loadu(least + i * step), pivot));
+            odd += v_mask01(v_le(v_loadu(least + (i + 1) * step), pivot));
+        }
+        if (i < n) odd += v_mask01(v_le(v_loadu(least + i * step), pivot));
+        count += odd;
+        const VM above = v_gt(count, enough);
+        to = v_seli(above, middle, to);
+        from = v_seli(above, from, middle);
+        done = v_or(done, v_and(above, v_lt(count, few)));
+        if (v_all(done)) break;
+    }
+    return number_of(to + 1);
+}
+
+/* Of the smallest values of groups, so many that the K-th smallest of theirs is little above the K-th smallest of all. */
+static V first_bound(const R *least, int64_t groups, int64_t k) {
+    V coarse[MOST_BINS];
+    const int64_t wanted = 4 * k < 16 ? 16 : 4 * k, each = groups / wanted;
+    if (each < 2 || groups / each + 1 > MOST_BINS) return bound_of(least, LANES, groups, k);
+    int64_t n = 0;
+    for (int64_t i = 0; i < groups; n++) {
+        V x = v_loadu(least + i++ * LANES);
+        for (int64_t more = 1; more < each && i < groups; more++) x = v_minx(v_loadu(least + i++ * LANES), x);
+        coarse[n] = x;
+    }
+    return bound_of((const R *)coarse, BB_W, n, k);
+}
+
+/* Without those whose bounds have sunk below since they were listed. */
+static int64_t still_below(const R *least, bbi_again *again, int64_t count, const R *bound) {
+    int64_t kept = 0;
+    for (int64_t n = 0; n < count; n++) {
+        again[kept] = again[n];
+        kept += !(least[again[n].group * LANES + again[n].lane] >= bound[again[n].lane]);
+    }
+    return kept;
+}
+
+BB_INLINE void take_again(const lists *to, int64_t vectors, const bbi_least *s, bbi_again *again, int64_t kept,
+                          R *bound) {
+    s->evaluate(s->data, again, kept, s->out);
+    for (int64_t n = 0; n < kept; n++) {
+        const int64_t lane = again[n].lane, first = again[n].group * s->casts, left = s->columns - first;
+        const R *x = (const R *)s->out + n * LANES + first % BBI_LEAST_CASTS;
+        const V limit = v_splat(bound[lane]);
+        uint64_t bits = 0;
+        for (int64_t c = 0; c < s->casts; c += BB_W) bits |= below_limit(x + c, limit) << c;
+        bits &= ((uint64_t)1 << (left < s->casts ? left : s->casts)) - 1;
+        for (; bits; bits &= bits - 1) {
+            const int at = __builtin_ctzll(bits);
+            if (x[at] == x[at]) insert(to, vectors, lane, x[at], s->first + first + at);
+        }
+        if (to->limit[lane] < bound[lane] || bound[lane] != bound[lane]) bound[lane] = to->limit[lane];
+    }
+}
+
+BB_INLINE void take_least(const lists *to, int64_t vectors, const bbi_least *s) {
+    bbi_again again[BBI_AGAIN];
+    R bound[LANES];
+    const R *least = s->least;
+    const int64_t groups = (s->columns + s->casts - 1) / s->casts;
+    for (int64_t lane = 0; lane < s->lanes; lane += BB_W) {
+        const V limit = v_loadu(to->limit + lane);
+        V under = limit;
+        if (v_any(v_isnan(limit))) {
+            const V first = first_bound(least + lane, groups, to->k);
+            under = v_sel(v_isnan(limit), first, v_minx(first, limit));
+        }
+        v_storeu(bound + lane, under);
+        const int64_t left = s->lanes - lane;
+        const uint64_t used = left < (int64_t)BB_W ? ((uint64_t)1 << left) - 1 : (uint64_t)-1 >> (64 - BB_W);
+        int64_t usual = (to->k + to->k / 4 + 4) * (int64_t)BB_W; /* hits; where there are more, equal values or no bounds may be why */
+        for (int64_t g0 = 0; g0 < groups; g0 += SCANNED) {
+            const int64_t g1 = groups - g0 < SCANNED ? groups : g0 + SCANNED;
+            uint32_t hit[SCANNED], lanes[SCANNED];
+            int64_t hits = 0, count = 0;
+            for (int64_t g = g0; g < g1; g++) { /* no branch: nobody could guess it */
+                const uint32_t bits = (uint32_t)(below_limit(least + g * LANES + lane, under) & used);
+                hit[hits] = (uint32_t)g;
+                lanes[hits] = bits;
+                hits += bits != 0;
+            }
+            for (int64_t n = 0; n < hits; n++) {
+                uint32_t bits = lanes[n];
+                do {
+                    again[count].lane = (int32_t)lane + __builtin_ctz(bits);
+                    again[count++].group = (int32_t)hit[n];
+                    bits &= bits - 1;
+                } while (bits);
+                if (count < BBI_AGAIN - (int64_t)BB_W && n + 1 < hits) continue;
+                usual -= count;
+                if (usual < 0) count = still_below(least, again, count, bound);
+                take_again(to, vectors, s, again, count, bound);
+                count = 0;
+            }
+        }
+    }
+}
+
+static void least_kmin(const bbi_folding *folding, void *state, const bbi_least *least) {
+    const bbi_fold_tile tile = {.folding = folding, .cell = state};
+    const lists to = lists_of(&tile, 0);
+    BY_VECTORS(take_least, &to, least);
+}
+
 const bbi_select_isa BBI_ISA_NAME(bbi_select_isa, BB_ISA, BB_DOUBLE) = {
     .step = {[BBI_FAMILY_MIN] = step_min, [BBI_FAMILY_MAX] = step_max, [BBI_FAMILY_KMIN] = step_kmin},
     .order_list = order_list,
+    .least = least_kmin,
     .hits = {[BBI_FAMILY_MIN] = hit_min, [BBI_FAMILY_MAX] = hit_max, [BBI_FAMILY_KMIN] = hit_kmin},
 };

@@ -275,7 +275,7 @@ static int32_t last_segment(const bbi_emitter *e) {
 
 /* Does the kernel look at groups of casts? */
 static bool selects_groups(const bbi_emitter *e) {
-    return e->selection == BBI_SELECT_HITS || e->selection == BBI_SELECT_LSE;
+    return e->selection > BBI_SELECT_BEST;
 }
 
 /* Whole blocks; those of a log-sum-exp are one by one, because the order of its sums must not depend on them. */
@@ -289,6 +289,7 @@ static int group_casts(const bbi_emitter *e) {
 static int tile_size(const bbi_emitter *e) {
     bool selects = selects_groups(e);
     int block = widest_block(e), group = group_casts(e);
+    if (e->selection == BBI_SELECT_LEAST) return BBI_LEAST_CASTS;
     if (selects && last_segment(e) == 0) return group;
     while (group % block) group += BBI_GROUP_CASTS; /* whole groups of whole blocks */
     int bytes = (16 << e->options->level) * e->vectors * (e->nbuffered ? e->nbuffered : 1);

@@ -249,7 +249,7 @@ static void print_out(const bbi_emitter *e, const bbi_instruction *s, int v, int
         bbi_emit_select_open(e, v);
         print_operand(e, &s->arg[0], v, u, false);
         bbi_emit_select_close(e, v);
-        if (e->selection == BBI_SELECT_BEST) return;
+        if (e->selection == BBI_SELECT_BEST || e->selection == BBI_SELECT_LEAST) return;
         begin_line(e);
     }
     bbi_text_add(e->text, "v_storeu(out + (q");

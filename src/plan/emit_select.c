@@ -5,7 +5,9 @@
  * values: the vectors of a block share one branch, their hits are listed without. A minimum improves within the call; the limit of the K smallest is that of the call's beginning.
  *
  * v_minx and v_maxx give their second operand where one is NaN: values that are NaN do nothing, a limit that is NaN
- * stays, and is not equal to itself: everything is a hit then. */
+ * stays, and is not equal to itself: everything is a hit then.
+ *
+ * Short code that the K smallest are selected from is not worth keeping its values: the smallest of each group is kept. */
 #include "emit.h"
 
 bbi_selection bbi_stage_selection(const bbi_stage *stage) {
@@ -25,7 +27,8 @@ bbi_selection bbi_stage_selection(const bbi_stage *stage) {
     if (lse) return outs == wanted && wanted <= 1 + BBI_LSE_WEIGHTS ? BBI_SELECT_LSE : BBI_SELECT_NONE;
     bool extreme = fold->family == BBI_FAMILY_MIN || fold->family == BBI_FAMILY_MAX;
     if (outs == 0 || !(extreme || fold->family == BBI_FAMILY_KMIN)) return BBI_SELECT_NONE;
-    return extreme && !fold->want_index ? BBI_SELECT_BEST : BBI_SELECT_HITS;
+    if (!extreme) return code->counter_count == 0 ? BBI_SELECT_LEAST : BBI_SELECT_HITS;
+    return fold->want_index ? BBI_SELECT_HITS : BBI_SELECT_BEST;
 }
 
 static void declare(const bbi_emitter *e, const char *name) {
@@ -41,8 +44,10 @@ void bbi_emit_select_begin(const bbi_emitter *e) {
 }
 
 void bbi_emit_select_tile(const bbi_emitter *e) {
-    if (e->selection != BBI_SELECT_HITS) return;
-    for (int v = 0; v < e->vectors; v++) bbi_emit_line(e, "V best_%d = limit_%d;", v, v);
+    for (int v = 0; v < e->vectors && e->selection == BBI_SELECT_LEAST; v++)
+        bbi_emit_line(e, "V best_%d = K(BB_INF);", v);
+    for (int v = 0; v < e->vectors && e->selection == BBI_SELECT_HITS; v++)
+        bbi_emit_line(e, "V best_%d = limit_%d;", v, v);
 }
 
 void bbi_emit_select_open(const bbi_emitter *e, int v) {
@@ -54,6 +59,8 @@ void bbi_emit_select_close(const bbi_emitter *e, int v) { bbi_text_add(e->text, 
 
 void bbi_emit_select_hits(bbi_emitter *e) {
     if (e->selection == BBI_SELECT_LSE) bbi_emit_lse_group(e);
+    for (int v = 0; v < e->vectors && e->selection == BBI_SELECT_LEAST; v++)
+        bbi_emit_line(e, "v_storeu(sum + %s / %d * BB_L + %d * BB_W, best_%d);", e->from, BBI_LEAST_CASTS, v, v);
     if (e->selection != BBI_SELECT_HITS) return;
     for (int v = 0; v < e->vectors; v++) bbi_emit_line(e, "const VM better_%d = v_ne(best_%d, limit_%d);", v, v, v);
     bbi_text_add(e->text, "%*sif (__builtin_expect(v_any(", 4 * e->indent, "");

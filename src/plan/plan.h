@@ -224,12 +224,21 @@ void bbi_plan_print(bbi_text *text, const bbi_plan *plan);
  * compiled kernel of the direct schedule compares the values while they are at hand. `sum` has another meaning then:
  *   BEST  (no index) R best[L], the state itself; `out` is not used
  *   HITS  a bbi_hits: values are written to `out`, and whoever folds them looks at the groups of casts named there
+ *   LEAST (the K smallest, of code without loops) R least[groups][L]: the smallest value of each group of BBI_LEAST_CASTS
+ *         casts, infinity where all are NaN; `out` is not used. Whoever reads them evaluates again what can count.
  *   LSE   R best[L], base[L], sum[1 + weight_dim][L]: the largest value so far, and the sums of exp(f - base) of a block
  *         of columns, accumulated onto; `out` has room for the values of a group, which the kernel reads again. */
-typedef enum bbi_selection { BBI_SELECT_NONE, BBI_SELECT_BEST, BBI_SELECT_HITS, BBI_SELECT_LSE } bbi_selection;
+typedef enum bbi_selection {
+    BBI_SELECT_NONE,
+    BBI_SELECT_BEST,
+    BBI_SELECT_HITS,
+    BBI_SELECT_LEAST,
+    BBI_SELECT_LSE
+} bbi_selection;
 bbi_selection bbi_stage_selection(const bbi_stage *stage);
 enum {
     BBI_GROUP_CASTS = 8, /* at least so many casts in a group; for LSE no more, counted from the first cast of the call */
+    BBI_LEAST_CASTS = 16,
     BBI_LSE_WEIGHTS = 4 /* at most, for LSE */
 };
 /* A group is some casts of one vector. It is a hit where a lane holds a value better than its limit, or has the limit
@@ -246,6 +255,7 @@ typedef struct bbi_emit_options {
     bool is_double;
     int level; /* bbi_cpu_level: decides vectors per step, nothing else */
     bool transposed;
+    bool again; /* transposed: the direct schedule needs it too (BBI_SELECT_LEAST); the text is the same */
 } bbi_emit_options;
 #define BBI_KERNEL_SYMBOL "benben_kernel"
 /* Stands between a text's prelude and its kernel. Kernels compiled ahead share one whole prelude (bbi_emit_whole_prelude)

@@ -55,7 +55,7 @@ int64_t bb_aot_count(const bb_aot *collection) { return collection ? collection-
 static bb_status add_kernel(void *data, const bbi_emit_options *options, const char *source) {
     bb_aot *a = data;
     item added = {.is_double = options->is_double};
-    if (options->transposed && !a->few_rows) return BB_OK;
+    if (options->transposed && !a->few_rows && !options->again) return BB_OK;
     const char *mark = strstr(source, BBI_KERNEL_MARK);
     if (!mark) return bbi_fail(BB_INTERNAL, "the text of a kernel has no mark between prelude and kernel");
     bbi_aot_key(source, added.key);

@@ -169,6 +169,10 @@ static void meet(direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t posi
 static void walk(direct *d, int64_t blocks) {
     bool to_the_end = d->worker->run->executable->scheme == BBI_SCHEME_DIRECT;
     const bbi_compiled *compiled = d->code->compiled[0];
+    if (d->selection == BBI_SELECT_LEAST) {
+        if (bbi_run_least(d->worker, d->item)) return;
+        d->selection = BBI_SELECT_HITS, compiled = NULL;
+    }
     for (int64_t at = d->item->first_position; at < d->item->end_position; at += d->s->block) {
         int64_t left = d->item->end_position - at, count = left < d->s->block ? left : d->s->block;
         if (bbi_run_stopped(d->worker->run)) return;

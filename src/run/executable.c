@@ -49,7 +49,10 @@ static bb_status make_stage(const bbi_executable *e, const bbi_stage *stage, con
     }
     if (!code->pair || stage->list || stage->folded == BBI_P) return BB_OK;
     for (int transposed = 0; transposed < 2; transposed++) {
-        bbi_emit_options emit = {.is_double = e->is_double, .level = e->level, .transposed = transposed != 0};
+        bbi_emit_options emit = {.is_double = e->is_double,
+                                 .level = e->level,
+                                 .transposed = transposed != 0,
+                                 .again = transposed && bbi_stage_selection(stage) == BBI_SELECT_LEAST};
         code->compiled[transposed] = bbi_compiled_new(stage, &emit);
         if (!code->compiled[transposed]) return bbi_fail(BB_OUT_OF_MEMORY, "out of memory while preparing a kernel");
     }

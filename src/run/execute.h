@@ -91,13 +91,18 @@ typedef struct bbi_schedule {
     int64_t value_count, index_count; /* of a row's partial result, all folds together */
     bbi_segment dense;                /* all rows meet all columns */
     double work;                      /* pair operations, all batch elements of a run */
-    size_t uniform, wide, row, column, sum, hits, out, mirrored, state, value, index, result, list,
+    int64_t span, own_span;           /* LEAST: blocks of columns between two looks: packed for all items, or by each */
+    int64_t least_bytes, few_columns; /* of a lane block: of the smallest values of groups; when these are smaller */
+    size_t uniform, wide, row, column, sum, hits, least, out, mirrored, state, value, index, result, list,
         interp;   /* in a workspace */
     size_t bytes; /* of a workspace */
 } bbi_schedule;
 /* batches: elements that run together. Ranges: the columns are those of the longest sequence. */
 void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns, int64_t batches,
                        bool ranges, bbi_schedule *schedule);
+
+/* LEAST: columns of a group, where an item meets so many columns */
+int64_t bbi_least_casts(const bbi_schedule *schedule, int64_t columns);
 
 /* ---- execute.c ---- */
 typedef struct bbi_run bbi_run;
@@ -199,6 +204,7 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
 void bbi_load_rows(bbi_worker *worker, const bbi_item *item);
 /* Packs positions first .. first + count - 1 of the item's column sequence and runs the column code. */
 void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count);
+void bbi_load_columns_to(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count, char *target);
 /* Bytes of a block of packed columns; packs block number item->chunk of run->packed; where the block that begins at a
  * position of the columns stands. */
 int64_t bbi_packed_bytes(const bbi_run *run, int32_t stage);
@@ -220,6 +226,8 @@ void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chu
 /* ---- direct.c, symmetric.c, transposed.c, listed.c: one work item ---- */
 void bbi_run_map(bbi_worker *worker, const bbi_item *item);
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item);
+/* least.c: the columns of an item whose rows are loaded; false: nothing was done, some kernel is not compiled. */
+bool bbi_run_least(bbi_worker *worker, const bbi_item *item);
 /* The states of one lane block of rows: all folds, s->state_bytes. */
 void bbi_states_init(const bbi_worker *worker, char *state);
 void bbi_states_add(const bbi_worker *worker, char *state, const char *more); /* sums only */

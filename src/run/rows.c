@@ -115,14 +115,18 @@ void bbi_load_rows(bbi_worker *worker, const bbi_item *item) {
 }
 
 void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count) {
+    bbi_load_columns_to(worker, item, first, count, worker->workspace + worker->schedule->column);
+}
+
+void bbi_load_columns_to(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count, char *target) {
     int64_t *list = (int64_t *)(void *)(worker->workspace + worker->schedule->list);
     bbi_elements columns = {.count = count};
     if (!bbi_segment_is_straight(item->segment, first, count, &columns.first)) {
         bbi_segment_columns(item->segment, first, count, list);
         columns.list = list;
     }
-    bbi_load_sources(worker, item, BBI_COLUMN, &columns, worker->workspace + worker->schedule->column,
-                     worker->schedule->column_stride, code_of(worker)->column);
+    bbi_load_sources(worker, item, BBI_COLUMN, &columns, target, worker->schedule->column_stride,
+                     code_of(worker)->column);
 }
 
 int64_t bbi_packed_bytes(const bbi_run *run, int32_t stage) {

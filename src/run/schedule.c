@@ -22,6 +22,7 @@ enum {
     MAX_BANDS = 16, /* of a symmetric stage; 136 items */
     MIN_BAND = 8,   /* lane blocks */
     TILE_UNIT = 48, /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
+    LEAST_CASTS = 4, /* of which a kernel gives the smallest value */
     ALIGNMENT = 64
 };
 /* Components: beyond, a narrow block of columns puts them on fewer pages and nearer than half a page from each other,
@@ -32,6 +33,8 @@ static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
 static const int64_t heavy_rows = 64 << 10;    /* of a lane block: columns that pass should meet another, too */
 static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
+static const int64_t least_limit = 2 << 20;    /* smallest values of groups of columns: a part of the second-level cache */
+static const int64_t own_limit = 512 << 10;    /* columns that an item packs for itself before it looks at these */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
 static const int64_t partial_limit = 16 << 20; /* partial results of a cut stage */
 static const int64_t mirror_bytes = 32 << 10;  /* mirror sums of a block of columns stay in the first-level cache */
@@ -180,17 +183,42 @@ static int64_t hits_bytes(const bbi_schedule *s) {
     return (int64_t)sizeof(bbi_hits) + 8 * (1 + groups * BBI_LANE_BYTES / 16);
 }
 
+/* The smallest values of the groups of a span fit into the second-level cache, or nearly; so do columns that each item
+ * packs for itself. */
+static void choose_span(const bbi_stage *stage, bbi_schedule *s) {
+    int64_t size = BBI_LANE_BYTES / s->lanes, packed = size * s->column_stride * stage->column_count + 1;
+    int64_t one = BBI_LANE_BYTES * (s->block / BBI_LEAST_CASTS), columns = s->chunk;
+    s->span = clamp(least_limit / (one * (s->group / s->lanes)), 1, ceil_div(columns, s->block));
+    s->own_span = clamp(own_limit / packed, 1, s->span);
+    s->few_columns = 3 * BBI_LEAST_CASTS * stage->fold->k;
+    s->least_bytes = one * s->span;
+    int64_t least = 256 * ceil_div(s->few_columns < columns ? s->few_columns : columns, LEAST_CASTS);
+    if (s->least_bytes < least) s->least_bytes = least;
+}
+
+/* Few columns: smaller groups, three for each of the K smallest if possible, of which these are likely the smallest. */
+int64_t bbi_least_casts(const bbi_schedule *s, int64_t columns) {
+    int64_t casts = BBI_LEAST_CASTS;
+    while (casts > LEAST_CASTS && columns * BBI_LEAST_CASTS < s->few_columns * casts) casts /= 2;
+    return casts;
+}
+
 static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     int64_t blocks = s->transposed ? 1 : s->group / s->lanes, casts = s->transposed ? s->group : 1;
-    s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count);
+    bbi_selection selection = s->transposed ? BBI_SELECT_NONE : bbi_stage_selection(stage);
+    bool least = selection == BBI_SELECT_LEAST;
+    if (least) choose_span(stage, s);
+    s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count * (least ? s->own_span : 1));
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
-    if (!s->transposed && bbi_stage_selection(stage) == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
+    if (least || selection == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
+    if (least) s->least = reserve(s, s->least_bytes * blocks);
     if (s->tiles) { /* mirror sums of a block of columns and of a lane block that nobody reads */
         s->out = reserve(s, 64 * stage->sum_count * (s->block + s->lanes));
         s->mirrored = reserve(s, BBI_LANE_BYTES * stage->sum_count * (s->block / s->lanes));
         s->state = reserve(s, s->state_bytes * (s->chunks > 1 ? blocks : s->chunk / s->lanes));
     } else {
-        s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * (s->transposed ? casts : s->tile));
+        int64_t kept = s->transposed ? casts : least && s->tile < BBI_AGAIN ? BBI_AGAIN : s->tile;
+        s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * kept);
         s->state = reserve(s, s->state_bytes * blocks);
     }
     s->value = reserve(s, 8 * s->value_count * (casts + 1));

@@ -239,6 +239,8 @@ bb_status bbi_run_stage(bbi_run *run, int32_t number, int64_t slots) {
         return BB_OK;
     }
     BBI_FORWARD(bbi_executable_prepare(run->executable, number, s->transposed, r.work));
+    if (r.perform == bbi_run_direct && bbi_stage_selection(stage) == BBI_SELECT_LEAST)
+        BBI_FORWARD(bbi_executable_prepare(run->executable, number, true, r.work));
     if (r.perform == bbi_run_direct) BBI_FORWARD(pack_columns(run, number, slots));
     BBI_FORWARD(run_region(&r));
     run->work_done += r.work;

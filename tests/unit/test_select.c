@@ -189,11 +189,77 @@ static void selections_agree_with_ranges_and_long_axes(void **state) {
         }
 }
 
+/* Orders that lists of the K smallest do not like, over more columns than are met before the lists are looked at: each
+ * better than those before, all equal, few values (which tie with the K-th smallest), one that is least at the end, NaN. */
+static double adverse(int kind, int64_t e, int64_t count) {
+    switch (kind) {
+    case 0: return (double)(count - e);
+    case 1: return 3;
+    case 2: return (double)(below(4));
+    case 3: return e == count - 1 ? -1 : e % 1000 == 0 ? 0 : 7;
+    case 4: return e < count - 40 ? (double)NAN : (double)below(30);
+    default: return (double)below(1 << 20);
+    }
+}
+
+static void fill_adverse(run_case *c, int kind, int64_t count) {
+    bb_array *columns = &c->input[c->variable[1].place == BB_J];
+    for (int64_t e = 0; e < count; e++) {
+        double y = adverse(kind, e, count);
+        if (c->dtype == BB_FLOAT64)
+            ((double *)columns->data)[e] = y;
+        else
+            ((float *)columns->data)[e] = (float)y;
+    }
+}
+
+static void check_adverse(int k, bb_dtype dtype, int64_t count) {
+    int64_t range[] = {0, 70}, slice[] = {1}, reduced[] = {0, count};
+    bb_ranges all = {.size = sizeof all, .count_i = 1, .ranges_i = range, .slices_i = slice, .reduced_j = reduced};
+    bb_run_options whole = {.size = sizeof whole, .ranges = &all, .ranges_count = 1}; /* columns are not cut then */
+    run_case c, i;
+    char formula[60];
+    snprintf(formula, sizeof formula, "kmin_argkmin_j(y:j1 + x:i1, %d)", k);
+    case_open(&c, formula, dtype, &compiled);
+    case_open(&i, formula, dtype, &interpreted);
+    for (int kind = 0; kind < 6; kind++) {
+        case_size(&c, 70, count);
+        case_size(&i, 70, count);
+        uint64_t again = seed;
+        fill_adverse(&c, kind, count);
+        seed = again;
+        fill_adverse(&i, kind, count);
+        for (int cut = 0; cut < 2; cut++) {
+            EXPECT_OK(case_run(&c, cut ? NULL : &whole));
+            EXPECT_OK(case_run(&i, cut ? NULL : &whole));
+            expect_same_bits(&c, &i, formula);
+        }
+    }
+    case_close(&c);
+    case_close(&i);
+}
+
+static void the_smallest_in_orders_that_lists_do_not_like(void **state) {
+    (void)state;
+    static const int ks[] = {1, 10, 16, 17, 64, 65, 100};
+    for (int level = 0; level <= bbi_cpu_level(); level++) {
+        char digit[2] = {(char)('0' + level), 0};
+        setenv("BENBEN_ISA", digit, 1);
+        for (size_t k = 0; k < sizeof ks / sizeof *ks; k++)
+            for (int dtype = BB_FLOAT32; dtype <= BB_FLOAT64; dtype++) {
+                check_adverse(ks[k], (bb_dtype)dtype, 100 + below(1000));
+                if (k % 3 == 1) check_adverse(ks[k], (bb_dtype)dtype, 70001);
+            }
+    }
+    unsetenv("BENBEN_ISA");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(selections_agree_at_every_level),
         cmocka_unit_test(log_sum_exps_hold_for_values_of_any_size),
         cmocka_unit_test(selections_agree_with_ranges_and_long_axes),
+        cmocka_unit_test(the_smallest_in_orders_that_lists_do_not_like),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

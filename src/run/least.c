@@ -1,0 +1,113 @@
+/* least.c: the K smallest where a compiled kernel gives the smallest value of each group of columns (BBI_SELECT_LEAST). The
+ * rows of an item meet a span of columns, then those groups are evaluated again, in the schedule with columns in lanes,
+ * that hold what can be among the K smallest of a row: as the smallest values of the whole span are known by then, these
+ * are few more than K. */
+#include "execute.h"
+
+/* addresses of one item */
+typedef struct least {
+    bbi_worker *worker;
+    const bbi_item *item;
+    const bbi_stage *stage;
+    const bbi_stage_code *code;
+    const bbi_schedule *s;
+    bbi_pair_kernel *direct, *transposed;
+    char *uniform, *row, *column, *out, *least, *state;
+    int64_t size, first; /* bytes of a real number; the first column of the span */
+    int64_t casts;       /* of a group */
+    int64_t block;       /* being looked at: a lane block */
+} least;
+
+static int64_t lanes_of(const least *l, int64_t block) {
+    int64_t left = l->item->rows - block * l->s->lanes;
+    return left < l->s->lanes ? left : l->s->lanes;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Where the packed columns of the block stand that begins at this position. */
+static char *columns_at(const least *l, int64_t at) {
+    if (l->worker->run->packed) return bbi_packed_at(l->worker, l->item, at);
+    return l->column + (at - l->first) / l->s->block * bbi_packed_bytes(l->worker->run, l->worker->stage);
+}
+
+/* Packed columns against one lane block: groups of BBI_LEAST_CASTS, or of fewer by a call each. */
+static void call(const least *l, const char *columns, int64_t count, int64_t block, char *target) {
+    int64_t casts = l->casts == BBI_LEAST_CASTS ? count : l->casts;
+    for (int64_t first = 0; first < count; first += casts, target += BBI_LANE_BYTES)
+        l->direct(l->stage->size, l->uniform, l->row + block * BBI_LANE_BYTES, l->s->row_stride,
+                  columns + first * l->size, l->s->column_stride, lanes_of(l, block),
+                  count - first < casts ? count - first : casts, target, l->out, 1);
+}
+
+/* Columns at .. at + count - 1, one block, against all rows. */
+static void meet(const least *l, int64_t at, int64_t count, int64_t blocks) {
+    char *columns = columns_at(l, at);
+    if (!l->worker->run->packed) bbi_load_columns_to(l->worker, l->item, at, count, columns);
+    for (int64_t block = 0; block < blocks; block++)
+        call(l, columns, count, block, l->least + block * l->s->least_bytes + (at - l->first) / l->casts * BBI_LANE_BYTES);
+}
+
+/* Groups begin where vectors do, and these may be read whole. */
+static void evaluate(void *data, const bbi_again *again, int64_t count, void *out) {
+    const least *l = data;
+    const uint32_t each = (uint32_t)(l->s->block / BBI_LEAST_CASTS), finer = (uint32_t)(BBI_LEAST_CASTS / l->casts);
+    const int64_t bytes = bbi_packed_bytes(l->worker->run, l->worker->stage), *size = l->stage->size;
+    const int64_t column_stride = l->s->column_stride, row_stride = l->s->row_stride;
+    const char *columns = columns_at(l, l->first), *row = l->row + l->block * BBI_LANE_BYTES;
+    for (int64_t n = 0; n < count; n++) {
+        const uint32_t group = (uint32_t)again[n].group / finer, block = group / each;
+        const char *at = columns + block * bytes + (group - block * each) * BBI_LEAST_CASTS * l->size;
+        l->transposed(size, l->uniform, at, column_stride, row + again[n].lane * l->size, row_stride, BBI_LEAST_CASTS,
+                      1, NULL, (char *)out + n * BBI_LANE_BYTES, 1);
+    }
+}
+
+static void look(least *l, int64_t end, int64_t blocks) {
+    for (l->block = 0; l->block < blocks; l->block++)
+        bbi_fold_least(&l->code->folding[0], l->state + l->block * l->s->state_bytes,
+                       &(bbi_least){.least = l->least + l->block * l->s->least_bytes,
+                                    .first = l->first,
+                                    .columns = end - l->first,
+                                    .lanes = lanes_of(l, l->block),
+                                    .casts = l->casts,
+                                    .out = l->out,
+                                    .data = l,
+                                    .evaluate = evaluate});
+}
+
+bool bbi_run_least(bbi_worker *worker, const bbi_item *item) {
+    const bbi_schedule *s = worker->schedule;
+    char *w = worker->workspace;
+    least l = {.worker = worker,
+               .item = item,
+               .stage = &worker->run->plan->stage[worker->stage],
+               .code = &worker->run->executable->stage[worker->stage],
+               .s = s,
+               .uniform = w + s->uniform,
+               .row = w + s->row,
+               .column = w + s->column,
+               .out = w + s->out,
+               .least = w + s->least,
+               .state = w + s->state,
+               .size = BBI_LANE_BYTES / s->lanes,
+               .first = item->first_position,
+               .casts = bbi_least_casts(s, item->end_position - item->first_position)};
+    if (worker->run->executable->tiering == BBI_TIERING_INTERP || !l.code->compiled[0]) return false;
+    l.direct = bbi_compiled_function(l.code->compiled[0]);
+    l.transposed = bbi_compiled_function(l.code->compiled[1]);
+    if (!l.direct || !l.transposed) return false;
+    int64_t blocks = ceil_div(item->rows, s->lanes), span = worker->run->packed ? s->span : s->own_span;
+    while (l.first < item->end_position) {
+        int64_t end = l.first + span * s->block;
+        if (end > item->end_position) end = item->end_position;
+        for (int64_t at = l.first; at < end; at += s->block) {
+            if (bbi_run_stopped(worker->run)) return true;
+            meet(&l, at, end - at < s->block ? end - at : s->block, blocks);
+        }
+        look(&l, end, blocks);
+        l.first = end;
+        l.casts = BBI_LEAST_CASTS; /* lists are full */
+    }
+    return true;
+}
