@@ -274,41 +274,44 @@ static bbi_link_function *map_link(int op, const uint8_t *kind) {
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
-/* x[0], x[1]: the operands of sum_term beside the value; x[2]: the sums. */
-#define TERM(k) sum_term(narg, r[k], m[k], n[k], acc)
+/* x[0], x[1]: the operands of sum_term beside the value; x[2]: the sums. Operands are read as they are needed, for lack of
+ * registers; where both casts are added to one sum, it stays in one meanwhile. */
+typedef struct source {
+    const char *p, *q;
+    V v, w;
+} source;
+BB_INLINE source open_source(const bbi_link_operand *x, int kind) {
+    source m = {0};
+    if (kind == BBI_KIND_REGISTER) return m;
+    m.p = first_of(x);
+    m.q = m.p + second_of(x);
+    if (kind == BBI_KIND_SPLAT) m.v = splat_at(m.p), m.w = splat_at(m.q);
+    return m;
+}
+BB_INLINE V read_source(const source *m, int kind, V r, int k) {
+    if (kind == BBI_KIND_REGISTER) return r;
+    if (kind == BBI_KIND_SPLAT) return k < VECTORS ? m->v : m->w;
+    return at(k < VECTORS ? m->p + k * BB_VB : m->q + (k - VECTORS) * BB_VB);
+}
+#define TERM(k, acc) sum_term(narg, r[k], read_source(&m, first, r[k], k), read_source(&n, second, r[k], k), acc)
+BB_INLINE void sum(V *r, const bbi_link *s, const bbi_block *b, int narg, int first, int second) {
+    const source m = open_source(&s->x[0], first), n = open_source(&s->x[1], second);
+    char *sum = (char *)(uintptr_t)first_of(&s->x[2]), *next = sum + second_of(&s->x[2]);
+    if (next == sum && !b->single) {
+        UNROLL for (int k = 0; k < VECTORS; k++) {
+            const V one = TERM(k, at(sum + k * BB_VB));
+            put(sum + k * BB_VB, TERM(k + VECTORS, one));
+        }
+        return;
+    }
+    UNROLL for (int k = 0; k < VECTORS; k++) put(sum + k * BB_VB, TERM(k, at(sum + k * BB_VB)));
+    if (b->single) return;
+    UNROLL for (int k = 0; k < VECTORS; k++) put(next + k * BB_VB, TERM(k + VECTORS, at(next + k * BB_VB)));
+}
 #define SUM(name, count, first, second)                                                                                \
     static void sum_##name(ARGUMENTS) {                                                                                \
-        const int narg = count;                                                                                        \
-        OPEN V m[SLOTS], n[SLOTS];                                                                                     \
-        SUM_OPERANDS(first, second)                                                                                    \
-        char *sum = (char *)(uintptr_t)first_of(&s->x[2]);                                                             \
-        EACH(k) {                                                                                                      \
-            if (k >= VECTORS) continue;                                                                                \
-            V acc = at(sum + k * BB_VB);                                                                               \
-            acc = TERM(k);                                                                                             \
-            put(sum + k * BB_VB, acc);                                                                                 \
-        }                                                                                                              \
-        if (!b->single) {                                                                                              \
-            sum += second_of(&s->x[2]);                                                                                \
-            EACH(k) {                                                                                                  \
-                if (k < VECTORS) continue;                                                                             \
-                V acc = at(sum + (k - VECTORS) * BB_VB);                                                               \
-                acc = TERM(k);                                                                                         \
-                put(sum + (k - VECTORS) * BB_VB, acc);                                                                 \
-            }                                                                                                          \
-        }                                                                                                              \
+        OPEN sum(r, s, b, count, first, second);                                                                       \
         NEXT                                                                                                           \
-    }
-#define SUM_OPERANDS(first, second)                                                                                    \
-    if (first == BBI_KIND_REGISTER) {                                                                                  \
-        EACH(k) m[k] = r[k];                                                                                           \
-    } else {                                                                                                           \
-        fetch(m, &s->x[0], first);                                                                                     \
-    }                                                                                                                  \
-    if (second == BBI_KIND_REGISTER) {                                                                                 \
-        EACH(k) n[k] = r[k];                                                                                           \
-    } else {                                                                                                           \
-        fetch(n, &s->x[1], second);                                                                                    \
     }
 SUM(value, 1, BBI_KIND_REGISTER, BBI_KIND_REGISTER)
 SUM(square, 2, BBI_KIND_REGISTER, BBI_KIND_REGISTER)
