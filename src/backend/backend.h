@@ -43,6 +43,14 @@ void bbi_interp_select(const bbi_interp *interp, const int64_t *size, const void
                        int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts,
                        void *out, int64_t out_stride, bool max, bool improves, bbi_hits *hits, void *workspace);
 
+/* Pair code whose outputs but the first are components *first, *first + 1, ... of the columns: how many they are. Other
+ * code: 0. */
+int64_t bbi_interp_copies(const bbi_interp *interp, int64_t *first);
+/* As bbi_interp_pair, direct schedule, of the first output alone. */
+void bbi_interp_first(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *lane,
+                      int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts,
+                      void *out, int64_t out_stride, void *workspace);
+
 /* Mirror sums of `count` casts, a vector each as the pair code leaves them, to one real each. */
 void bbi_interp_lane_sums(const bbi_interp *interp, void *result, const void *source, int64_t count, bool negative);
 
@@ -97,6 +105,9 @@ void bbi_fold_least(const bbi_folding *f, void *state, const bbi_least *least);
 void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes);
 void bbi_fold_block_step(const bbi_folding *f, void *state, const void *out, int64_t out_stride, int64_t lanes,
                          int64_t casts);
+/* Likewise; the weights are the same for all lanes, weight c of cast q at weight[c * weight_stride + q]. */
+void bbi_fold_block_cast(const bbi_folding *f, void *state, const void *out, const void *weight, int64_t weight_stride,
+                         int64_t lanes, int64_t casts);
 void bbi_fold_block_close(const bbi_folding *f, void *state, int64_t lanes);
 /* Partial results, mergeable in any grouping but always merged in column order: per row `value_count` doubles and
  * `index_count` int64. */

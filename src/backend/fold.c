@@ -371,6 +371,17 @@ void bbi_fold_block_step(const bbi_folding *f, void *state, const void *out, int
                                            .casts = casts});
 }
 
+void bbi_fold_block_cast(const bbi_folding *f, void *state, const void *out, const void *weight, int64_t weight_stride,
+                         int64_t lanes, int64_t casts) {
+    fold_isa(f)->lse_step(&(bbi_fold_tile){.folding = f,
+                                           .cell = state,
+                                           .values = out,
+                                           .weight = weight,
+                                           .weight_stride = weight_stride,
+                                           .lanes = lanes,
+                                           .casts = casts});
+}
+
 void bbi_fold_block_close(const bbi_folding *f, void *state, int64_t lanes) {
     fold_isa(f)->lse_close(&(bbi_fold_tile){.folding = f, .cell = state, .lanes = lanes});
 }

@@ -36,6 +36,8 @@ typedef struct bbi_fold_tile {
     char *cell;
     const void *values;
     int64_t component_step;
+    const void *weight;    /* log-sum-exps: NULL, or weights that are the same for all lanes: */
+    int64_t weight_stride; /* weight c of cast q at c * weight_stride + q */
     int64_t lanes, casts;
     int64_t first, lane_step; /* column of cast q and lane l: first + q + l * lane_step */
 } bbi_fold_tile;

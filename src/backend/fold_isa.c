@@ -234,11 +234,15 @@ BB_INLINE bool lse_group(lse_lane *a, lse_lane *b, const R *x, const R *y, int64
     return far;
 }
 
-/* Sums c and c + 1 (c alone where `both` is false) of two vectors: four chains, so that none is waited for. */
+/* The weights of a cast: of each lane, or one for all. */
+BB_INLINE V weight_at(const R *w, int64_t q, bool cast) { return cast ? v_splat(w[q]) : v_loadu(w + q * LANES); }
+
+/* Sums c and c + 1 (c alone where `both` is false) of two vectors: four chains, so that none is waited for. w: weights
+ * of the first. */
 BB_INLINE void weighted_sums(const bbi_fold_tile *t, R *block, const lse_terms *e, int64_t c, int64_t second,
-                             const R *values, int64_t casts, bool both) {
-    const int64_t step = t->component_step;
-    const R *w = values + c * step;
+                             const R *w, int64_t casts, bool both, bool cast) {
+    const R *w1 = w + (cast ? 0 : second), *x = w + (cast ? t->weight_stride : t->component_step),
+            *x1 = x + (cast ? 0 : second);
     R *a = block + (2 + c) * LANES, *b = a + (both ? LANES : 0);
     V a0 = v_loadu(a), a1 = v_loadu(a + second), b0 = v_loadu(b), b1 = v_loadu(b + second);
     for (int64_t first = 0; first < casts; first += BBI_GROUP_CASTS) {
@@ -247,18 +251,25 @@ BB_INLINE void weighted_sums(const bbi_fold_tile *t, R *block, const lse_terms *
         a0 *= f0, a1 *= f1;
         if (both) b0 *= f0, b1 *= f1;
         for (int64_t q = first; q < end; q++) {
-            const R *at = w + q * LANES;
-            a0 = v_fma(e[0].term[q], v_loadu(at), a0);
-            a1 = v_fma(e[1].term[q], v_loadu(at + second), a1);
+            a0 = v_fma(e[0].term[q], weight_at(w, q, cast), a0);
+            a1 = v_fma(e[1].term[q], weight_at(w1, q, cast), a1);
             if (both) {
-                b0 = v_fma(e[0].term[q], v_loadu(at + step), b0);
-                b1 = v_fma(e[1].term[q], v_loadu(at + step + second), b1);
+                b0 = v_fma(e[0].term[q], weight_at(x, q, cast), b0);
+                b1 = v_fma(e[1].term[q], weight_at(x1, q, cast), b1);
             }
         }
     }
     v_storeu(a, a0);
     v_storeu(a + second, a1);
     if (both) v_storeu(b, b0), v_storeu(b + second, b1);
+}
+
+BB_INLINE void all_weighted_sums(const bbi_fold_tile *t, R *block, const lse_terms *e, int64_t second, const R *w,
+                                 int64_t step, int64_t casts, bool cast) {
+    const int64_t weights = t->folding->fold.weight_dim;
+    int64_t c = 1;
+    for (; c + 1 <= weights; c += 2, w += 2 * step) weighted_sums(t, block, e, c, second, w, casts, true, cast);
+    if (c <= weights) weighted_sums(t, block, e, c, second, w, casts, false, cast);
 }
 
 /* Vectors v and v + 1 (v alone where there is no other) of casts from q0 on, LSE_CASTS at most, added to a block. */
@@ -275,9 +286,10 @@ BB_INLINE void lse_vectors(const bbi_fold_tile *t, R *block, int64_t v, int64_t 
     if (q < casts) lse_group(&a, &b, x, y, q, casts - q, far, more);
     store_lane(block, a);
     if (second) store_lane(block + second, b);
-    int64_t c = 1, weights = weighted ? t->folding->fold.weight_dim : 0;
-    for (; c + 1 <= weights; c += 2) weighted_sums(t, block, terms, c, second, x, casts, true);
-    if (c <= weights) weighted_sums(t, block, terms, c, second, x, casts, false);
+    if (weighted && t->weight)
+        all_weighted_sums(t, block, terms, second, (const R *)t->weight + q0, t->weight_stride, casts, true);
+    else if (weighted)
+        all_weighted_sums(t, block, terms, second, x + t->component_step, t->component_step, casts, false);
 }
 
 static void lse_step(const bbi_fold_tile *t) {

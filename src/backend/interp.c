@@ -160,6 +160,7 @@ static int32_t run_sums(bbi_frame *f, const bbi_action *a) {
 
 static void run_out(bbi_frame *f, const bbi_action *a) {
     bbi_view view;
+    if (f->no_copies && a->arg[0].space == BBI_COLUMN) return;
     look(f, &a->arg[0], 0, &view);
     put_out(f, bbi_frame_value(f, a->index), &view);
 }
@@ -338,7 +339,7 @@ static void open_frame(bbi_frame *f, const bbi_interp *interp, const int64_t *si
     f->local = (char *)f->counter + rounded(interp->counter_count * 8);
     f->in_strands = false;
     f->select = NULL;
-    f->single = false;
+    f->single = f->no_copies = false;
     f->sum = f->out = NULL;
     f->sum_step = f->out_stride = f->out_step = 0;
     f->space[BBI_LITERAL] = (bbi_space_view){.base = interp->literal, .stride = interp->isa->real_bytes, .splat = true};
@@ -362,13 +363,15 @@ enum { STRAND_VECTORS = 3 };
 /* ---- pairs: rows by columns ------------------------------------------------------------------ */
 static void run_pair(const bbi_interp *interp, bool transposed, const int64_t *size, const void *uniform,
                      const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
-                     int64_t casts, void *sum, void *out, int64_t out_stride, bbi_selecting *select, void *workspace) {
+                     int64_t casts, void *sum, void *out, int64_t out_stride, bool no_copies, bbi_selecting *select,
+                     void *workspace) {
     const int64_t real = interp->isa->real_bytes, vector = interp->isa->vector_bytes;
     int64_t vectors = (lanes * real + vector - 1) / vector;
     bbi_frame f;
     open_frame(&f, interp, size, workspace);
     f.in_strands = vectors >= STRAND_VECTORS;
     f.select = select;
+    f.no_copies = no_copies;
     if (f.in_strands) vectors = (vectors + BBI_BLOCK_VECTORS - 1) / BBI_BLOCK_VECTORS * BBI_BLOCK_VECTORS;
     bbi_space_view *casting = &f.space[transposed ? BBI_ROW : BBI_COLUMN];
     f.space[BBI_UNIFORM] = (bbi_space_view){.base = uniform, .stride = real, .splat = true};
@@ -395,7 +398,19 @@ void bbi_interp_pair(const bbi_interp *interp, bool transposed, const int64_t *s
                      const void *lane, int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes,
                      int64_t casts, void *sum, void *out, int64_t out_stride, void *workspace) {
     run_pair(interp, transposed, size, uniform, lane, lane_stride, cast, cast_stride, lanes, casts, sum, out,
-             out_stride, NULL, workspace);
+             out_stride, false, NULL, workspace);
+}
+
+void bbi_interp_first(const bbi_interp *interp, const int64_t *size, const void *uniform, const void *lane,
+                      int64_t lane_stride, const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts,
+                      void *out, int64_t out_stride, void *workspace) {
+    run_pair(interp, false, size, uniform, lane, lane_stride, cast, cast_stride, lanes, casts, NULL, out, out_stride,
+             true, NULL, workspace);
+}
+
+int64_t bbi_interp_copies(const bbi_interp *interp, int64_t *first) {
+    *first = interp->first_copy;
+    return interp->copies;
 }
 
 bool bbi_interp_selects(const bbi_interp *interp, int64_t lanes) {
@@ -408,7 +423,7 @@ void bbi_interp_select(const bbi_interp *interp, const int64_t *size, const void
     bbi_selecting select = {.hits = hits, .max = max, .improves = improves};
     memcpy(select.best, hits->limit, sizeof select.best);
     run_pair(interp, false, size, uniform, lane, lane_stride, cast, cast_stride, lanes, casts, NULL, out, out_stride,
-             &select, workspace);
+             false, &select, workspace);
 }
 
 void bbi_interp_lane_sums(const bbi_interp *interp, void *result, const void *source, int64_t count, bool negative) {

@@ -75,6 +75,7 @@ typedef struct bbi_strand_link {
     uint8_t kind[2][3]; /* direct, transposed; of all operands */
     bool local[3];      /* operand is a value of the block: component.value is its slot */
     bool keep_local, out;
+    bool copy;          /* of a component of the columns to an output */
     int32_t keep;       /* slot or buffer in which the result is kept, -1; while building: value number */
     int32_t first_term, term_count;
     bbi_address index; /* of the sum, or of the output that the result is */
@@ -103,6 +104,7 @@ struct bbi_interp {
     int32_t link_count, local_count;
     int32_t strand_links, strand_terms; /* of any strand, at most */
     int32_t select_links;               /* outputs that strands write, if they write all */
+    int64_t copies, first_copy;         /* see bbi_interp_copies */
     int64_t tile_casts;
 };
 

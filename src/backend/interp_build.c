@@ -184,6 +184,24 @@ static bool allocate(bbi_interp_builder *b) {
     return true;
 }
 
+/* Outputs 1, 2, ... that are components of the columns, one behind the other. */
+static void find_copies(bbi_interp *interp, const bbi_code *code) {
+    int64_t copies = 0, first = 0;
+    for (int32_t n = 0; n < code->count; n++) {
+        const bbi_instruction *s = &code->instruction[n];
+        if (s->kind != BBI_STEP_OUT) continue;
+        const bbi_index *to = &code->index[s->index], *from = to;
+        const bool column = s->arg[0].space == BBI_COLUMN;
+        if (to->op == BBI_IX_CONST && to->value == 0 && !column) continue;
+        if (column) from = &code->index[s->arg[0].number];
+        if (to->op != BBI_IX_CONST || to->value == 0 || !column || from->op != BBI_IX_CONST) return;
+        if (copies++ == 0) first = from->value - (to->value - 1);
+        if (from->value - (to->value - 1) != first) return;
+    }
+    interp->copies = copies;
+    interp->first_copy = first;
+}
+
 static bool build(bbi_interp_builder *b) {
     const bbi_code *code = b->code;
     if (!allocate(b)) return false;
@@ -194,6 +212,7 @@ static bool build(bbi_interp_builder *b) {
     for (int32_t v = 0; v < code->value_count; v++) {
         b->defined[v] = -1;
     }
+    if (!b->interp->map) find_copies(b->interp, code);
     if (!bbi_interp_fuse(b)) return false;
     if (!b->interp->map && !bbi_interp_make_strands(b)) return false;
     schedule_indices(b);

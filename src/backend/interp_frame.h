@@ -26,6 +26,7 @@ typedef struct bbi_frame {
     int64_t out_stride, out_step;
     bool single;     /* one element only: outputs are numbers, not vectors */
     bool in_strands; /* strands run where there are some */
+    bool no_copies;  /* outputs that are components of the columns are left out */
     bbi_selecting *select;
     double count[3]; /* operands that are integers, as R */
 } bbi_frame;

@@ -182,7 +182,7 @@ static void append(strand_builder *s, const bbi_action *a) {
     case BBI_ACT_COPY:
     case BBI_ACT_OUT:
         load(s, a, 0);
-        add_link(s, BBI_LINK_NOTHING);
+        add_link(s, BBI_LINK_NOTHING)->copy = a->kind == BBI_ACT_OUT && a->arg[0].space == BBI_COLUMN;
         break;
     default: append_sum(s, a); return;
     }
@@ -409,6 +409,7 @@ static bbi_link store_to(const bbi_frame *f, const bbi_block *block, const char 
 static bbi_link *bind(bbi_frame *f, const bbi_block *block, const bbi_strand_link *link, bbi_link *bound,
                       const char ***terms) {
     const bool transposed = f->space[BBI_ROW].splat;
+    if (f->no_copies && (link->copy || (link->what == BBI_LINK_LOAD && link[1].copy))) return bound; /* nor the load in front */
     if (link->what != BBI_LINK_NOTHING) {
         bound->run = link->run[transposed];
         bound->function = link->function;

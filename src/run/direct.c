@@ -149,12 +149,32 @@ static void meet_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
     }
 }
 
+/* An interpreted log-sum-exp of one value whose weights are columns: they are read where they stand, and the room that
+ * is theirs in a tile gives longer tiles. False where it is not. */
+static bool meet_weighted(const direct *d, int64_t block, int64_t count) {
+    const bbi_folding *folding = &d->code->folding[0];
+    const int64_t weights = folding->fold.weight_dim, lanes = lanes_of(d, block);
+    const int64_t room = d->s->tile * (1 + weights);
+    int64_t copy, casts = room - room % BBI_GROUP_CASTS;
+    if (weights == 0 || casts == 0 || bbi_interp_copies(d->code->pair, &copy) != weights) return false;
+    for (int64_t first = 0; first < count; first += casts) {
+        if (count - first < casts) casts = count - first;
+        const char *cast = d->column + first * d->size;
+        bbi_interp_first(d->code->pair, d->stage->size, d->uniform, d->row + block * BBI_LANE_BYTES, d->s->row_stride,
+                         cast, d->s->column_stride, lanes, casts, d->out, casts, d->interp);
+        bbi_fold_block_cast(folding, state_of(d, block), d->out, cast + copy * d->s->column_stride * d->size,
+                            d->s->column_stride, lanes, casts);
+    }
+    return true;
+}
+
 /* The packed columns, `count` of them from this position of the sequence on, against one lane block. */
 static void meet(direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t position, int64_t count) {
     bool lse = d->selection == BBI_SELECT_LSE, in_kernel = kernel && (lse || d->selection == BBI_SELECT_BEST);
     if (lse) d->open = bbi_fold_block_open(&d->code->folding[0], state_of(d, block), lanes_of(d, block));
     int64_t casts = d->stage->out_count == 0 || in_kernel ? count : d->s->tile;
-    for (int64_t first = 0; first < count; first += casts) {
+    int64_t first = lse && !kernel && meet_weighted(d, block, count) ? count : 0;
+    for (; first < count; first += casts) {
         if (count - first < casts) casts = count - first;
         if (d->selection == BBI_SELECT_HITS && (kernel || bbi_interp_selects(d->code->pair, lanes_of(d, block)))) {
             meet_hits(d, kernel, block, first, casts, position + first);

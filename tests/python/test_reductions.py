@@ -256,6 +256,26 @@ def test_a_reduction_inside_a_formula():
         np.testing.assert_allclose(found, special.softmax(f, axis=1) @ b, rtol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("text", ["sumsoftmaxweight_j(-sqdist(x, y), b)", "sumsoftmaxweight_j((x | y), concat(b, y))",
+                                  "sumsoftmaxweight_j(sum(y), b)", "sumsoftmaxweight_j((x | y), elem(b, 0) * x)",
+                                  "logsumexpweight_j(-sqdist(x, y), square(b))"])
+@pytest.mark.parametrize("dim", [1, 3, 8, 9])
+def test_weights_of_columns_are_read_where_they_stand(text, dim, dtype):
+    """The interpreter does not write them down; values that are themselves columns, and weights of rows, it does."""
+    rng = np.random.default_rng(dim)
+    program = bb.parse(text, "x:i2", "y:j2", f"b:j{dim}")
+    compiled, interpreted = (program.compile(target=target, policy="wait") for target in ("cpu", "interp"))
+    for m, n in ((1, 3000), (63, 5), (64, 129), (65, 1), (130, 700), (200, 2049)):
+        x, y, b = (rng.normal(size=shape).astype(dtype) for shape in ((m, 2), (n, 2), (n, dim)))
+        found = interpreted(x, y, b)
+        np.testing.assert_array_equal(found, compiled(x, y, b))
+        if text == "sumsoftmaxweight_j(-sqdist(x, y), b)":
+            f = -((x[:, None].astype(np.float64) - y[None]) ** 2).sum(-1)
+            np.testing.assert_allclose(found, special.softmax(f, axis=1) @ b, rtol=1e-5 if dtype == "float32" else 1e-13,
+                                       atol=1e-6 if dtype == "float32" else 1e-14)
+
+
 @pytest.mark.parametrize("scheme", ["block", "kahan", "direct"])
 def test_sum_schemes_agree(scheme):
     x, y, b = points(10, 3000, np.float32)
