@@ -2,6 +2,7 @@
 of them. test_cuda.py and test_hip.py use it."""
 import concurrent.futures
 import ctypes as c
+import functools
 import glob
 import itertools
 import os
@@ -10,6 +11,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 
 import bb
 import test_gpu
@@ -26,7 +28,11 @@ WIDE = r"\b(D(ADD|MUL|FMA|SETP|MNMX)|F2F\.F64|MUFU\.\w*64\w*)\b"  # instructions
 
 def kernels(formula, *declarations, dtype="float32", target="cuda"):
     """The text of each stage that runs on a device; target may name a variant: 'cuda few kahan'."""
-    text = bb.parse(formula, *declarations).show(target, dtype)
+    return kernels_of(bb.parse(formula, *declarations), dtype, target)
+
+
+def kernels_of(program, dtype="float32", target="cuda"):
+    text = program.show(target, dtype)
     return [part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if SYMBOL in part]
 
 
@@ -81,15 +87,22 @@ class Compiled:
             return max(facts[key] for facts in self.kernel.values())
         raise AttributeError(key)
 
-    def listing(self, folder, name="kernel"):
-        path = pathlib.Path(folder, f"{name}.cubin")
-        path.write_bytes(self.cubin)
-        return subprocess.run([NVDISASM, "-c", path], capture_output=True, text=True, check=True).stdout
+    @functools.cached_property
+    def sections(self):
+        """{kernel: its disassembly}; one call for all of a text, as half a second of it is the start of the program"""
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+            file.write(self.cubin)
+            file.flush()
+            listing = subprocess.run([NVDISASM, "-c", file.name], capture_output=True, text=True, check=True).stdout
+        parts = re.split(r"^\s*\.section\s+", listing, flags=re.M)
+        found = {head[1]: part for part in parts if (head := re.match(r"\.text\.(\w+)", part))}
+        assert set(found) == set(self.kernel), (set(found), set(self.kernel))
+        return found
 
-    def instructions(self, folder):
-        """[(opcode, operands)] and labels, in order, of a text with one kernel"""
+    def instructions(self, kernel):
+        """[(opcode, operands)] and labels, in order"""
         out = []
-        for line in self.listing(folder).splitlines():
+        for line in self.sections[kernel].splitlines():
             label, step = re.match(r"^(\.L\w+):", line), re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?(\S+)(.*);", line)
             if label:
                 out.append((label[1], None))
@@ -97,14 +110,16 @@ class Compiled:
                 out.append((step[1], step[2]))
         return out
 
-    def wide(self, folder, name):
+    def wide(self):
         """{kernel: instructions on float64 that it has}"""
-        out = {}
-        for section in re.split(r"^\.section\s+", self.listing(folder, name), flags=re.M):
-            head = re.match(r"\.text\.(\w+)", section)
-            if head and (found := re.findall(WIDE, section)):
-                out[head[1]] = sorted({op for op, _ in found})
-        return out
+        found = {kernel: {op for op, _ in re.findall(WIDE, section)} for kernel, section in self.sections.items()}
+        return {kernel: sorted(names) for kernel, names in found.items() if names}
+
+
+def together(texts, arch):
+    """Kernels compiled as one text: what was compiled, and the symbol of each."""
+    symbols = [f"k{k}" for k in range(len(texts))]
+    return Compiled(unit(texts, symbols), arch), symbols
 
 
 # ---- which kernels: every pair of an operation, a reduction, a schedule, a type, an axis and an architecture ----

@@ -69,17 +69,26 @@ MAIN = {
 }
 
 
-@pytest.mark.parametrize("name", MAIN)
-def test_main_kernels_stay_in_registers(name, tmp_path):
-    for dtype in ("float32", "float64"):
-        for source in kernels(*MAIN[name], dtype=dtype):
-            for arch in ARCHITECTURES if dtype == "float32" else (90,):
-                made = Compiled(source, arch)
-                assert made.spills == 0 and made.stack == 0, (name, dtype, arch, made.log)
-                assert made.registers <= gpu_units.most_registers(source), (name, dtype, arch)
-                assert made.shared <= 2048, (name, dtype, arch)  # beside the tile: see BBI_GPU_TILE
-                if dtype == "float32":
-                    assert not made.wide(tmp_path, "kernel"), (name, arch)
+@functools.cache
+def main_kernels(dtype, arch):
+    """The main kernels and the gradient of the Gaussian as one text: what was compiled, {name: [(symbol, text)]}."""
+    texts = {name: kernels(*formula, dtype=dtype) for name, formula in MAIN.items()}
+    texts["gradient"] = gpu_units.kernels_of(bb.parse(*GAUSS).grad(["x"]), dtype)
+    made, symbols = gpu_units.together(sum(texts.values(), []), arch)
+    left = iter(symbols)
+    return made, {name: [(next(left), text) for text in found] for name, found in texts.items()}
+
+
+@pytest.mark.parametrize("dtype, arch", [*(("float32", arch) for arch in ARCHITECTURES), ("float64", 90)])
+def test_main_kernels_stay_in_registers(dtype, arch):
+    made, named = main_kernels(dtype, arch)
+    for name, found in named.items():
+        for symbol, text in found:
+            facts = made.kernel[symbol]
+            assert facts["spills"] == 0 and facts["stack"] == 0, (name, facts)
+            assert facts["registers"] <= gpu_units.most_registers(text), (name, facts)
+            assert facts["shared"] <= 2048, (name, facts)  # beside the tile: see BBI_GPU_TILE
+    assert bool(made.wide()) == (dtype == "float64")
 
 
 # What a pair needs, in issue slots; about half a slot more is for loads, the loop and what happens once a row.
@@ -93,16 +102,12 @@ SLOTS = [
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("name, mark, per_pair, most", SLOTS)
-def test_issue_slots_per_pair(name, mark, per_pair, most, arch, tmp_path):
+def test_issue_slots_per_pair(arch):
     """Expanded distances, prescaled, the scale of the exponential folded in, columns loaded four at a time."""
-    if name == "gradient":
-        text = bb.parse(*GAUSS).grad(["x"]).show("cuda", "float32")
-        source = next(part for part in re.split(r"/\* ==== stage \d+[^\n]*\n", text) if gpu_units.SYMBOL in part)
-    else:
-        source = kernels(*MAIN[name])[0]
-    slots, pairs = slots_per_pair(Compiled(source, arch).instructions(tmp_path), mark, per_pair)
-    assert pairs >= (4 if name == "nearest" else 16) and slots <= most, (slots, pairs)
+    made, named = main_kernels("float32", arch)
+    for name, mark, per_pair, most in SLOTS:
+        slots, pairs = slots_per_pair(made.instructions(named[name][0][0]), mark, per_pair)
+        assert pairs >= (4 if name == "nearest" else 16) and slots <= most, (name, slots, pairs)
 
 
 def test_gradients_of_the_gaussian_stay_in_registers():
@@ -122,20 +127,19 @@ def test_the_covering_array_has_all_pairs():
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_every_pair_of_operation_reduction_schedule_and_type_compiles(arch, tmp_path):
+def test_every_pair_of_operation_reduction_schedule_and_type_compiles(arch):
     """A covering array: kernels such that any two levels of operation, reduction, type, architecture, axis, rows of a
     thread, scheme of summation, width of totals and kind of distances meet in one of them."""
     chosen = [choice for choice in covering()[0] if choice["arch"] == arch]
 
-    def work(numbered):
-        number, (arch, texts) = numbered
-        symbols = [f"k{k}" for k in range(len(texts))]
-        made = Compiled(gpu_units.unit([text for text, _ in texts], symbols), arch)
-        wide = made.wide(tmp_path, f"unit{number}") if texts[0][1]["dtype"] == "float32" and not texts[0][1]["wide"] else {}
+    def work(unit):
+        arch, texts = unit
+        made, symbols = gpu_units.together([text for text, _ in texts], arch)
+        wide = made.wide() if texts[0][1]["dtype"] == "float32" and not texts[0][1]["wide"] else {}
         return [(choice, text, made.kernel[symbol], wide.get(symbol)) for symbol, (text, choice) in zip(symbols, texts)]
 
     wrong, full, crowded, count = [], 0, 0, 0
-    for result in gpu_units.in_parallel(work, enumerate(gpu_units.units(chosen))):
+    for result in gpu_units.in_parallel(work, gpu_units.units(chosen)):
         for choice, text, facts, wide in result:
             if facts["spills"] or facts["stack"] or wide or facts["shared"] > 2048:
                 wrong.append((choice, facts, wide))

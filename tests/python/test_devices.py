@@ -9,12 +9,11 @@ import sys
 import pytest
 
 import bb
+import standin_driver
 from standin_driver import DRIVER
 
 TESTS = pathlib.Path(__file__).resolve().parent
-STANDINS = {"BENBEN_LIBCUDA": str(bb.BUILD / "tests" / "libstandin_cuda.so"),
-            "BENBEN_NVRTC": str(bb.BUILD / "tests" / "libstandin_nvrtc.so"),
-            "STANDIN_EMULATE": str(TESTS.parent / "standin" / "emulate.hpp")}
+STANDINS = standin_driver.standins()
 pytestmark = pytest.mark.full
 
 HEAD = DRIVER + """

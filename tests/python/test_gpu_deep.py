@@ -86,18 +86,18 @@ for name, text in {FORMULAS!r}.items():
 # ---- NVRTC ----
 @nvrtc
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_issue_slots_per_pair_and_component(arch, tmp_path):
+def test_issue_slots_per_pair_and_component(arch):
     """Beside the operations of a component, 10 loads for 64 pairs."""
-    for d in (50, 784):
-        for text, most in (("sum_j((x | y) * b)", 1.35), (FORMULAS["gauss"], 2.3), ("argkmin_j(sqdist(x, y), 5)", 2.3),
-                           ("logsumexp_j(x | y)", 1.35)):
-            made = Compiled(kernels(text, f"x:i{d}", f"y:j{d}", "b:j1")[0], arch)
-            loop = max(test_cuda.loops(made.instructions(tmp_path)),
-                       key=lambda body: sum(op.startswith("FFMA") for op, rest in body if rest is not None))
-            names = [op for op, rest in loop if rest is not None]
-            slots = len(names) / sum(name.startswith("FFMA") for name in names)
-            assert slots <= most and not any(name.startswith(("LDG", "LDL", "STL")) for name in names), (d, text, slots)
-            assert made.spills == 0 and made.stack == 0 and made.registers <= 168, (d, text, made.log)
+    limits = {"sum_j((x | y) * b)": 1.35, FORMULAS["gauss"]: 2.3, "argkmin_j(sqdist(x, y), 5)": 2.3, "logsumexp_j(x | y)": 1.35}
+    cases = [(d, formula, most) for d in (50, 784) for formula, most in limits.items()]
+    made, symbols = gpu_units.together([kernels(formula, f"x:i{d}", f"y:j{d}", "b:j1")[0] for d, formula, _ in cases], arch)
+    for symbol, (d, formula, most) in zip(symbols, cases, strict=True):
+        loop = max(test_cuda.loops(made.instructions(symbol)),
+                   key=lambda body: sum(op.startswith("FFMA") for op, rest in body if rest is not None))
+        names = [op for op, rest in loop if rest is not None]
+        slots = len(names) / sum(name.startswith("FFMA") for name in names)
+        assert slots <= most and not any(name.startswith(("LDG", "LDL", "STL")) for name in names), (d, formula, slots)
+    assert made.spills == 0 and made.stack == 0 and made.registers <= 168, made.log
 
 
 @nvrtc

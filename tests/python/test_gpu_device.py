@@ -13,11 +13,10 @@ import bb
 import gpu_units
 import test_gpu
 import test_reductions
+import standin_driver
 from standin_driver import DRIVER
 
-STANDINS = {"BENBEN_LIBCUDA": str(bb.BUILD / "tests" / "libstandin_cuda.so"),
-            "BENBEN_NVRTC": str(bb.BUILD / "tests" / "libstandin_nvrtc.so"),
-            "STANDIN_EMULATE": str(bb.ROOT / "tests" / "standin" / "emulate.hpp")}
+STANDINS = standin_driver.standins()
 pytestmark = pytest.mark.full
 
 HEAD = DRIVER + """

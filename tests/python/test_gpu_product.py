@@ -171,15 +171,17 @@ def slots_per_product(steps):
 
 @nvrtc
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_issue_slots_per_pair_and_output(arch, tmp_path):
+def test_issue_slots_per_pair_and_output(arch):
     """A fused operation, and little beside it: 16 outputs have 3 vector loads for 32, from 25 on 4 for 64."""
-    for e, most in ((10, 1.25), (16, 1.2), (17, 1.2), (31, 1.13), (64, 1.13), (100, 1.13), (257, 1.16)):
-        (text,) = kernels(GAUSS, "x:i3", "y:j3", f"b:j{e}")
-        made = Compiled(text, arch)
-        slots, names = slots_per_product(made.instructions(tmp_path))
+    limits = {10: 1.25, 16: 1.2, 17: 1.2, 31: 1.13, 64: 1.13, 100: 1.13, 257: 1.16}
+    texts = [kernels(GAUSS, "x:i3", "y:j3", f"b:j{e}") for e in limits]
+    assert all(len(found) == 1 for found in texts)
+    made, symbols = gpu_units.together(sum(texts, []), arch)
+    for symbol, (e, most) in zip(symbols, limits.items(), strict=True):
+        slots, names = slots_per_product(made.instructions(symbol))
         assert slots <= most and not any(name.startswith(("LDG", "LDL", "STL", "LD.")) for name in names), (e, slots)
-        assert made.spills == 0 and made.stack == 0 and made.registers <= 168, (e, made.log)
-        assert not made.wide(tmp_path, "kernel")
+    assert made.spills == 0 and made.stack == 0 and made.registers <= 168, made.log
+    assert not made.wide()
 
 
 @nvrtc

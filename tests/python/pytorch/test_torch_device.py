@@ -13,12 +13,11 @@ torch = pytest.importorskip("torch")
 import benben  # noqa: E402
 from benben import DeviceError  # noqa: E402
 from benben.torch import Genred, Vi, Vj, _ops, logdet  # noqa: E402
+import standin_driver  # noqa: E402
 from standin_driver import DRIVER  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
-BUILD = pathlib.Path(os.environ.get("BENBEN_BUILD", HERE.parents[2] / "build"))
-STANDINS = {"BENBEN_LIBCUDA": BUILD / "tests" / "libstandin_cuda.so", "BENBEN_NVRTC": BUILD / "tests" / "libstandin_nvrtc.so",
-            "STANDIN_EMULATE": HERE.parents[1] / "standin" / "emulate.hpp"}
+STANDINS = standin_driver.standins()
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device: run by `make check-gpu`")
 
 # A tensor of the library "fake": memory of the stand-in's device, a current stream, an allocator that keeps a book.
@@ -100,12 +99,12 @@ rng = np.random.default_rng(0)
 
 
 def stand_ins(code, tmp_path):
-    for path in STANDINS.values():
+    for path in map(pathlib.Path, STANDINS.values()):
         assert path.exists(), f"{path} is missing: cmake --build build --target standin_cuda standin_nvrtc"
     log = tmp_path / "log"
     log.write_text("")
     done = subprocess.run([sys.executable, "-c", FAKE + code], capture_output=True, text=True, timeout=170, cwd=HERE,
-                          env={**os.environ, **{k: str(v) for k, v in STANDINS.items()}, "STANDIN_LOG": str(log),
+                          env={**os.environ, **STANDINS, "STANDIN_LOG": str(log),
                                "STANDIN_POOLS": "1", "SITE": str(pathlib.Path(benben.__file__).parents[1])})
     assert done.returncode == 0, done.stderr
     lines = log.read_text().splitlines()
