@@ -122,7 +122,7 @@ STORAGE(i64)
 /* ---- transposition --------------------------------------------------------------------------- */
 /* Squares of Q x Q numbers in 16-byte vectors, every instruction set's own size: 4 x 4 floats or 2 x 2
  * doubles. */
-enum { Q = 16 / sizeof(R), PASS = 8 };
+enum { Q = 16 / sizeof(R), LINE = 64 / sizeof(R) };
 typedef R quad __attribute__((vector_size(16)));
 typedef I quad_index __attribute__((vector_size(16)));
 #ifdef __clang__
@@ -192,20 +192,17 @@ static int64_t transpose_triples(R *result, int64_t stride, const R *source, int
 #define transpose_triples(result, stride, source, rows) 0
 #endif
 
-/* PASS components at a time: more streams of writes would fall onto the same sets of the cache where stride
- * is a power of 2. */
+/* A cache line of each component at a time: rows are read in order, and a line is written whole. */
 static void transpose_many(R *result, int64_t stride, const R *source, int64_t row_step, int64_t rows, int64_t dim) {
-    const int64_t whole_rows = rows / Q * Q;
-    int64_t first = 0;
-    for (; first + Q <= dim; first += PASS) {
-        const int64_t end = first + PASS < dim / Q * Q ? first + PASS : dim / Q * Q;
-        for (int64_t r = 0; r < whole_rows; r += Q) {
-            for (int64_t d = first; d < end; d += Q) {
+    const int64_t whole_rows = rows / Q * Q, done = dim / Q * Q;
+    for (int64_t first = 0; first < whole_rows; first += LINE) {
+        const int64_t end = first + LINE < whole_rows ? first + LINE : whole_rows;
+        for (int64_t d = 0; d < done; d += Q) {
+            for (int64_t r = first; r < end; r += Q) {
                 transpose_square(result + d * stride + r, stride, source + r * row_step + d, row_step);
             }
         }
     }
-    const int64_t done = dim / Q * Q;
     for (int64_t r = whole_rows; r < rows; r++) {
         for (int64_t d = 0; d < done; d++) {
             result[d * stride + r] = source[r * row_step + d];

@@ -49,8 +49,9 @@ void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 
 void bbi_emit_literal(bbi_text *text, double value);
 /* C text of an index expression; the blocked counter is advanced by `at`. */
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
-/* Iterations of a long loop that run before the next casts: what they load stays in the first-level cache. */
-enum { BBI_PANEL = 64 };
+/* Most iterations of a long loop that run before the next casts: what they load of the lanes stays in the first-level
+ * cache. Fewer would cost more: with each panel the accumulators go to their buffer and back. */
+enum { BBI_PANEL = 128 };
 bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
 /* An operand of vector v and cast (iteration) u. */
 void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u);

@@ -475,22 +475,18 @@ static void move_sums(bbi_emitter *e, int32_t first, int32_t last, bool store) {
     }
 }
 
-/* Also without any iteration the accumulators get their first values. */
+/* Panels of equal length. Also without any iteration the accumulators get their first values. */
 static void open_panel(bbi_emitter *e) {
     if (e->panel < 0) return;
     int32_t count = e->code->instruction[e->panel].index;
     begin_line(e);
-    bbi_text_add(e->text, "for (I64 p = 0; p == 0 || p < ");
+    bbi_text_add(e->text, "const I64 n = ");
     bbi_emit_index(e, count, 0);
-    bbi_text_add(e->text, "; p += %d) {\n", BBI_PANEL);
+    bbi_text_add(e->text, ", panel = n / (n / %d + 1) + 1;\n", BBI_PANEL + 1);
+    bbi_emit_line(e, "for (I64 p = 0; p == 0 || p < n; p += panel) {");
     e->indent++;
     e->depth++;
-    begin_line(e);
-    bbi_text_add(e->text, "const I64 p1 = p + %d < ", BBI_PANEL);
-    bbi_emit_index(e, count, 0);
-    bbi_text_add(e->text, " ? p + %d : ", BBI_PANEL);
-    bbi_emit_index(e, count, 0);
-    bbi_text_add(e->text, ";\n");
+    bbi_emit_line(e, "const I64 p1 = p + panel < n ? p + panel : n;");
 }
 
 void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last) {

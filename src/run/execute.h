@@ -97,6 +97,7 @@ typedef struct bbi_schedule {
         interp;   /* in a workspace */
     size_t bytes; /* of a workspace */
 } bbi_schedule;
+double bbi_packing_work(int64_t components); /* in pair operations */
 /* batches: elements that run together. Ranges: the columns are those of the longest sequence. */
 void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns, int64_t batches,
                        bool ranges, bbi_schedule *schedule);
@@ -221,6 +222,7 @@ void bbi_partial_slot(const bbi_worker *worker, const bbi_item *item, int64_t ro
 void bbi_merge_rows(const bbi_worker *worker, double *value, int64_t *index, const double *more_value,
                     const int64_t *more_index);
 bool bbi_only_sums(const bbi_worker *worker); /* all folds of the stage are sums that leave one number */
+bool bbi_epilogue_needs_rows(const bbi_stage *stage); /* more of them than results of folds */
 void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chunks of the item's rows, finishes */
 
 /* ---- direct.c, symmetric.c, transposed.c, listed.c: one work item ---- */

@@ -294,9 +294,28 @@ static void merge_only_sums(bbi_worker *w, const bbi_item *item) {
     }
 }
 
+static bool is_read(const bbi_stage *stage, const bbi_index *index) {
+    if (index->op != BBI_IX_CONST && index->op != BBI_IX_SIZE) return false;
+    int64_t component = index->op == BBI_IX_SIZE ? stage->size[index->value] : index->value;
+    for (int32_t k = 0; k < stage->nread; k++)
+        if (component >= stage->read[k].first && component < stage->read[k].first + stage->read[k].dim) return true;
+    return false;
+}
+
+/* Does the epilogue read more of the rows than results of folds? */
+bool bbi_epilogue_needs_rows(const bbi_stage *stage) {
+    const bbi_code *code = &stage->epilogue;
+    for (int32_t n = 0; n < code->count; n++) {
+        const bbi_instruction *step = &code->instruction[n];
+        for (int a = 0; a < step->narg; a++)
+            if (step->arg[a].space == BBI_ROW && !is_read(stage, &code->index[step->arg[a].number])) return true;
+    }
+    return false;
+}
+
 void bbi_merge_item(bbi_worker *worker, const bbi_item *item) {
     bbi_load_uniform(worker, item->batch, item->batch_slot);
-    bbi_load_rows(worker, item);
+    if (bbi_epilogue_needs_rows(stage_of(worker))) bbi_load_rows(worker, item);
     if (bbi_only_sums(worker)) {
         merge_only_sums(worker, item);
         bbi_finish_item(worker, item);

@@ -19,6 +19,8 @@ enum {
     MIN_GROUP = 4,           /* below that packing shows */
     MIN_CHUNK_DIRECT = 1024, /* columns */
     MIN_CHUNK_TRANSPOSED = 4096,
+    MIN_CHUNK_LONG = 4096,   /* rows of many components: every chunk packs and prepares them anew */
+    ITEMS_NEEDED = 32,       /* of such rows: with less, shorter chunks */
     MAX_BANDS = 16, /* of a symmetric stage; 136 items */
     MIN_BAND = 8,   /* lane blocks */
     TILE_UNIT = 48, /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
@@ -47,8 +49,11 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
 
 static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
-/* An odd number of lane blocks: with a power of two the components of one element would share cache sets. */
-static int64_t odd_stride(int64_t count, int64_t lanes) { return (ceil_div(count, lanes) | 1) * lanes; }
+/* Whole lane blocks and a cache line, an odd number of lines in all: the components of an element meet every set of the
+ * first-level cache before they come back to the first. */
+static int64_t odd_stride(int64_t count, int64_t lanes) {
+    return ceil_div(count, lanes) * lanes + lanes * ALIGNMENT / BBI_LANE_BYTES;
+}
 
 static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, bool transposed, int64_t casts) {
     int64_t bytes = 0;
@@ -56,6 +61,9 @@ static int64_t state_bytes(const bbi_stage *stage, const bbi_stage_code *code, b
         bytes += ceil_div(bbi_fold_state_bytes(&code->folding[k], transposed, casts), ALIGNMENT) * ALIGNMENT;
     return bytes;
 }
+
+/* Components are loaded, transposed and prepared one by one: as much as so many pair operations, which are vectors'. */
+double bbi_packing_work(int64_t components) { return 4 * (double)components; }
 
 /* The largest K of the K smallest that the stage looks for, 1 for the place of a minimum, 0 where it looks for none. */
 static int64_t listed_smallest(const bbi_stage *stage, const bbi_stage_code *code) {
@@ -129,7 +137,8 @@ static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, in
     int64_t wanted = most > 0 ? ITEMS_WANTED_KMIN / items : ceil_div(ITEMS_WANTED, items);
     if (most > 0 && 2 * items >= ITEMS_WANTED_KMIN) wanted = 1; /* twice the lists would be twice the work */
     int64_t bytes = 8 * (s->value_count + s->index_count) * s->rows * batches;
-    int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : MIN_CHUNK_DIRECT;
+    bool long_rows = stage->row_count >= long_element && items * ceil_div(s->columns, MIN_CHUNK_LONG) >= ITEMS_NEEDED;
+    int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : long_rows ? MIN_CHUNK_LONG : MIN_CHUNK_DIRECT;
     if (least < MIN_CHUNK_KMIN * most) least = MIN_CHUNK_KMIN * most;
     wanted = clamp(wanted, 1, clamp(s->columns / least, 1, partial_limit / (bytes + 1) + 1));
     s->chunk = ceil_div(ceil_div(s->columns, wanted), s->block) * s->block;
@@ -263,6 +272,8 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
     int64_t met = stage->folded == BBI_P ? 1 : stage->list ? stage->list_dim : columns; /* by each row */
     int64_t more = stage->folded == BBI_P ? stage->row_count + stage->epilogue.count : 1;
     s->work = (double)rows * (double)met * (stage->cost + (double)more) * (double)batches;
+    if (stage->folded != BBI_P && !stage->list)
+        s->work += bbi_packing_work(rows * stage->row_count + columns * stage->column_count) * (double)batches;
     for (int32_t k = 0; k < stage->nfold && !stage->list; k++) {
         s->value_count += bbi_fold_value_count(&code->folding[k]);
         s->index_count += bbi_fold_index_count(&code->folding[k]);

@@ -191,7 +191,7 @@ static bb_status pack_columns(bbi_run *run, int32_t number, int64_t slots) {
     if (!run->packed) return BB_OK;
     region r = {.run = run, .stage = number, .groups = 1, .chunks = blocks, .items = blocks * slots};
     r.perform = bbi_pack_block;
-    r.work = 4.0 * (double)run->plan->stage[number].column_count * (double)s->columns * (double)slots;
+    r.work = bbi_packing_work(run->plan->stage[number].column_count * s->columns * slots);
     return run_region(&r);
 }
 
@@ -251,5 +251,7 @@ bb_status bbi_run_stage(bbi_run *run, int32_t number, int64_t slots) {
                       .chunks = 1,
                       .items = s->groups * slots,
                       .perform = s->tiles ? bbi_merge_symmetric : bbi_merge_item};
+    int64_t loaded = bbi_epilogue_needs_rows(stage) ? stage->row_count : 0;
+    merging.work = bbi_packing_work(s->rows * slots * (s->chunks * s->value_count + loaded));
     return run_region(&merging);
 }

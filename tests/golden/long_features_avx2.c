@@ -32,8 +32,9 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
     for (I64 t = 0; t < casts; t += 64) {
         const I64 t1 = t + 64 < casts ? t + 64 : casts;
         {
-            for (I64 p = 0; p == 0 || p < n2; p += 64) {
-                const I64 p1 = p + 64 < n2 ? p + 64 : n2;
+            const I64 n = n2, panel = n / (n / 129 + 1) + 1;
+            for (I64 p = 0; p == 0 || p < n; p += panel) {
+                const I64 p1 = p + panel < n ? p + panel : n;
                 I64 q = t;
                 for (; q < t1; q++) {
                     V a1_0_0 = p ? b1[(q - t + 0) * 1 + 0] : K(0e0);
@@ -73,8 +74,9 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
     for (I64 t = 0; t < casts; t += 60) {
         const I64 t1 = t + 60 < casts ? t + 60 : casts;
         {
-            for (I64 p = 0; p == 0 || p < n2; p += 64) {
-                const I64 p1 = p + 64 < n2 ? p + 64 : n2;
+            const I64 n = n2, panel = n / (n / 129 + 1) + 1;
+            for (I64 p = 0; p == 0 || p < n; p += panel) {
+                const I64 p1 = p + panel < n ? p + panel : n;
                 I64 q = t;
                 for (; q + 5 <= t1; q += 5) {
                     V a1_0_0 = p ? b1[(q - t + 0) * 2 + 0] : K(0e0);

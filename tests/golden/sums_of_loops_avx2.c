@@ -33,8 +33,9 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
             I64 c0 = 0;
             for (; c0 < n2; c0 += 1) {
                 {
-                    for (I64 p = 0; p == 0 || p < n3; p += 64) {
-                        const I64 p1 = p + 64 < n3 ? p + 64 : n3;
+                    const I64 n = n3, panel = n / (n / 129 + 1) + 1;
+                    for (I64 p = 0; p == 0 || p < n; p += panel) {
+                        const I64 p1 = p + panel < n ? p + panel : n;
                         I64 q = t;
                         for (; q < t1; q++) {
                             V a0_0_0 = p ? b0[(q - t + 0) * 1 + 0] : K(0e0);
@@ -78,8 +79,9 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
             I64 c0 = 0;
             for (; c0 < n2; c0 += 1) {
                 {
-                    for (I64 p = 0; p == 0 || p < n3; p += 64) {
-                        const I64 p1 = p + 64 < n3 ? p + 64 : n3;
+                    const I64 n = n3, panel = n / (n / 129 + 1) + 1;
+                    for (I64 p = 0; p == 0 || p < n; p += panel) {
+                        const I64 p1 = p + panel < n ? p + panel : n;
                         I64 q = t;
                         for (; q + 5 <= t1; q += 5) {
                             V a0_0_0 = p ? b0[(q - t + 0) * 2 + 0] : K(0e0);
