@@ -93,13 +93,14 @@ enum { BBI_AGAIN = 64 }; /* groups evaluated at a time */
 typedef struct bbi_least {
     const void *least;             /* R least[groups][L] */
     int64_t first, columns, lanes; /* number of the first column, how many there are */
-    int64_t casts;                 /* columns of a group: a power of two, at most BBI_LEAST_CASTS */
     void *out;                     /* R out[BBI_AGAIN][L] */
     void *data;
-    /* The BBI_LEAST_CASTS columns among which group again[n] is, to out[n]; what is behind the last column is undefined. */
+    /* Values of group again[n] to out[n]; what is behind the last column is undefined. */
     void (*evaluate)(void *data, const bbi_again *again, int64_t count, void *out);
 } bbi_least;
 void bbi_fold_least(const bbi_folding *f, void *state, const bbi_least *least);
+/* Of one lane: R values[count], behind which a whole vector may be written. */
+void bbi_fold_row(const bbi_folding *f, void *state, int64_t lane, void *values, int64_t count, int64_t first);
 /* A log-sum-exp over a block of columns: what is returned is what a kernel adds to (BBI_SELECT_LSE); without a kernel, tiles
  * of the out area, of 8 casts each but for the last, give the same bits. Closing adds the block to the state. */
 void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes);

@@ -356,6 +356,10 @@ void bbi_fold_least(const bbi_folding *f, void *state, const bbi_least *least) {
     bbi_select_isa_of(f)->least(f, state, least);
 }
 
+void bbi_fold_row(const bbi_folding *f, void *state, int64_t lane, void *values, int64_t count, int64_t first) {
+    bbi_select_isa_of(f)->row(f, state, lane, values, count, first);
+}
+
 void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes) {
     fold_isa(f)->lse_open(&(bbi_fold_tile){.folding = f, .cell = state, .lanes = lanes});
     return bbi_lse_block(f, state);

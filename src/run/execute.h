@@ -92,7 +92,7 @@ typedef struct bbi_schedule {
     bbi_segment dense;                /* all rows meet all columns */
     double work;                      /* pair operations, all batch elements of a run */
     int64_t span, own_span;           /* LEAST: blocks of columns between two looks: packed for all items, or by each */
-    int64_t least_bytes, few_columns; /* of a lane block: of the smallest values of groups; when these are smaller */
+    int64_t least_bytes, few_columns; /* of a lane block: of the smallest values of groups; when all values are kept */
     size_t uniform, wide, row, column, sum, hits, least, out, mirrored, state, value, index, result, list,
         interp;   /* in a workspace */
     size_t bytes; /* of a workspace */
@@ -101,9 +101,6 @@ double bbi_packing_work(int64_t components); /* in pair operations */
 /* batches: elements that run together. Ranges: the columns are those of the longest sequence. */
 void bbi_schedule_make(const bbi_executable *executable, int stage, int64_t rows, int64_t columns, int64_t batches,
                        bool ranges, bbi_schedule *schedule);
-
-/* LEAST: columns of a group, where an item meets so many columns */
-int64_t bbi_least_casts(const bbi_schedule *schedule, int64_t columns);
 
 /* ---- execute.c ---- */
 typedef struct bbi_run bbi_run;
@@ -228,6 +225,7 @@ void bbi_merge_item(bbi_worker *worker, const bbi_item *item); /* merges all chu
 /* ---- direct.c, symmetric.c, transposed.c, listed.c: one work item ---- */
 void bbi_run_map(bbi_worker *worker, const bbi_item *item);
 void bbi_run_direct(bbi_worker *worker, const bbi_item *item);
+enum { BBI_LEAST_ROW = 64 }; /* lane blocks of columns that are few */
 /* least.c: the columns of an item whose rows are loaded; false: nothing was done, some kernel is not compiled. */
 bool bbi_run_least(bbi_worker *worker, const bbi_item *item);
 /* The states of one lane block of rows: all folds, s->state_bytes. */

@@ -14,7 +14,6 @@ typedef struct least {
     bbi_pair_kernel *direct, *transposed;
     char *uniform, *row, *column, *out, *least, *state;
     int64_t size, first; /* bytes of a real number; the first column of the span */
-    int64_t casts;       /* of a group */
     int64_t block;       /* being looked at: a lane block */
 } least;
 
@@ -31,32 +30,47 @@ static char *columns_at(const least *l, int64_t at) {
     return l->column + (at - l->first) / l->s->block * bbi_packed_bytes(l->worker->run, l->worker->stage);
 }
 
-/* Packed columns against one lane block: groups of BBI_LEAST_CASTS, or of fewer by a call each. */
-static void call(const least *l, const char *columns, int64_t count, int64_t block, char *target) {
-    int64_t casts = l->casts == BBI_LEAST_CASTS ? count : l->casts;
-    for (int64_t first = 0; first < count; first += casts, target += BBI_LANE_BYTES)
-        l->direct(l->stage->size, l->uniform, l->row + block * BBI_LANE_BYTES, l->s->row_stride,
-                  columns + first * l->size, l->s->column_stride, lanes_of(l, block),
-                  count - first < casts ? count - first : casts, target, l->out, 1);
+static char *load_columns(const least *l, int64_t at, int64_t count) {
+    char *columns = columns_at(l, at);
+    if (!l->worker->run->packed) bbi_load_columns_to(l->worker, l->item, at, count, columns);
+    return columns;
 }
 
 /* Columns at .. at + count - 1, one block, against all rows. */
 static void meet(const least *l, int64_t at, int64_t count, int64_t blocks) {
-    char *columns = columns_at(l, at);
-    if (!l->worker->run->packed) bbi_load_columns_to(l->worker, l->item, at, count, columns);
+    const char *columns = load_columns(l, at, count);
     for (int64_t block = 0; block < blocks; block++)
-        call(l, columns, count, block, l->least + block * l->s->least_bytes + (at - l->first) / l->casts * BBI_LANE_BYTES);
+        l->direct(l->stage->size, l->uniform, l->row + block * BBI_LANE_BYTES, l->s->row_stride, columns,
+                  l->s->column_stride, lanes_of(l, block), count,
+                  l->least + block * l->s->least_bytes + (at - l->first) / BBI_LEAST_CASTS * BBI_LANE_BYTES, l->out, 1);
+}
+
+/* Few columns, at most a span: all values of one row after the other. */
+static void look_at_rows(const least *l) {
+    int64_t count = l->item->end_position - l->first, lanes = l->s->lanes;
+    const char *columns[BBI_LEAST_ROW];
+    for (int64_t at = 0; at < count; at += l->s->block) {
+        int64_t here = count - at < l->s->block ? count - at : l->s->block;
+        const char *block = load_columns(l, l->first + at, here);
+        for (int64_t lane = 0; lane < here; lane += lanes) columns[(at + lane) / lanes] = block + lane * l->size;
+    }
+    for (int64_t row = 0; row < l->item->rows; row++) {
+        for (int64_t at = 0; at < count; at += lanes)
+            l->transposed(l->stage->size, l->uniform, columns[at / lanes], l->s->column_stride, l->row + row * l->size,
+                          l->s->row_stride, count - at < lanes ? count - at : lanes, 1, NULL, l->out + at * l->size, 1);
+        bbi_fold_row(&l->code->folding[0], l->state + row / lanes * l->s->state_bytes, row % lanes, l->out, count, l->first);
+    }
 }
 
 /* Groups begin where vectors do, and these may be read whole. */
 static void evaluate(void *data, const bbi_again *again, int64_t count, void *out) {
     const least *l = data;
-    const uint32_t each = (uint32_t)(l->s->block / BBI_LEAST_CASTS), finer = (uint32_t)(BBI_LEAST_CASTS / l->casts);
+    const uint32_t each = (uint32_t)(l->s->block / BBI_LEAST_CASTS);
     const int64_t bytes = bbi_packed_bytes(l->worker->run, l->worker->stage), *size = l->stage->size;
     const int64_t column_stride = l->s->column_stride, row_stride = l->s->row_stride;
     const char *columns = columns_at(l, l->first), *row = l->row + l->block * BBI_LANE_BYTES;
     for (int64_t n = 0; n < count; n++) {
-        const uint32_t group = (uint32_t)again[n].group / finer, block = group / each;
+        const uint32_t group = (uint32_t)again[n].group, block = group / each;
         const char *at = columns + block * bytes + (group - block * each) * BBI_LEAST_CASTS * l->size;
         l->transposed(size, l->uniform, at, column_stride, row + again[n].lane * l->size, row_stride, BBI_LEAST_CASTS,
                       1, NULL, (char *)out + n * BBI_LANE_BYTES, 1);
@@ -70,7 +84,6 @@ static void look(least *l, int64_t end, int64_t blocks) {
                                     .first = l->first,
                                     .columns = end - l->first,
                                     .lanes = lanes_of(l, l->block),
-                                    .casts = l->casts,
                                     .out = l->out,
                                     .data = l,
                                     .evaluate = evaluate});
@@ -91,13 +104,16 @@ bool bbi_run_least(bbi_worker *worker, const bbi_item *item) {
                .least = w + s->least,
                .state = w + s->state,
                .size = BBI_LANE_BYTES / s->lanes,
-               .first = item->first_position,
-               .casts = bbi_least_casts(s, item->end_position - item->first_position)};
+               .first = item->first_position};
     if (worker->run->executable->tiering == BBI_TIERING_INTERP || !l.code->compiled[0]) return false;
     l.direct = bbi_compiled_function(l.code->compiled[0]);
     l.transposed = bbi_compiled_function(l.code->compiled[1]);
     if (!l.direct || !l.transposed) return false;
     int64_t blocks = ceil_div(item->rows, s->lanes), span = worker->run->packed ? s->span : s->own_span;
+    if (item->end_position - l.first <= s->few_columns && !bbi_run_stopped(worker->run)) {
+        look_at_rows(&l);
+        return true;
+    }
     while (l.first < item->end_position) {
         int64_t end = l.first + span * s->block;
         if (end > item->end_position) end = item->end_position;
@@ -107,7 +123,6 @@ bool bbi_run_least(bbi_worker *worker, const bbi_item *item) {
         }
         look(&l, end, blocks);
         l.first = end;
-        l.casts = BBI_LEAST_CASTS; /* lists are full */
     }
     return true;
 }

@@ -24,7 +24,7 @@ enum {
     MAX_BANDS = 16, /* of a symmetric stage; 136 items */
     MIN_BAND = 8,   /* lane blocks */
     TILE_UNIT = 48, /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
-    LEAST_CASTS = 4, /* of which a kernel gives the smallest value */
+    FEW_COLUMNS = 32, /* times K: all values of a row cost no more than a look at groups of columns */
     ALIGNMENT = 64
 };
 /* Components: beyond, a narrow block of columns puts them on fewer pages and nearer than half a page from each other,
@@ -35,7 +35,7 @@ static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
 static const int64_t heavy_rows = 64 << 10;    /* of a lane block: columns that pass should meet another, too */
 static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
-static const int64_t least_limit = 2 << 20;    /* smallest values of groups of columns: a part of the second-level cache */
+static const int64_t least_limit = 512 << 10;    /* smallest values of groups of columns: a part of the second-level cache */
 static const int64_t own_limit = 512 << 10;    /* columns that an item packs for itself before it looks at these */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
 static const int64_t partial_limit = 16 << 20; /* partial results of a cut stage */
@@ -199,17 +199,9 @@ static void choose_span(const bbi_stage *stage, bbi_schedule *s) {
     int64_t one = BBI_LANE_BYTES * (s->block / BBI_LEAST_CASTS), columns = s->chunk;
     s->span = clamp(least_limit / (one * (s->group / s->lanes)), 1, ceil_div(columns, s->block));
     s->own_span = clamp(own_limit / packed, 1, s->span);
-    s->few_columns = 3 * BBI_LEAST_CASTS * stage->fold->k;
     s->least_bytes = one * s->span;
-    int64_t least = 256 * ceil_div(s->few_columns < columns ? s->few_columns : columns, LEAST_CASTS);
-    if (s->least_bytes < least) s->least_bytes = least;
-}
-
-/* Few columns: smaller groups, three for each of the K smallest if possible, of which these are likely the smallest. */
-int64_t bbi_least_casts(const bbi_schedule *s, int64_t columns) {
-    int64_t casts = BBI_LEAST_CASTS;
-    while (casts > LEAST_CASTS && columns * BBI_LEAST_CASTS < s->few_columns * casts) casts /= 2;
-    return casts;
+    int64_t most = s->own_span * s->block;
+    s->few_columns = clamp(FEW_COLUMNS * stage->fold->k, 1, clamp(most, 1, BBI_LEAST_ROW * s->lanes));
 }
 
 static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
@@ -226,8 +218,8 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
         s->mirrored = reserve(s, BBI_LANE_BYTES * stage->sum_count * (s->block / s->lanes));
         s->state = reserve(s, s->state_bytes * (s->chunks > 1 ? blocks : s->chunk / s->lanes));
     } else {
-        int64_t kept = s->transposed ? casts : least && s->tile < BBI_AGAIN ? BBI_AGAIN : s->tile;
-        s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * kept);
+        int64_t kept = s->transposed ? casts : least && s->tile < 2 * BBI_AGAIN ? 2 * BBI_AGAIN : s->tile;
+        s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * kept + 64);
         s->state = reserve(s, s->state_bytes * blocks);
     }
     s->value = reserve(s, 8 * s->value_count * (casts + 1));
