@@ -352,6 +352,17 @@ void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t l
         hits);
 }
 
+void bbi_fold_no_hits(const bbi_folding *f, bbi_hits *hits) {
+    bbi_fold_fill(f, hits->limit, bbi_fold_lanes(f), -INFINITY);
+    hits->count = 0;
+}
+
+void bbi_fold_first(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
+                    int64_t first_column) {
+    bbi_select_isa_of(f)->first(&(bbi_fold_tile){
+        .folding = f, .cell = state, .values = out, .lanes = lanes, .casts = casts, .first = first_column});
+}
+
 void bbi_fold_least(const bbi_folding *f, void *state, const bbi_least *least) {
     bbi_select_isa_of(f)->least(f, state, least);
 }

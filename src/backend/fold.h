@@ -51,6 +51,7 @@ typedef struct bbi_select_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* MIN, MAX, KMIN */
     void (*hits[BBI_FAMILY_USER])(const bbi_fold_tile *tile, const bbi_hits *hits);
     void (*least)(const bbi_folding *folding, void *state, const bbi_least *least); /* KMIN */
+    bbi_fold_stepper *first;
     void (*row)(const bbi_folding *folding, void *state, int64_t lane, void *values, int64_t count, int64_t first);
     /* The k smallest of a list of n R's, sorted by value and index, in front; how many they are. */
     int64_t (*order_list)(void *value, int64_t *index, int64_t n, int64_t k);

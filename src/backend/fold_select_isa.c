@@ -384,8 +384,8 @@ BB_INLINE uint64_t below_limit(const R *p, V limit) { return (uint64_t)v_bits(v_
 
 /* Some casts of one vector. The limits are read once: to read them again after a lane has stored its new one would
  * stall. What is above a new limit falls off the list. */
-BB_INLINE void insert_group(const lists *to, int64_t vectors, const R *p, int64_t lane, int64_t casts, int64_t first) {
-    const V limit = v_loadu(to->limit + lane);
+BB_INLINE void insert_below(const lists *to, int64_t vectors, V limit, const R *p, int64_t lane, int64_t casts,
+                            int64_t first) {
     for (int64_t q0 = 0; q0 < casts; q0 += WORD_CASTS, p += WORD_CASTS * LANES) {
         const int64_t word = casts - q0 < WORD_CASTS ? casts - q0 : WORD_CASTS;
         uint64_t bits = 0;
@@ -403,6 +403,10 @@ BB_INLINE void insert_group(const lists *to, int64_t vectors, const R *p, int64_
             if (x == x) insert(to, vectors, lane + l, x, first + q0 + at / BB_W);
         }
     }
+}
+
+BB_INLINE void insert_group(const lists *to, int64_t vectors, const R *p, int64_t lane, int64_t casts, int64_t first) {
+    insert_below(to, vectors, v_loadu(to->limit + lane), p, lane, casts, first);
 }
 
 /* Where the lanes of a cell are columns of one row, the row has one list, in lane 0; the other lanes stay
@@ -641,6 +645,18 @@ static V bound_before(const lists *to, const R *least, int64_t lane, int64_t gro
     return v_sel(v_isnan(limit), first, v_minx(first, limit));
 }
 
+BB_INLINE void take_first(const lists *to, int64_t vectors, const bbi_fold_tile *t) {
+    for (int64_t lane = 0; lane < t->lanes; lane += BB_W) {
+        const R *p = (const R *)t->values + lane;
+        insert_below(to, vectors, bound_before(to, p, lane, t->casts), p, lane, t->casts, t->first);
+    }
+}
+
+static void first_kmin(const bbi_fold_tile *t) {
+    const lists to = lists_of(t, 0);
+    BY_VECTORS(take_first, &to, t);
+}
+
 /* The lanes of one vector. */
 BB_INLINE void take_vector(const lists *to, int64_t vectors, const bbi_least *s, int64_t lane, waiting *w) {
     const R *least = s->least;
@@ -793,6 +809,7 @@ const bbi_select_isa BBI_ISA_NAME(bbi_select_isa, BB_ISA, BB_DOUBLE) = {
     .step = {[BBI_FAMILY_MIN] = step_min, [BBI_FAMILY_MAX] = step_max, [BBI_FAMILY_KMIN] = step_kmin},
     .order_list = order_list,
     .least = least_kmin,
+    .first = first_kmin,
     .row = row_kmin,
     .hits = {[BBI_FAMILY_MIN] = hit_min, [BBI_FAMILY_MAX] = hit_max, [BBI_FAMILY_KMIN] = hit_kmin},
 };

@@ -136,6 +136,13 @@ static void call_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
 static void meet_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t first, int64_t count,
                       int64_t position) {
     const bbi_folding *folding = &d->code->folding[0];
+    bool fresh = folding->fold.family == BBI_FAMILY_KMIN && position == d->item->first_position;
+    if (fresh) { /* nothing is a hit, all is looked at */
+        bbi_fold_no_hits(folding, d->hits);
+        call_hits(d, kernel, block, first, count);
+        bbi_fold_first(folding, state_of(d, block), d->out, lanes_of(d, block), count, position);
+        return;
+    }
     for (int64_t end = first + count; first < end;) {
         int64_t met = position - d->item->first_position, casts = met / 8 - met / 8 % 16;
         if (casts < 16) casts = 16;

@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+static const int64_t most_fetched = 1 << 10; /* bytes of a column */
+
 static double real_at(const bbi_run *run, const void *array, int64_t k) {
     return run->executable->is_double ? ((const double *)array)[k] : (double)((const float *)array)[k];
 }
@@ -75,6 +77,21 @@ static void evaluate(const selection *s, int64_t row, const int64_t *list, int64
     for (int64_t k = 0; k < count; k++) enter(s, real_at(s->worker->run, s->out, k), list[k]);
 }
 
+/* The columns of a row's candidates are anywhere: they are fetched while other rows are evaluated. */
+static void fetch(const selection *s, int64_t row) {
+    int64_t at = s->item->batch * s->worker->schedule->rows + s->item->first_row + row;
+    const int64_t *list = s->c->index + at * s->c->count;
+    for (int32_t k = 0; k < s->stage->nsource && row < s->item->rows; k++) {
+        const bbi_source *source = &s->stage->source[k];
+        if (source->space != BBI_COLUMN || source->array < 0) continue;
+        bbi_array array = bbi_run_array(s->worker->run, source->array, s->item->batch, s->item->batch_slot);
+        int64_t bytes = source->dim * array.dim_stride;
+        for (int64_t n = 0; n <= s->c->k && n < s->c->count; n++)
+            for (int64_t b = 0; b < bytes && list[n] >= 0 && bytes <= most_fetched; b += 64)
+                __builtin_prefetch(array.data + list[n] * array.row_stride + b);
+    }
+}
+
 static bool settle(const selection *s, int64_t row) {
     const bbi_schedule *how = s->worker->schedule;
     int64_t at = s->item->batch * how->rows + s->item->first_row + row, count = needed(s, at);
@@ -117,6 +134,7 @@ void bbi_run_candidates(bbi_worker *worker, const bbi_item *item) {
         char *open = &c->open[item->batch * c->blocks + item->first_row / lanes + block];
         for (int64_t row = block * lanes; row < (block + 1) * lanes && row < item->rows && !*open; row++) {
             if (bbi_run_stopped(worker->run)) return;
+            fetch(&s, row + 1);
             *open = !settle(&s, row);
         }
         if (*open) atomic_fetch_add(&c->open_count, 1);
