@@ -278,6 +278,16 @@ const bbi_select_isa *bbi_select_isa_of(const bbi_folding *f) {
     return f->is_double ? &bbi_select_isa_0_1 : &bbi_select_isa_0_0;
 }
 
+static const bbi_least_isa *least_isa(const bbi_folding *f) {
+#if BBI_HAVE_ISA >= 2
+    if (f->level >= 2) return f->is_double ? &bbi_least_isa_2_1 : &bbi_least_isa_2_0;
+#endif
+#if BBI_HAVE_ISA >= 1
+    if (f->level >= 1) return f->is_double ? &bbi_least_isa_1_1 : &bbi_least_isa_1_0;
+#endif
+    return f->is_double ? &bbi_least_isa_0_1 : &bbi_least_isa_0_0;
+}
+
 static bbi_fold_stepper *stepper_of(const bbi_folding *f) {
     if (f->fold.family == BBI_FAMILY_USER) return bbi_user_step_tile;
     bbi_fold_stepper *step = bbi_select_isa_of(f)->step[f->fold.family];
@@ -359,16 +369,16 @@ void bbi_fold_no_hits(const bbi_folding *f, bbi_hits *hits) {
 
 void bbi_fold_first(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
                     int64_t first_column) {
-    bbi_select_isa_of(f)->first(&(bbi_fold_tile){
+    least_isa(f)->first(&(bbi_fold_tile){
         .folding = f, .cell = state, .values = out, .lanes = lanes, .casts = casts, .first = first_column});
 }
 
 void bbi_fold_least(const bbi_folding *f, void *state, const bbi_least *least) {
-    bbi_select_isa_of(f)->least(f, state, least);
+    least_isa(f)->least(f, state, least);
 }
 
 void bbi_fold_row(const bbi_folding *f, void *state, int64_t lane, void *values, int64_t count, int64_t first) {
-    bbi_select_isa_of(f)->row(f, state, lane, values, count, first);
+    least_isa(f)->row(f, state, lane, values, count, first);
 }
 
 void *bbi_fold_block_open(const bbi_folding *f, void *state, int64_t lanes) {

@@ -1,5 +1,5 @@
-/* fold.h: the states of reductions, shared by fold.c, fold_kmin.c (scalar part), fold_isa.c and
- * fold_select_isa.c (steps over tiles).
+/* fold.h: the states of reductions, shared by fold.c, fold_kmin.c (scalar part), fold_isa.c, fold_select_isa.c and
+ * fold_least_isa.c (steps over tiles).
  *
  * A cell is the state of a lane block: one for a block of rows (direct schedule), or one for each row
  * (transposed, where the lanes of a cell hold different columns and are merged at the end). All arrays of a
@@ -50,12 +50,14 @@ typedef struct bbi_fold_isa {
 typedef struct bbi_select_isa {
     bbi_fold_stepper *step[BBI_FAMILY_USER]; /* MIN, MAX, KMIN */
     void (*hits[BBI_FAMILY_USER])(const bbi_fold_tile *tile, const bbi_hits *hits);
-    void (*least)(const bbi_folding *folding, void *state, const bbi_least *least); /* KMIN */
-    bbi_fold_stepper *first;
-    void (*row)(const bbi_folding *folding, void *state, int64_t lane, void *values, int64_t count, int64_t first);
     /* The k smallest of a list of n R's, sorted by value and index, in front; how many they are. */
     int64_t (*order_list)(void *value, int64_t *index, int64_t n, int64_t k);
 } bbi_select_isa;
+typedef struct bbi_least_isa { /* KMIN: see bbi_fold_first, bbi_fold_least, bbi_fold_row */
+    bbi_fold_stepper *first;
+    void (*least)(const bbi_folding *folding, void *state, const bbi_least *least);
+    void (*row)(const bbi_folding *folding, void *state, int64_t lane, void *values, int64_t count, int64_t first);
+} bbi_least_isa;
 
 /* fold_kmin.c: the K smallest */
 int64_t bbi_kmin_bytes(const bbi_folding *f);
@@ -78,13 +80,16 @@ void bbi_user_step_tile(const bbi_fold_tile *tile);
 
 extern const bbi_fold_isa bbi_fold_isa_0_0, bbi_fold_isa_0_1;
 extern const bbi_select_isa bbi_select_isa_0_0, bbi_select_isa_0_1;
+extern const bbi_least_isa bbi_least_isa_0_0, bbi_least_isa_0_1;
 #if BBI_HAVE_ISA >= 1
 extern const bbi_fold_isa bbi_fold_isa_1_0, bbi_fold_isa_1_1;
 extern const bbi_select_isa bbi_select_isa_1_0, bbi_select_isa_1_1;
+extern const bbi_least_isa bbi_least_isa_1_0, bbi_least_isa_1_1;
 #endif
 #if BBI_HAVE_ISA >= 2
 extern const bbi_fold_isa bbi_fold_isa_2_0, bbi_fold_isa_2_1;
 extern const bbi_select_isa bbi_select_isa_2_0, bbi_select_isa_2_1;
+extern const bbi_least_isa bbi_least_isa_2_0, bbi_least_isa_2_1;
 #endif
 
 const bbi_select_isa *bbi_select_isa_of(const bbi_folding *f);
