@@ -165,8 +165,12 @@ static void write_indices(bbi_worker *w, const bbi_item *item, int64_t row, int3
         if (result->fold != fold) continue;
         bbi_array array = result_array(w, result, item);
         char *target = (char *)(uintptr_t)array.data + (item->first_row + row) * array.row_stride;
-        for (int64_t d = 0; d < result->dim; d++)
-            memcpy(target + d * array.dim_stride, &index[result->first + d], sizeof *index);
+        const int64_t *from = index + result->first;
+        if (array.dim_stride == sizeof *from) {
+            memcpy(target, from, (size_t)result->dim * sizeof *from);
+            continue;
+        }
+        for (int64_t d = 0; d < result->dim; d++) memcpy(target + d * array.dim_stride, &from[d], sizeof *from);
     }
 }
 
