@@ -174,6 +174,31 @@ BB_INLINE void take_again(const lists *to, int64_t vectors, const bbi_least *s, 
     }
 }
 
+/* As hit_groups where few are: four groups share a branch, which wide vectors would take too often. */
+static int64_t hit_few(const R *least, int64_t from, int64_t to, V bound, unsigned used, uint32_t *group,
+                       uint32_t *lanes) {
+    int64_t hits = 0;
+    while (from < to) {
+        if (to - from >= 4) {
+            const R *at = least + from * LANES;
+            const V a = v_minx(v_loadu(at), v_loadu(at + LANES));
+            const V b = v_minx(v_loadu(at + 2 * LANES), v_loadu(at + 3 * LANES));
+            if (__builtin_expect(v_all(v_ge(v_minx(a, b), bound)), 1)) {
+                from += 4;
+                continue;
+            }
+        }
+        const int64_t end = to - from < 4 ? to : from + 4;
+        for (; from < end; from++) {
+            const unsigned bits = (unsigned)v_bits(v_not(v_ge(v_loadu(least + from * LANES), bound))) & used;
+            group[hits] = (uint32_t)from;
+            lanes[hits] = bits;
+            hits += bits != 0;
+        }
+    }
+    return hits;
+}
+
 /* The groups that some lane of the vector has to look at, and those lanes. No branch: nobody could guess it. */
 static int64_t hit_groups(const R *least, int64_t from, int64_t to, V bound, unsigned used, uint32_t *group,
                           uint32_t *lanes) {
@@ -211,6 +236,7 @@ BB_INLINE void take_vector(const lists *to, int64_t vectors, const bbi_least *s,
     const R *least = s->least;
     const int64_t groups = (s->columns + BBI_LEAST_CASTS - 1) / BBI_LEAST_CASTS, left = s->lanes - lane;
     const V under = bound_before(to, least + lane, lane, groups);
+    const bool few = BB_ISA < 2 && !v_any(v_isnan(v_loadu(to->limit + lane))); /* lists are full */
     const unsigned used = left < (int64_t)BB_W ? (1u << left) - 1 : 0xffffffffu >> (32 - BB_W);
     int64_t usual = (to->k + to->k / 4 + 4) * (int64_t)BB_W; /* hits; many more: equal values, or no bound */
     bbi_again again[BBI_AGAIN];
@@ -218,8 +244,8 @@ BB_INLINE void take_vector(const lists *to, int64_t vectors, const bbi_least *s,
     v_storeu(bound + lane, under);
     for (int64_t from = 0; from < groups; from += SCANNED) {
         uint32_t hit[SCANNED], lanes[SCANNED];
-        const int64_t hits = hit_groups(least + lane, from, groups - from < SCANNED ? groups : from + SCANNED, under,
-                                        used, hit, lanes);
+        const int64_t end = groups - from < SCANNED ? groups : from + SCANNED;
+        const int64_t hits = (few ? hit_few : hit_groups)(least + lane, from, end, under, used, hit, lanes);
         for (int64_t n = 0, count = 0; n < hits; n++) {
             uint32_t bits = lanes[n];
             do {
