@@ -51,7 +51,7 @@ void bbi_emit_literal(bbi_text *text, double value);
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
 /* Most iterations of a long loop that run before the next casts: what they load of the lanes stays in the first-level
  * cache. Fewer would cost more: with each panel the accumulators go to their buffer and back. */
-enum { BBI_PANEL = 128 };
+enum { BBI_PANEL = 104 };
 bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
 /* An operand of vector v and cast (iteration) u. */
 void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u);

@@ -8,7 +8,9 @@
 
 static const double work_worth_a_thread = 5e5;    /* pair operations */
 static const int64_t workspaces_limit = 48 << 20; /* bytes, all threads */
-static const int64_t columns_limit = 64 << 20;    /* bytes of packed columns that all items share */
+/* Bytes of packed columns that all items share; where there are many components packing them for each item anew would
+ * take as long as the pairs. */
+static const int64_t columns_limit = 64 << 20, long_columns_limit = 1 << 30, long_column = 24;
 static const double report_interval = 0.02;       /* seconds between two calls of the progress callback */
 
 /* ---- what items ask of a run ---- */
@@ -184,8 +186,9 @@ static bb_status run_region(region *r) {
 static bb_status pack_columns(bbi_run *run, int32_t number, int64_t slots) {
     const bbi_schedule *s = &run->schedule[number];
     int64_t blocks = (s->columns + s->block - 1) / s->block, bytes = bbi_packed_bytes(run, number);
+    int64_t limit = run->plan->stage[number].column_count < long_column ? columns_limit : long_columns_limit;
     run->packed = NULL;
-    if (s->groups < 2 || s->transposed || blocks == 0 || run->segments || bytes * blocks > columns_limit / slots)
+    if (s->groups < 2 || s->transposed || blocks == 0 || run->segments || bytes * blocks > limit / slots)
         return BB_OK;
     run->packed = bbi_block_need(&run->frame->columns, (size_t)(bytes * blocks * slots));
     if (!run->packed) return BB_OK;

@@ -28,7 +28,7 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
     for (I64 t = 0; t < casts; t += 64) {
         const I64 t1 = t + 64 < casts ? t + 64 : casts;
         {
-            const I64 n = n2, panel = n / (n / 129 + 1) + 1;
+            const I64 n = n2, panel = n / (n / 105 + 1) + 1;
             for (I64 p = 0; p == 0 || p < n; p += panel) {
                 const I64 p1 = p + panel < n ? p + panel : n;
                 I64 q = t;
@@ -79,7 +79,7 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
     for (I64 t = 0; t < casts; t += 60) {
         const I64 t1 = t + 60 < casts ? t + 60 : casts;
         {
-            const I64 n = n2, panel = n / (n / 129 + 1) + 1;
+            const I64 n = n2, panel = n / (n / 105 + 1) + 1;
             for (I64 p = 0; p == 0 || p < n; p += panel) {
                 const I64 p1 = p + panel < n ? p + panel : n;
                 I64 q = t;

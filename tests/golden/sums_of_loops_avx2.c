@@ -33,7 +33,7 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
             I64 c0 = 0;
             for (; c0 < n2; c0 += 1) {
                 {
-                    const I64 n = n3, panel = n / (n / 129 + 1) + 1;
+                    const I64 n = n3, panel = n / (n / 105 + 1) + 1;
                     for (I64 p = 0; p == 0 || p < n; p += panel) {
                         const I64 p1 = p + panel < n ? p + panel : n;
                         I64 q = t;
@@ -79,7 +79,7 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
             I64 c0 = 0;
             for (; c0 < n2; c0 += 1) {
                 {
-                    const I64 n = n3, panel = n / (n / 129 + 1) + 1;
+                    const I64 n = n3, panel = n / (n / 105 + 1) + 1;
                     for (I64 p = 0; p == 0 || p < n; p += panel) {
                         const I64 p1 = p + panel < n ? p + panel : n;
                         I64 q = t;
