@@ -132,7 +132,8 @@ static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, in
     s->chunk = s->columns > 0 ? s->columns : 1;
     s->chunks = 1;
     int64_t items = batches * s->groups;
-    if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED || items == 0) return;
+    if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED) return;
+    if (items == 0 || s->columns == 0) return;
     int64_t most = listed_smallest(stage, code);
     int64_t wanted = most > 0 ? ITEMS_WANTED_KMIN / items : ceil_div(ITEMS_WANTED, items);
     if (most > 0 && 2 * items >= ITEMS_WANTED_KMIN) wanted = 1; /* twice the lists would be twice the work */

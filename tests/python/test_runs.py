@@ -25,7 +25,7 @@ def dense(x, y, b, mask=None):
 
 
 # ---- shapes and layouts
-@pytest.mark.parametrize("m, n", [(0, 5), (5, 0), (0, 0), (1, 1), (2, 1000), (1000, 2), (1, 5000), (513, 700)])
+@pytest.mark.parametrize("m, n", [(0, 5), (5, 0), (0, 0), (60000, 0), (0, 60000), (1, 1), (2, 1000), (1000, 2), (1, 5000), (513, 700)])
 def test_any_number_of_rows(m, n, target):
     x, y, b = data(m, n)
     np.testing.assert_allclose(bb.parse(GAUSS, *DECLARATIONS)(x, y, b, target=target), dense(x, y, b), rtol=1e-12)
