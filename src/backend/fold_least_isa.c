@@ -26,16 +26,22 @@ BB_INLINE VI key_of(V x) {
 
 BB_INLINE V number_of(VI key) { return (V)(key ^ (VI)((VU)(key < 0) >> 1)); }
 
-BB_INLINE V next_up(V x) { return number_of(key_of(x) + 1); }
+/* A number above x, the next one but never a denormal: where the processor takes these for 0 (a caller may have told it
+ * to), the next after 0 would not be above it. */
+BB_INLINE V next_up(V x) {
+    const V next = number_of(key_of(x) + 1), normal = K(BB_DOUBLE ? 0x1p-1022 : 0x1p-126);
+    return v_sel(v_and(v_lt(next, normal), v_gt(next, -normal)), normal, next);
+}
 
 /* A number for each lane above which it has no need to look: at least k of these n smallest values are below. By halving,
  * until few more than k are; NaN where there are no k numbers. */
 static V bound_of(const R *least, int64_t step, int64_t n, int64_t k) {
     if (n < k) return K(BB_NAN);
-    V low = K(BB_INF), high = K(-BB_INF);
+    V low = K(BB_INF), high = K(-BB_INF), numbers = K(0);
     for (int64_t i = 0; i < n; i++) {
         const V x = v_loadu(least + i * step);
         low = v_minx(x, low), high = v_maxx(x, high);
+        numbers += v_mask01(v_eq(x, x));
     }
     const V enough = K(k) - K(0.5), few = K(k + k / 8) + K(1.5);
     VI from = key_of(low), to = key_of(high);
@@ -57,7 +63,7 @@ static V bound_of(const R *least, int64_t step, int64_t n, int64_t k) {
         done = v_or(done, v_and(above, v_lt(count, few)));
         if (v_all(done)) break;
     }
-    return next_up(number_of(to));
+    return v_sel(v_gt(numbers, enough), next_up(number_of(to)), K(BB_NAN));
 }
 
 /* Of the smallest values of groups, so many that the K-th smallest of theirs is little above the K-th smallest of all. */
@@ -67,8 +73,8 @@ static V first_bound(const R *least, int64_t groups, int64_t k) {
     if (each < 2 || groups / each + 1 > MOST_BINS) return bound_of(least, LANES, groups, k);
     int64_t n = 0;
     for (int64_t i = 0; i < groups; n++) {
-        V x = v_loadu(least + i++ * LANES);
-        for (int64_t more = 1; more < each && i < groups; more++) x = v_minx(v_loadu(least + i++ * LANES), x);
+        V x = K(BB_INF); /* also where there is no number: an infinite bound is none */
+        for (int64_t more = 0; more < each && i < groups; more++) x = v_minx(v_loadu(least + i++ * LANES), x);
         coarse[n] = x;
     }
     return bound_of((const R *)coarse, BB_W, n, k);
