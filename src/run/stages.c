@@ -49,7 +49,7 @@ bbi_array bbi_run_array(const bbi_run *run, int32_t array, int64_t batch, int64_
 typedef struct region {
     bbi_run *run;
     int32_t stage;
-    bool merge; /* second pass over a stage that is cut along the columns */
+    bool aside; /* packing and merging, which the progress of the run does not count */
     void (*perform)(bbi_worker *worker, const bbi_item *item);
     const bbi_segments *segments; /* NULL: all rows meet all columns */
     int64_t groups, chunks, items;
@@ -106,7 +106,7 @@ static void report(region *r) {
     double now = bbi_seconds();
     if (now - run->reported < report_interval) return;
     run->reported = now;
-    double part = (double)atomic_load(&r->done) / (double)r->items;
+    double part = r->aside ? 0 : (double)atomic_load(&r->done) / (double)r->items;
     double done = run->work > 0 ? (run->work_done + part * r->work) / run->work : 0;
     if (run->options.progress(run->options.progress_data, done < 1 ? done : 1)) {
         int none = 0;
@@ -192,7 +192,7 @@ static bb_status pack_columns(bbi_run *run, int32_t number, int64_t slots) {
         return BB_OK;
     run->packed = bbi_block_need(&run->frame->columns, (size_t)(bytes * blocks * slots));
     if (!run->packed) return BB_OK;
-    region r = {.run = run, .stage = number, .groups = 1, .chunks = blocks, .items = blocks * slots};
+    region r = {.run = run, .stage = number, .aside = true, .groups = 1, .chunks = blocks, .items = blocks * slots};
     r.perform = bbi_pack_block;
     r.work = bbi_packing_work(run->plan->stage[number].column_count * s->columns * slots);
     return run_region(&r);
@@ -250,6 +250,7 @@ bb_status bbi_run_stage(bbi_run *run, int32_t number, int64_t slots) {
     if (s->chunks == 1) return BB_OK;
     region merging = {.run = run,
                       .stage = number,
+                      .aside = true,
                       .groups = s->groups,
                       .chunks = 1,
                       .items = s->groups * slots,
