@@ -1,42 +1,14 @@
 /* quadrature.c: log-determinants and traces of functions by stochastic Lanczos quadrature (Ubaru, Chen and Saad, SIAM J.
  * Matrix Anal. Appl. 38, 2017). A random vector z gives n e_1^T f(T) e_1 for the tridiagonal matrix T of Lanczos's
- * recurrence from z; the mean over several z estimates tr f(A). With P = L L^T + mu I from precondition.c the recurrence
- * runs in the inner product of P^-1,
- *     beta' v' = A w - alpha v - beta v_old,  w = P^-1 v,  v^T w = 1,
- * from z of the covariance P, and T belongs to P^-1/2 A P^-1/2: log det A = log det P + tr log of that, which is nearly
- * the identity. From the same vectors comes A^-1 z, by the factors of T. All probes of a block share each product. */
-#include "solve.h"
+ * recurrence from z (recurrence.c); the mean over several z estimates tr f(A). With a preconditioner P the matrix T belongs
+ * to P^-1/2 A P^-1/2: log det A = log det P + tr log of that, which is nearly the identity. */
+#include "quadrature.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 enum { PROBES = 16, MAX_PROBES = 1024, STEPS = 300, DENSE_ROWS = 800, DENSE_EIGEN = 300 };
-
-/* of one probe */
-typedef struct recurrence {
-    double *diagonal, *beside; /* of T */
-    double norm2;              /* z^T P^-1 z */
-    double pivot, zeta;        /* T = (unit lower bidiagonal) diag(pivots) (its transpose); forward substitution */
-    int64_t size;
-    bool still; /* the Krylov space is exhausted, or nothing left to do */
-} recurrence;
-
-typedef struct quadrature {
-    bbi_matrix m;
-    bb_trace_options options;
-    bb_trace_result found;
-    bool logdet;
-    int64_t probes, steps, seen;                       /* per block; at most; probes of the blocks before this one */
-    bbi_factor *factor;                                /* per batch element, or NULL */
-    double *v, *v_old, *w, *u, *p, *x, *one, *scratch; /* (batches, n, probes); p, x for the gradient's vectors */
-    double *sums;                                      /* (batches, probes) */
-    recurrence *column;                                /* (batches, probes) */
-    double *d, *e, *first;                             /* of one T */
-    double *sample, *drift;                            /* estimates: (batches, capacity); of the mean, per batch */
-    int64_t capacity;
-    double largest; /* diagonal entry of a float32 kernel */
-} quadrature;
 
 static double identity(void *data, double x) {
     (void)data;
@@ -48,160 +20,8 @@ static double logarithm(void *data, double x) {
     return log(x);
 }
 
-/* ---- products -------------------------------------------------------------------------------- */
-static bb_status multiply(quadrature *q) { /* u = (K + alpha I) w */
-    bbi_matrix *m = &q->m;
-    int64_t vectors = q->probes, rows = m->batches * m->n;
-    if (m->columns == vectors) {
-        BBI_FORWARD(bbi_matrix_multiply(m, q->w, q->u));
-    } else {
-        for (int64_t e = 0; e < vectors; e++) {
-            for (int64_t i = 0; i < rows; i++) q->one[i] = q->w[i * vectors + e];
-            BBI_FORWARD(bbi_matrix_multiply(m, q->one, q->one + rows));
-            for (int64_t i = 0; i < rows; i++) q->u[i * vectors + e] = q->one[rows + i];
-        }
-    }
-    for (int64_t k = 0; k < rows * vectors; k++) q->u[k] += q->options.alpha * q->w[k];
-    return BB_OK;
-}
-
-/* sums[batch, probe] = a^T b */
-static void inner_products(const quadrature *q, const double *a, const double *b) {
-    memset(q->sums, 0, (size_t)(q->m.batches * q->probes) * sizeof *q->sums);
-    for (int64_t n = 0; n < q->m.batches; n++)
-        for (int64_t i = 0; i < q->m.n; i++) {
-            int64_t at = (n * q->m.n + i) * q->probes;
-            for (int64_t e = 0; e < q->probes; e++) q->sums[n * q->probes + e] += a[at + e] * b[at + e];
-        }
-}
-
-static void precondition(const quadrature *q, const double *r, double *z) {
-    int64_t size = q->m.n * q->probes;
-    if (!q->factor) memcpy(z, r, (size_t)(q->m.batches * size) * sizeof *z);
-    for (int64_t n = 0; q->factor && n < q->m.batches; n++)
-        bbi_factor_solve(&q->factor[n], q->probes, r + n * size, z + n * size, q->scratch);
-}
-
-/* ---- probes ---------------------------------------------------------------------------------- */
-/* As many probes as rows: their estimate is the trace itself, up to Lanczos. */
-static bool are_units(const quadrature *q) { return q->probes >= q->m.n && (q->options.left || q->options.right); }
-
-static void draw(quadrature *q, int64_t block) {
-    bbi_random random = {q->options.seed * 0xD1342543DE82EF95u + (uint64_t)block * 0xDA942042E4DD58B5u};
-    int64_t size = q->m.n * q->probes;
-    (void)bbi_random_uniform(&random);
-    for (int64_t n = 0; n < q->m.batches; n++) {
-        double *v = q->v + n * size;
-        if (are_units(q)) {
-            for (int64_t k = 0; k < size; k++) v[k] = k / q->probes == k % q->probes ? sqrt((double)q->probes) : 0;
-        } else if (q->factor) {
-            bbi_factor_sample(&q->factor[n], q->probes, &random, v, q->scratch);
-        } else {
-            for (int64_t k = 0; k < size; k++) v[k] = bbi_random_uniform(&random) < 0.5 ? -1 : 1;
-        }
-    }
-}
-
-static double *slot(quadrature *q, double *all, int64_t batch, int64_t row) {
-    return all + (batch * q->m.n + row) * q->probes;
-}
-
-/* Vectors scaled so that z^T P^-1 z = n: a vector on the sphere varies less than a normal one. */
-static bb_status begin(quadrature *q, int64_t block) {
-    bbi_matrix *m = &q->m;
-    draw(q, block);
-    precondition(q, q->v, q->w);
-    inner_products(q, q->v, q->w);
-    for (int64_t k = 0; k < m->batches * q->probes; k++) {
-        double norm2 = q->sums[k];
-        q->column[k].size = 0;
-        q->column[k].still = !(norm2 > 0);
-        q->column[k].norm2 = are_units(q) ? (norm2 > 0 ? (double)q->probes : 0) : (double)m->n;
-        q->column[k].zeta = sqrt(q->column[k].norm2);
-        q->sums[k] = norm2 > 0 ? 1 / sqrt(norm2) : 0;
-    }
-    for (int64_t n = 0; n < m->batches; n++)
-        for (int64_t i = 0; i < m->n; i++)
-            for (int64_t e = 0; e < q->probes; e++) {
-                double scale = q->sums[n * q->probes + e];
-                slot(q, q->v, n, i)[e] *= scale;
-                slot(q, q->w, n, i)[e] *= scale;
-                slot(q, q->v_old, n, i)[e] = 0;
-                if (q->options.right && block == 0)
-                    slot(q, q->options.right, n, i)[e] =
-                        slot(q, q->w, n, i)[e] * sqrt(q->column[n * q->probes + e].norm2);
-            }
-    if (q->x) memset(q->x, 0, (size_t)(m->batches * m->n * q->probes) * sizeof *q->x);
-    return BB_OK;
-}
-
-/* ---- one step -------------------------------------------------------------------------------- */
-static bb_status indefinite(const quadrature *q, double value) { return bbi_not_positive(value, q->options.alpha); }
-
-/* The new entry of T; x and p by its factors. */
-static bb_status extend(quadrature *q) {
-    const bbi_matrix *m = &q->m;
-    inner_products(q, q->u, q->w);
-    for (int64_t k = 0; k < m->batches * q->probes; k++) {
-        recurrence *r = &q->column[k];
-        if (r->still) continue;
-        if (!isfinite(q->sums[k]))
-            return bbi_fail(BB_NO_CONVERGENCE, "the matrix has entries that are not finite numbers: check the data");
-        double beta = r->size ? r->beside[r->size - 1] : 0, l = r->size ? beta / r->pivot : 0;
-        r->diagonal[r->size++] = q->sums[k];
-        r->pivot = q->sums[k] - l * beta;
-        if (r->size > 1) r->zeta *= -l;
-        if (q->logdet && !(r->pivot > 0)) return indefinite(q, r->pivot);
-        q->sums[k] = l;
-    }
-    for (int64_t n = 0; n < m->batches && q->x; n++)
-        for (int64_t i = 0; i < m->n; i++)
-            for (int64_t e = 0; e < q->probes; e++) {
-                const recurrence *r = &q->column[n * q->probes + e];
-                if (r->still) continue;
-                double *p = slot(q, q->p, n, i) + e;
-                *p = slot(q, q->w, n, i)[e] - (r->size > 1 ? q->sums[n * q->probes + e] * *p : 0);
-                slot(q, q->x, n, i)[e] += r->zeta / r->pivot * *p;
-            }
-    return BB_OK;
-}
-
-/* The next vector of Lanczos. */
-static void turn(quadrature *q) {
-    const bbi_matrix *m = &q->m;
-    for (int64_t n = 0; n < m->batches; n++)
-        for (int64_t i = 0; i < m->n; i++)
-            for (int64_t e = 0; e < q->probes; e++) {
-                const recurrence *r = &q->column[n * q->probes + e];
-                if (r->still) continue;
-                double beta = r->size > 1 ? r->beside[r->size - 2] : 0;
-                slot(q, q->u, n, i)[e] -=
-                    r->diagonal[r->size - 1] * slot(q, q->v, n, i)[e] + beta * slot(q, q->v_old, n, i)[e];
-            }
-    double *old = q->v_old;
-    q->v_old = q->v, q->v = q->u, q->u = old;
-    precondition(q, q->v, q->w);
-    inner_products(q, q->v, q->w);
-    for (int64_t k = 0; k < m->batches * q->probes; k++) {
-        recurrence *r = &q->column[k];
-        if (r->still) continue;
-        double beta = q->sums[k] > 0 ? sqrt(q->sums[k]) : 0, size = fabs(r->diagonal[0]);
-        r->beside[r->size - 1] = beta;
-        if (!(beta > 1e-13 * size) || r->size >= m->n) r->still = true;
-        q->sums[k] = r->still ? 0 : 1 / beta;
-    }
-    for (int64_t n = 0; n < m->batches; n++)
-        for (int64_t i = 0; i < m->n; i++)
-            for (int64_t e = 0; e < q->probes; e++) {
-                double scale = q->sums[n * q->probes + e];
-                if (q->column[n * q->probes + e].still) scale = 0;
-                slot(q, q->v, n, i)[e] *= scale;
-                slot(q, q->w, n, i)[e] *= scale;
-            }
-}
-
 /* ---- estimates ------------------------------------------------------------------------------- */
-static bb_status estimate(quadrature *q, const recurrence *r, double *value) {
+static bb_status estimate(bbi_quadrature *q, const bbi_recurrence *r, double *value) {
     double (*f)(void *, double) = q->logdet ? logarithm : q->options.function ? q->options.function : identity;
     memcpy(q->d, r->diagonal, (size_t)r->size * sizeof *q->d);
     memcpy(q->e, r->beside, (size_t)r->size * sizeof *q->e);
@@ -211,7 +31,7 @@ static bb_status estimate(quadrature *q, const recurrence *r, double *value) {
         return bbi_fail(BB_NO_CONVERGENCE, "the recurrence of Lanczos met numbers that are not finite: check the data");
     *value = 0;
     for (int64_t k = 0; k < r->size; k++) {
-        if (q->logdet && !(q->d[k] > 0)) return indefinite(q, q->d[k]);
+        if (q->logdet && !(q->d[k] > 0)) return bbi_not_positive(q->d[k], q->options.alpha);
         *value += q->first[k] * q->first[k] * f(q->options.function_data, q->d[k]);
     }
     *value *= r->norm2;
@@ -219,12 +39,12 @@ static bb_status estimate(quadrature *q, const recurrence *r, double *value) {
 }
 
 /* Estimates of the block's probes behind those of earlier blocks; *drift: how far the means have moved. */
-static bb_status look(quadrature *q, double *drift) {
+static bb_status look(bbi_quadrature *q, double *drift) {
     *drift = 0;
     for (int64_t n = 0; n < q->m.batches; n++) {
         double moved = 0, *all = q->sample + n * q->capacity + q->seen;
         for (int64_t e = 0; e < q->probes; e++) {
-            const recurrence *r = &q->column[n * q->probes + e];
+            const bbi_recurrence *r = &q->column[n * q->probes + e];
             double value = 0;
             if (r->size) BBI_FORWARD(estimate(q, r, &value));
             moved += value - all[e];
@@ -244,33 +64,33 @@ static double quantile(int64_t freedom) {
                           : 1.96 + 2.372 / f + 2.823 / (f * f) + 2.556 / (f * f * f) + 1.6 / (f * f * f * f);
 }
 
-static void summarise(const quadrature *q, int64_t batch, int64_t count, double *mean, double *error) {
+static void summarise(const bbi_quadrature *q, int64_t batch, int64_t count, double *mean, double *error) {
     const double *all = q->sample + batch * q->capacity;
     double sum = 0, squares = 0;
     for (int64_t k = 0; k < count; k++) sum += all[k];
     *mean = sum / (double)count;
     for (int64_t k = 0; k < count; k++) squares += (all[k] - *mean) * (all[k] - *mean);
     *error = count > 1 ? quantile(count - 1) * sqrt(squares / ((double)(count - 1) * (double)count)) : fabs(*mean);
-    if (are_units(q)) *error = 0;
+    if (bbi_recurrence_units(q)) *error = 0;
 }
 
 /* Whether A^-1 z has been found where it is wanted: residuals by the recurrence, relative to z. */
-static bool solved(const quadrature *q) {
+static bool solved(const bbi_quadrature *q) {
     for (int64_t k = 0; q->x && k < q->m.batches * q->probes; k++) {
-        const recurrence *r = &q->column[k];
+        const bbi_recurrence *r = &q->column[k];
         if (!r->still && r->beside[r->size - 1] * fabs(r->zeta / r->pivot) > 1e-5 * sqrt(r->norm2)) return false;
     }
     return true;
 }
 
-static bool all_still(const quadrature *q) {
+static bool all_still(const bbi_quadrature *q) {
     for (int64_t k = 0; k < q->m.batches * q->probes; k++)
         if (!q->column[k].still) return false;
     return true;
 }
 
 /* What Lanczos may leave out: little beside the error of the sample. */
-static double drift_allowed(const quadrature *q) {
+static double drift_allowed(const bbi_quadrature *q) {
     double least = q->options.tolerance > 0 ? 0.1 * q->options.tolerance : INFINITY;
     for (int64_t n = 0; n < q->m.batches; n++) {
         double mean, error;
@@ -281,15 +101,13 @@ static double drift_allowed(const quadrature *q) {
     return least;
 }
 
-static bb_status run_block(quadrature *q, int64_t block) {
+static bb_status run_block(bbi_quadrature *q, int64_t block) {
     double drift = INFINITY;
-    BBI_FORWARD(begin(q, block));
+    BBI_FORWARD(bbi_recurrence_begin(q, block));
     for (int64_t n = 0; n < q->m.batches; n++)
         for (int64_t e = 0; e < q->probes; e++) q->sample[n * q->capacity + q->seen + e] = 0;
     for (int64_t step = 1, next = 2; step <= q->steps && !all_still(q); step++) {
-        BBI_FORWARD(multiply(q));
-        BBI_FORWARD(extend(q));
-        turn(q);
+        BBI_FORWARD(bbi_recurrence_step(q));
         if (step > q->found.steps) q->found.steps = step;
         bool last = step == q->steps || all_still(q);
         if (step < next && !last) continue;
@@ -312,13 +130,13 @@ static bb_status run_block(quadrature *q, int64_t block) {
 }
 
 /* ---- the preconditioner ---------------------------------------------------------------------- */
-static void free_factors(quadrature *q) {
+static void free_factors(bbi_quadrature *q) {
     for (int64_t n = 0; q->factor && n < q->m.batches; n++) bbi_factor_free(&q->factor[n]);
     bbi_free(q->factor);
     q->factor = NULL;
 }
 
-static bb_status make_factors(quadrature *q) {
+static bb_status make_factors(bbi_quadrature *q) {
     const bb_trace_options *o = &q->options;
     double start = bbi_seconds(), trace = 0, left = 0;
     int64_t memory = o->memory ? o->memory : o->rank ? INT64_MAX : (int64_t)1 << 28;
@@ -351,7 +169,7 @@ static bb_status make_factors(quadrature *q) {
 }
 
 /* ---- rounding ---------------------------------------------------------------------------------- */
-static bb_status look_at_diagonal(quadrature *q) {
+static bb_status look_at_diagonal(bbi_quadrature *q) {
     q->largest = 1;
     for (int64_t n = 0; n < q->m.batches && q->logdet && !q->m.is_double && !q->m.structure.no_entries; n++) {
         BBI_FORWARD(bbi_matrix_diagonal(&q->m, n, q->one));
@@ -363,7 +181,7 @@ static bb_status look_at_diagonal(quadrature *q) {
 
 /* What rounding may add: of P^-1, which subtracts two numbers that are larger than its result by |L L^T| / mu, and of the
  * entries of a float32 kernel, independent errors that the smallest eigenvalues feel. */
-static double rounding(const quadrature *q, int64_t batch) {
+static double rounding(const bbi_quadrature *q, int64_t batch) {
     double n = (double)q->m.n, error = 0, least = q->options.alpha;
     if (q->factor) {
         error = n * DBL_EPSILON * q->factor[batch].size / q->factor[batch].mu;
@@ -371,14 +189,14 @@ static double rounding(const quadrature *q, int64_t batch) {
     }
     if (q->m.is_double || !q->logdet) return error;
     for (int64_t e = 0; e < q->probes && !(least > 0); e++) {
-        const recurrence *r = &q->column[batch * q->probes + e];
+        const bbi_recurrence *r = &q->column[batch * q->probes + e];
         if (r->size && (e == 0 || r->pivot < -least)) least = -r->pivot;
     }
     return error + FLT_EPSILON * q->largest * sqrt(n) / fabs(least);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
-static bb_status allocate(quadrature *q) {
+static bb_status allocate(bbi_quadrature *q) {
     size_t vectors = (size_t)(q->m.batches * q->m.n * q->probes), columns = (size_t)(q->m.batches * q->probes);
     size_t steps = (size_t)q->steps, scratch = 0;
     bool wants = q->options.left != NULL;
@@ -407,7 +225,7 @@ static bb_status allocate(quadrature *q) {
     return BB_OK;
 }
 
-static bb_status sample(quadrature *q, double *values, double *errors) {
+static bb_status sample(bbi_quadrature *q, double *values, double *errors) {
     double worst;
     for (int64_t block = 0;; block++) {
         BBI_FORWARD(run_block(q, block));
@@ -434,12 +252,12 @@ static bb_status sample(quadrature *q, double *values, double *errors) {
         (long long)q->seen, (long long)q->found.steps, worst, q->options.tolerance, q->options.alpha);
 }
 
-static bool is_dense(const quadrature *q) {
+static bool is_dense(const bbi_quadrature *q) {
     int64_t most = q->options.dense_rows ? q->options.dense_rows : q->logdet ? DENSE_ROWS : DENSE_EIGEN;
     return !q->m.structure.no_entries && q->m.n <= most;
 }
 
-static bb_status compute(quadrature *q, double *values, double *errors) {
+static bb_status compute(bbi_quadrature *q, double *values, double *errors) {
     const bb_trace_options *o = &q->options;
     bool wants = o->left || o->right, diagonal = !q->logdet && !o->function && !q->m.structure.no_entries;
     for (int64_t n = 0; n < q->m.batches; n++) {
@@ -456,7 +274,7 @@ static bb_status compute(quadrature *q, double *values, double *errors) {
                                                      : identity,
                                        o->function_data, values, errors, &q->found.rounding));
     if (q->found.exact && !wants) return BB_OK;
-    if (q->logdet && o->precondition != BB_PRECONDITION_NONE && !are_units(q)) BBI_FORWARD(make_factors(q));
+    if (q->logdet && o->precondition != BB_PRECONDITION_NONE && !bbi_recurrence_units(q)) BBI_FORWARD(make_factors(q));
     BBI_FORWARD(allocate(q));
     BBI_FORWARD(look_at_diagonal(q));
     if (!q->found.exact) return sample(q, values, errors);
@@ -478,7 +296,7 @@ static bb_status check_options(const bb_trace_options *o) {
     return BB_OK;
 }
 
-static bb_status open_and_compute(quadrature *q, const char *what, const bb_matrix *matrix, double *values,
+static bb_status open_and_compute(bbi_quadrature *q, const char *what, const bb_matrix *matrix, double *values,
                                   double *errors) {
     bb_trace_options *o = &q->options;
     bb_matrix given;
@@ -501,8 +319,8 @@ static bb_status open_and_compute(quadrature *q, const char *what, const bb_matr
 
 static bb_status entry(const char *what, bool logdet, const bb_matrix *matrix, const bb_trace_options *options,
                        double *values, double *errors, bb_trace_result *result) {
-    quadrature q = {.logdet = logdet,
-                    .found = {.size = sizeof q.found, .precondition = BB_PRECONDITION_NONE, .remark = ""}};
+    bbi_quadrature q = {.logdet = logdet,
+                        .found = {.size = sizeof q.found, .precondition = BB_PRECONDITION_NONE, .remark = ""}};
     double start = bbi_seconds();
     if (options && !bbi_options_fit(options->size, sizeof q.options, "bb_trace_options")) return BB_BAD_ARGUMENT;
     if (options) memcpy(&q.options, options, options->size < sizeof q.options ? options->size : sizeof q.options);
