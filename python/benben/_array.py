@@ -13,8 +13,9 @@ from typing import Any
 from . import _core, _formula
 from ._errors import ArgumentError, ShapeError
 from ._formula import PLACE_I, PLACE_J, PLACE_P
+from ._named import _check_keywords
 from ._options import DEFAULT_ACCURACY
-from ._reduce import Plan, _check_keywords
+from ._reduce import Plan
 
 _MOST_TERMS = 64  # batch elements that a formula adds up
 DENSE_LIMIT = 2**27  # entries that dense() makes without being asked twice: 1 GiB of float64

@@ -19,6 +19,7 @@ from ._errors import ArgumentError, ShapeError
 from ._formula import CATEGORY, OPERATIONS, PLACE_I, PLACE_J, PLACE_OF_CATEGORY, PLACE_P, Formula
 from ._masked import MaskMethods
 from ._matrix import MatrixMethods
+from ._named import NamedReductions
 from ._pointwise import PointwiseMethods, _integer
 from ._reduce import ReductionMethods, broadcast_batch
 from ._ufunc import NumpyMethods
@@ -69,7 +70,9 @@ def _shown(x: tuple[Any, ...]) -> str:
     return f"({', '.join([repr(n) if isinstance(n, (int, float, str)) else type(n).__name__ for n in x])})"
 
 
-class GenericLazyTensor(PointwiseMethods, ReductionMethods, MatrixMethods, MaskMethods, ArrayMethods, NumpyMethods):
+class GenericLazyTensor(
+    PointwiseMethods, ReductionMethods, NamedReductions, MatrixMethods, MaskMethods, ArrayMethods, NumpyMethods
+):
     """A symbolic matrix: see benben.numpy.LazyTensor for how it is made and used."""
 
     tools: Any  # these three are of the class

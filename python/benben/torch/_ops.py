@@ -21,17 +21,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import _core
-from .._errors import ArgumentError, DeviceError, DtypeError, NotDifferentiableError
+from .._errors import ArgumentError, DeviceError, NotDifferentiableError
 from .._options import Accuracy
-from . import _private
+from . import _private, _recipe
+from ._dtypes import as_tensors, common_dtype, promote
 from ._private import plain_types
 
 _threads = torch.get_num_threads
 _grad_enabled = torch.is_grad_enabled
 _compiling = torch.compiler.is_compiling
 _has_exchange = hasattr(Tensor, "__dlpack_c_exchange_api__")  # torch >= 2.10
-SELECTIONS = frozenset(["min", "max", "kmin"])
 TABLE_LIMIT = 5000  # operations kept by key
 _TRAILING = {"i": 2, "j": 2, "p": 1}  # axes of a variable behind its batches
 
@@ -100,10 +99,10 @@ class Op:
         found = cls.table.get(key)
         if found is None:
             recipe, accuracy, steps = json.loads(key)
-            program = _program(recipe)
+            program = _recipe.program(recipe)
             for kind, variables, forward in steps:
                 program = getattr(program, kind)(tuple(variables), tuple(forward))
-            found = cls.make(program, _tuples(recipe), Accuracy(*accuracy), _tuples(steps))
+            found = cls.make(program, _recipe.tuples(recipe), Accuracy(*accuracy), _recipe.tuples(steps))
             cls.table[key] = found
         return found
 
@@ -146,10 +145,10 @@ class Op:
         instead of selecting again."""
         if self.paired is None:
             self.paired = False
-            recipe = _paired(self.recipe)
+            recipe = _recipe.paired(self.recipe)
             if recipe is not None and not self.steps:
                 with contextlib.suppress(ArgumentError):
-                    made = Op.make(_program(recipe), recipe, self.accuracy)
+                    made = Op.make(_recipe.program(recipe), recipe, self.accuracy)
                     if 1 in made.gradient((0,))[1]:
                         self.paired = made
         return self.paired or None
@@ -252,87 +251,6 @@ def dispatch(op: Op, args: tuple[Any, ...], setting: Setting) -> Any:
     flat = [] if setting.ranges is None else [t for six in setting.ranges for t in six]
     result = torch.ops.benben.run.default(list(tensors), op.key, flat, setting.rows_i, setting.rows_j)
     return result[0] if len(op.outputs) == 1 else tuple(result)
-
-
-def _program(recipe: Any) -> Any:
-    kind, *rest = recipe
-    if kind == "parse":
-        text, aliases = rest
-        return _core.parse(text, tuple(aliases))
-    code, signature, outputs = rest
-    return _core.build([_tuples(c) for c in code], _tuples(signature), _tuples(outputs))
-
-
-def _paired(recipe: Any) -> Any:
-    """The recipe of a selection with its indices; None for what is none."""
-    kind, *rest = recipe
-    if kind == "parse":
-        text, aliases = rest
-        name = text.split("(")[0].rpartition("_")[0]
-        return (kind, f"{name}_arg{text}", aliases) if name in SELECTIONS else None
-    code, signature, outputs = rest
-    (name, *how), *others = outputs
-    if others or name not in SELECTIONS:
-        return None
-    return kind, code, signature, ((name, *how), ("arg" + name, *how))
-
-
-def _tuples(x: Any) -> Any:
-    return tuple([_tuples(item) for item in x]) if isinstance(x, (list, tuple)) else x
-
-
-# ---- types ----
-def common_dtype(tensors: Any) -> torch.dtype:
-    """What is computed in: the widest; float32 for float16 beside bfloat16."""
-    dtype = tensors[0].dtype
-    for t in tensors:
-        if t.dtype != dtype:
-            dtype = torch.promote_types(dtype, t.dtype)
-    return dtype  # type: ignore[no-any-return]
-
-
-def promote(args: tuple[Any, ...], lists: frozenset[int] = frozenset()) -> tuple[Any, ...]:
-    """Tensors of one floating-point type; lists: the positions of indices."""
-    if lists:
-        rest = iter(promote(tuple([a for k, a in enumerate(args) if k not in lists])))
-        return tuple([a if k in lists else next(rest) for k, a in enumerate(args)])
-    first = None
-    for a in args:
-        if isinstance(a, Tensor):
-            if first is None:
-                first = a.dtype
-                if not first.is_floating_point:
-                    break
-            elif a.dtype != first:
-                break
-    else:
-        return args
-    dtype = common_dtype([a for a in args if isinstance(a, Tensor)])
-    if dtype.is_complex:
-        raise DtypeError(
-            "an argument is complex: pass real and imaginary parts interleaved, torch.view_as_real(x).flatten(-2), or "
-            "use a LazyTensor"
-        )
-    if not dtype.is_floating_point:
-        dtype = torch.get_default_dtype()
-    return tuple([a.to(dtype) if isinstance(a, Tensor) else a for a in args])
-
-
-def as_tensors(args: tuple[Any, ...], lists: frozenset[int] = frozenset()) -> tuple[Any, ...]:
-    """Numbers and tuples of numbers as tensors of the type of the others."""
-    if all(isinstance(a, Tensor) for a in args):
-        return args
-    tensors = [a for k, a in enumerate(args) if isinstance(a, Tensor) and k not in lists]
-    dtype, device = (common_dtype(tensors), tensors[0].device) if tensors else (torch.float64, None)
-    out = []
-    for k, a in enumerate(args):
-        if not isinstance(a, Tensor):
-            if not isinstance(a, (int, float, tuple)):
-                kind = f"{type(a).__module__}.{type(a).__qualname__}"
-                raise TypeError(f"argument {k}: expected a tensor, found {kind}; use torch.as_tensor")
-            a = torch.tensor(a if isinstance(a, tuple) else (a,), dtype=dtype, device=device)
-        out.append(a)
-    return tuple(out)
 
 
 def _setting(ranges: Any, rows_i: int, rows_j: int) -> Setting:

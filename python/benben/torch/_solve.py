@@ -21,6 +21,7 @@ from .. import _core
 from .._errors import ShapeError
 from .._generic import solution
 from . import _private
+from ._dtypes import as_tensors, promote
 from ._ops import (
     PLAIN,
     Op,
@@ -29,10 +30,8 @@ from ._ops import (
     _batch_in_front,
     _setting,
     _threads,
-    as_tensors,
     in_legacy_batch,
     library,
-    promote,
 )
 
 

@@ -13,8 +13,9 @@ from .._formula import Formula
 from .._options import Accuracy
 from .._reduce import Plan
 from . import _private
-from ._ops import Op, Setting, call, promote
-from ._ops import common_dtype as _common_dtype
+from ._dtypes import common_dtype as _common_dtype
+from ._dtypes import promote
+from ._ops import Op, Setting, call
 from ._solve import solve
 
 

@@ -30,7 +30,8 @@ from .._errors import ArgumentError, ConvergenceWarning, ShapeError
 from .._formula import PLACE_I
 from ..solvers import Estimate, Solution
 from . import _logdet, _solve, _tools
-from ._ops import Setting, as_tensors, call, promote
+from ._dtypes import as_tensors, promote
+from ._ops import Setting, call
 
 _DENSE_ROWS = 800
 _EMPTY: dict[str, Any] = dict(
