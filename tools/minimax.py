@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Coefficients of src/backend/prelude/math.h: minimax polynomials by the Remez exchange.
+"""Coefficients of src/backend/prelude/math*.h: minimax polynomials by the Remez exchange.
 
     minimax.py            prints every table
     minimax.py exp2 f64   prints one

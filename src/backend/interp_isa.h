@@ -7,6 +7,8 @@
 #include "isa.h"
 #include "prelude/cpu.h"
 #include "prelude/math.h"
+#include "prelude/math_trig.h"
+#include "prelude/math_special.h"
 
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")

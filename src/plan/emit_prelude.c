@@ -1,17 +1,18 @@
 /* emit_prelude.c: what stands before an emitted kernel: the vocabulary of the CPU, those blocks of the
  * elementary functions that the code's operations need, and one inline function per operation. The texts of
- * the prelude are embedded by the build. A block of math.h opens with a line "name ... : needed ..." in a
- * marked comment and ends where the next begins. */
+ * the prelude are embedded by the build. A block of math.h and of the files behind it opens with a line
+ * "name ... : needed ..." in a marked comment and ends where the next begins, or with its file. */
 #include "emit.h"
 
 #include <string.h>
 
-extern const char bbi_prelude_cpu[], bbi_prelude_math[];
+extern const char bbi_prelude_cpu[], bbi_prelude_math[], bbi_prelude_math_trig[], bbi_prelude_math_special[];
 
 enum { MAX_BLOCKS = 128 };
 typedef struct bbi_block {
     const char *names, *needs, *text; /* names end at ':', needs at the end of the comment */
     size_t length;
+    bool closes; /* its file */
     bool used;
 } bbi_block;
 
@@ -29,9 +30,9 @@ static size_t next_word(const char **at, const char *limit, const char **word) {
     return (size_t)(p - *word);
 }
 
-static int split_blocks(const char *text, bbi_block *blocks) {
+/* Appends the blocks of a file to the `count` that are there; how many there are then, -1: they cannot be told apart. */
+static int split_blocks(const char *text, bbi_block *blocks, int count) {
     static const char mark[] = "/*@";
-    int count = 0;
     for (const char *p = strstr(text, mark); p && count < MAX_BLOCKS;) {
         const char *next = strstr(p + 1, mark), *colon = strchr(p, ':'), *close = strstr(p, "*/");
         if (!colon || !close || colon > close) return -1;
@@ -40,6 +41,7 @@ static int split_blocks(const char *text, bbi_block *blocks) {
             .needs = colon + 1,
             .text = p,
             .length = next ? (size_t)(next - p) : strlen(p),
+            .closes = !next,
         };
         p = next;
     }
@@ -67,7 +69,9 @@ static void print_operation(bbi_text *t, const bbi_op_row *row) {
 
 static bb_status print_prelude(bbi_text *text, const bool *used, bool lse, const bbi_emit_options *options) {
     bbi_block blocks[MAX_BLOCKS];
-    int count = split_blocks(bbi_prelude_math, blocks);
+    const char *const files[] = {bbi_prelude_math, bbi_prelude_math_trig, bbi_prelude_math_special};
+    int count = 0;
+    for (int n = 0; n < 3 && count >= 0; n++) count = split_blocks(files[n], blocks, count);
     if (count < 0) return bbi_fail(BB_INTERNAL, "the prelude's blocks cannot be told apart");
     for (int op = 0; op < BBI_OP_COUNT; op++) {
         if (!used[op]) continue;
@@ -81,7 +85,9 @@ static bb_status print_prelude(bbi_text *text, const bool *used, bool lse, const
                  options->level);
     bbi_text_append(text, bbi_prelude_cpu, strlen(bbi_prelude_cpu));
     for (int n = 0; n < count; n++) {
-        if (blocks[n].used) bbi_text_append(text, blocks[n].text, blocks[n].length);
+        if (!blocks[n].used) continue;
+        bbi_text_append(text, blocks[n].text, blocks[n].length);
+        if (blocks[n].closes && n + 1 < count) bbi_text_add(text, "\n"); /* the blank line that stands between blocks */
     }
     bbi_text_add(text, "\n");
     for (int op = 0; op < BBI_OP_COUNT; op++) {

@@ -3,6 +3,8 @@
 
 #include "prelude/cpu.h"
 #include "prelude/math.h"
+#include "prelude/math_trig.h"
+#include "prelude/math_special.h"
 
 #define CAT_(a, b, c) a##b##_##c
 #define CAT(a, b, c) CAT_(a, b, c)
