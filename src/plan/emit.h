@@ -1,6 +1,6 @@
 /* emit.h: shared by the files that print a pair kernel. emit_prelude.c prints what stands before the kernel,
- * emit_body.c and emit_symmetric.c the steps of a stretch of code over a block of pairs, emit.c the loops around
- * them. */
+ * emit_text.c lines and index expressions, emit_body.c and emit_symmetric.c the steps of a stretch of code over a block
+ * of pairs, emit.c the loops around them. */
 #ifndef BBI_EMIT_H
 #define BBI_EMIT_H
 
@@ -31,10 +31,10 @@ typedef struct bbi_emitter {
     uint8_t *loaded;
     /* the blocks of the segment being printed: vectors, and casts or iterations of the loop around them */
     int vectors, block;
-    int32_t counter; /* the loop whose iterations are blocked; -1: casts are */
-    int budget;      /* vector registers that loads may still occupy across the loop over casts */
+    int32_t counter;       /* the loop whose iterations are blocked; -1: casts are */
+    int budget;            /* vector registers that loads may still occupy across the loop over casts */
     const char *from, *to; /* names of the first cast of the loop over casts and of the one behind the last */
-    int32_t panel; /* the loop of the segment being printed whose iterations are cut into panels; -1: none */
+    int32_t panel;         /* the loop of the segment being printed whose iterations are cut into panels; -1: none */
     int indent, depth;
     bbi_selection selection;
     bool unroll; /* the casts of a tile are a constant number, and their code is short */
@@ -44,23 +44,25 @@ typedef struct bbi_emitter {
 bb_status bbi_emit_prelude(bbi_text *text, const bbi_code *code, bbi_selection selection,
                            const bbi_emit_options *options);
 
-/* ---- emit_body.c ---- */
+/* ---- emit_text.c ---- */
 void bbi_emit_line(const bbi_emitter *e, const char *format, ...) BBI_PRINTF(2, 3);
 void bbi_emit_literal(bbi_text *text, double value);
 /* C text of an index expression; the blocked counter is advanced by `at`. */
 void bbi_emit_index(const bbi_emitter *e, int32_t index, int at);
+bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
+
+/* ---- emit_body.c ---- */
 /* Most iterations of a long loop that run before the next casts: what they load of the lanes stays in the first-level
  * cache. Fewer would cost more: with each panel the accumulators go to their buffer and back. */
 enum { BBI_PANEL = 104 };
-bool bbi_index_depends(const bbi_code *code, int32_t index, int32_t counter);
 /* An operand of vector v and cast (iteration) u. */
 void bbi_emit_operand(const bbi_emitter *e, const bbi_operand *o, int v, int u);
 /* Operands are loaded where they stand from here on. */
 void bbi_forget_loads(const bbi_emitter *e);
 /* emit_symmetric.c: MIRROR for all vectors and cast (iteration) u. */
 void bbi_emit_mirror(const bbi_emitter *e, const bbi_instruction *s, int u);
-/* emit_body.c: The steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums stored.
- */
+/* emit_body.c: the steps first .. last - 1, which are one segment: loads, the loop over casts from t to t1, sums
+ * stored. */
 void bbi_emit_segment(bbi_emitter *e, int32_t first, int32_t last);
 
 /* ---- emit_select.c: hooks of a kernel that selects; the others print nothing by them ---- */
@@ -69,8 +71,8 @@ void bbi_emit_select_tile(const bbi_emitter *e);  /* before the casts of a tile 
 /* The variable best_v takes a value of vector v, whose text the caller prints between both. */
 void bbi_emit_select_open(const bbi_emitter *e, int v);
 void bbi_emit_select_close(const bbi_emitter *e, int v);
-void bbi_emit_select_hits(bbi_emitter *e);        /* behind the casts of a tile */
-void bbi_emit_select_end(const bbi_emitter *e);  /* behind the last cast */
+void bbi_emit_select_hits(bbi_emitter *e);      /* behind the casts of a tile */
+void bbi_emit_select_end(const bbi_emitter *e); /* behind the last cast */
 
 /* ---- emit_lse.c: the same hooks of a log-sum-exp ---- */
 int bbi_emit_unrolled(const bbi_emitter *e);
