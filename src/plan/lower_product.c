@@ -29,8 +29,8 @@ static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_
     }
 }
 
-/* The factors of a product: x = f * g; g NULL where x is no product worth taking apart. Per pair, quotients and signs are
- * products too: what stands in front of the pairs is one factor, f. */
+/* The factors of a product: x = f * g; g NULL where x is no product worth taking apart. Per pair, quotients and signs
+ * are products too: what stands in front of the pairs is one factor, f. */
 bb_status bbi_factors(bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g) {
     *f = x, *g = NULL;
     bool here = bbi_space_of(b->stage, x) == b->native || (b->epilogue && bbi_space_of(b->stage, x) != BBI_UNIFORM);
@@ -45,7 +45,6 @@ bb_status bbi_factors(bbi_builder_state *b, const bbi_node *x, const bbi_node **
     return BB_OK;
 }
 
-
 /* ---- exponentials per pair ------------------------------------------------------------------- */
 static bool is_exponential(const bbi_node *x) { return x->op == BBI_OP_exp || x->op == BBI_OP_exp2; }
 
@@ -59,14 +58,15 @@ bb_status bbi_exponent(bbi_builder_state *b, const bbi_node *node, const bbi_nod
 
 bb_status bbi_pair_form(bbi_builder_state *b, const bbi_node *node, const bbi_node **form) {
     bbi_context *c = b->stage->plan->c;
-    const bbi_node *x = node->arg[0], *one = bbi_const(c, 1), *zero = bbi_const(c, 0);
+    const bbi_node *x = node->arg[0];
     *form = NULL;
     if (node->op == BBI_OP_sigmoid) {
         const bbi_node *power = bbi_op1(c, BBI_OP_exp, bbi_op1(c, BBI_OP_neg, x));
-        *form = bbi_op1(c, BBI_OP_inv, bbi_op2(c, BBI_OP_add, one, power));
+        *form = bbi_op1(c, BBI_OP_inv, bbi_op2(c, BBI_OP_add, bbi_const(c, 1), power));
     } else if (node->op == BBI_OP_softplus) {
         const bbi_node *power = bbi_op1(c, BBI_OP_exp, bbi_op1(c, BBI_OP_neg, bbi_op1(c, BBI_OP_abs, x)));
-        *form = bbi_op2(c, BBI_OP_add, bbi_op2(c, BBI_OP_maximum, x, zero), bbi_op1(c, BBI_OP_log1p, power));
+        const bbi_node *positive = bbi_op2(c, BBI_OP_maximum, x, bbi_const(c, 0));
+        *form = bbi_op2(c, BBI_OP_add, positive, bbi_op1(c, BBI_OP_log1p, power));
     } else {
         return BB_OK;
     }
