@@ -65,10 +65,10 @@ BB_INLINE void move_up(R *part, bool first, VM moves, VM all_move, V own) {
     v_storeu(part, v_sel(moves, v_sel(all_move, ONE_UP(below, here), own), here));
 }
 
-/* Everything that is not at most x moves up by one, x takes the place below; what falls off the end was not among the K
- * smallest. Equal values that are there already have smaller indices. Places without a value are NaN: not at most x. The
- * values one place below come from registers: loading them from there would wait for the stores of the last insertion.
- * High halves of indices are 0 until a column has one. `vectors` of them make K places. */
+/* Everything that is not at most x moves up by one, x takes the place below; what falls off the end was not among the
+ * K smallest. Equal values that are there already have smaller indices. Places without a value are NaN: not at most x.
+ * The values one place below come from registers: loading them from there would wait for the stores of the last
+ * insertion. High halves of indices are 0 until a column has one. `vectors` of them make K places. */
 BB_INLINE void insert_sorted(R *record, int64_t stride, int64_t vectors, R x, int64_t column) {
     const V new = v_splat(x), low = (V)v_splati(index_part(column, 0));
     for (R *value = record + (vectors - 1) * BB_W;; value -= BB_W) {
@@ -111,8 +111,9 @@ static standing standing_of(const R *value, int64_t n, R pivot) {
     return s;
 }
 
-/* The k-th smallest of n numbers, behind which the last vector is filled up: between bounds that are numbers of the list, pivots where it stands
- * if they were spread evenly, and every other time one of them, which halves what is left on average whatever they are. */
+/* The k-th smallest of n numbers, behind which the last vector is filled up: between bounds that are numbers of the
+ * list, pivots where it stands if they were spread evenly, and every other time one of them, which halves what is left
+ * on average whatever they are. */
 static R kth_smallest(R *value, int64_t n, int64_t k) {
     for (; n % BB_W; n++) value[n] = BB_INF;
     standing all = standing_of(value, n, -BB_INF);
@@ -138,8 +139,8 @@ static R kth_smallest(R *value, int64_t n, int64_t k) {
     }
 }
 
-/* Keeps the k smallest entries of n, in their order, which is that of their indices: of equals the first stay. Returns the
- * worst of them. */
+/* Keeps the k smallest entries of n, in their order, which is that of their indices: of equals the first stay. Returns
+ * the worst of them. */
 static R select_smallest(R *value, int64_t *index, int64_t n, int64_t k) {
     const R worst = kth_smallest(value, n, k);
     int64_t kept = 0, equals = k;

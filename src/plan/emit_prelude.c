@@ -30,7 +30,7 @@ static size_t next_word(const char **at, const char *limit, const char **word) {
     return (size_t)(p - *word);
 }
 
-/* Appends the blocks of a file to the `count` that are there; how many there are then, -1: they cannot be told apart. */
+/* Appends the blocks of a file to the `count` that are there: how many there are then, -1 where one has no head. */
 static int split_blocks(const char *text, bbi_block *blocks, int count) {
     static const char mark[] = "/*@";
     for (const char *p = strstr(text, mark); p && count < MAX_BLOCKS;) {

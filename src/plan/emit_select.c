@@ -2,12 +2,14 @@
  *
  * A plain minimum is accumulated like a sum. Where indices are wanted, a value costs one v_minx: each vector takes the
  * best of a group of casts, and one comparison with what was known before tells whether somebody has to look at the
- * values: the vectors of a block share one branch, their hits are listed without. A minimum improves within the call; the limit of the K smallest is that of the call's beginning.
+ * values: the vectors of a block share one branch, their hits are listed without. A minimum improves within the call;
+ * the limit of the K smallest is that of the call's beginning.
  *
  * v_minx and v_maxx give their second operand where one is NaN: values that are NaN do nothing, a limit that is NaN
  * stays, and is not equal to itself: everything is a hit then.
  *
- * Short code that the K smallest are selected from is not worth keeping its values: the smallest of each group is kept. */
+ * Short code that the K smallest are selected from is not worth keeping its values: the smallest of each group is
+ * kept. */
 #include "emit.h"
 
 bbi_selection bbi_stage_selection(const bbi_stage *stage) {

@@ -19,12 +19,12 @@ enum {
     MIN_GROUP = 4,           /* below that packing shows */
     MIN_CHUNK_DIRECT = 1024, /* columns */
     MIN_CHUNK_TRANSPOSED = 4096,
-    MIN_CHUNK_LONG = 4096,   /* rows of many components: every chunk packs and prepares them anew */
-    ITEMS_NEEDED = 32,       /* of such rows: with less, shorter chunks */
-    MAX_BANDS = 16, /* of a symmetric stage; 136 items */
-    MIN_BAND = 8,   /* lane blocks */
-    TILE_UNIT = 48, /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
-    FEW_COLUMNS = 32, /* times K: all values of a row cost no more than a look at groups of columns */
+    MIN_CHUNK_LONG = 4096, /* rows of many components: every chunk packs and prepares them anew */
+    ITEMS_NEEDED = 32,     /* of such rows: with less, shorter chunks */
+    MAX_BANDS = 16,        /* of a symmetric stage; 136 items */
+    MIN_BAND = 8,          /* lane blocks */
+    TILE_UNIT = 48,        /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
+    FEW_COLUMNS = 32,      /* times K: all values of a row cost no more than a look at groups of columns */
     ALIGNMENT = 64
 };
 /* Components: beyond, a narrow block of columns puts them on fewer pages and nearer than half a page from each other,
@@ -35,7 +35,7 @@ static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
 static const int64_t heavy_rows = 64 << 10;    /* of a lane block: columns that pass should meet another, too */
 static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
-static const int64_t least_limit = 512 << 10;    /* smallest values of groups of columns: a part of the second-level cache */
+static const int64_t least_limit = 512 << 10;  /* smallest values of groups: a part of the second-level cache */
 static const int64_t own_limit = 512 << 10;    /* columns that an item packs for itself before it looks at these */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
 static const int64_t partial_limit = 16 << 20; /* partial results of a cut stage */
@@ -210,7 +210,8 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     bbi_selection selection = s->transposed ? BBI_SELECT_NONE : bbi_stage_selection(stage);
     bool least = selection == BBI_SELECT_LEAST;
     if (least) choose_span(stage, s);
-    s->column = reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count * (least ? s->own_span : 1));
+    s->column =
+        reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count * (least ? s->own_span : 1));
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
     if (least || selection == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
     if (least) s->least = reserve(s, s->least_bytes * blocks);

@@ -1,7 +1,7 @@
-/* quadrature.c: log-determinants and traces of functions by stochastic Lanczos quadrature (Ubaru, Chen and Saad, SIAM J.
- * Matrix Anal. Appl. 38, 2017). A random vector z gives n e_1^T f(T) e_1 for the tridiagonal matrix T of Lanczos's
- * recurrence from z (recurrence.c); the mean over several z estimates tr f(A). With a preconditioner P the matrix T belongs
- * to P^-1/2 A P^-1/2: log det A = log det P + tr log of that, which is nearly the identity. */
+/* quadrature.c: log-determinants and traces of functions by stochastic Lanczos quadrature (Ubaru, Chen and Saad, SIAM
+ * J. Matrix Anal. Appl. 38, 2017). A random vector z gives n e_1^T f(T) e_1 for the tridiagonal matrix T of Lanczos's
+ * recurrence from z (recurrence.c); the mean over several z estimates tr f(A). With a preconditioner P the matrix T
+ * belongs to P^-1/2 A P^-1/2: log det A = log det P + tr log of that, which is nearly the identity. */
 #include "quadrature.h"
 
 #include <float.h>
@@ -179,8 +179,8 @@ static bb_status look_at_diagonal(bbi_quadrature *q) {
     return BB_OK;
 }
 
-/* What rounding may add: of P^-1, which subtracts two numbers that are larger than its result by |L L^T| / mu, and of the
- * entries of a float32 kernel, independent errors that the smallest eigenvalues feel. */
+/* What rounding may add: of P^-1, which subtracts two numbers that are larger than its result by |L L^T| / mu, and of
+ * the entries of a float32 kernel, independent errors that the smallest eigenvalues feel. */
 static double rounding(const bbi_quadrature *q, int64_t batch) {
     double n = (double)q->m.n, error = 0, least = q->options.alpha;
     if (q->factor) {
