@@ -10,7 +10,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 
 #include "cache.h"
 #include "compiler.h"
+#include "in_child.h"
 #include "jit.h"
 
 enum { NOBODY = 65534 };
@@ -66,15 +66,6 @@ static inline int tear_down(void **state) {
     bbi_run_program(argv, NULL, NULL, &exit_code);
     bbi_folder_remove(root); /* takes it off the list of what to clear at exit */
     return left;
-}
-
-static inline int in_child(int (*function)(void)) {
-    pid_t child = fork();
-    if (child == 0) _exit(function());
-    int status;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + status;
 }
 
 static inline void key_of(int number, uint8_t key[32]) {
