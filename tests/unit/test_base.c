@@ -16,7 +16,6 @@
 
 #include "base.h"
 #include "in_child.h"
-#include "os_posix.h"
 
 /* ---- memory and text ---- */
 
