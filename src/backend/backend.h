@@ -89,14 +89,17 @@ void bbi_fold_no_hits(const bbi_folding *f, bbi_hits *hits); /* limits below whi
 void bbi_fold_first(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts, int64_t first_column);
 /* The K smallest from the smallest values of groups of columns (BBI_SELECT_LEAST) of one lane block: a group is evaluated
  * again for a lane where one of its values may be among the K smallest. */
-typedef struct bbi_again {
-    int32_t lane, group;
-} bbi_again;
-enum { BBI_AGAIN = 64 }; /* groups evaluated at a time */
+typedef uint32_t bbi_again; /* group << BBI_AGAIN_GROUP | lane */
+enum {
+    BBI_AGAIN = 64, /* groups evaluated at a time */
+    BBI_AGAIN_GROUP = 8,
+    BBI_AGAIN_LANE = 255,
+    BBI_LEAST_GROUPS = 2048 /* at most between two looks */
+};
 typedef struct bbi_least {
-    const void *least;             /* R least[groups][L] */
+    const void *least;             /* R least[groups][L], at most BBI_LEAST_GROUPS */
     int64_t first, columns, lanes; /* number of the first column, how many there are */
-    void *out;                     /* R out[BBI_AGAIN][L] */
+    void *out;                     /* R out[BBI_AGAIN][BBI_LEAST_CASTS], and a lane block */
     void *data;
     /* Values of group again[n] to out[n]; what is behind the last column is undefined. */
     void (*evaluate)(void *data, const bbi_again *again, int64_t count, void *out);

@@ -58,19 +58,19 @@ void bbi_kmin_neutral(const bbi_folding *f, double *value, int64_t *index) {
     }
 }
 
-/* One lane of a state has entries: its list is the sorted partial result. */
+/* One lane of a state has entries: its list, NaN where it lacks some, is the sorted partial result. */
 static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);
-    int64_t size = BBI_LANE_BYTES / bbi_fold_lanes(f);
+    const int64_t size = BBI_LANE_BYTES / bbi_fold_lanes(f), k = f->fold.k;
     const char *value = cell + places.value + lane * places.record * size, *index = value + places.stride * size;
     if (f->is_double) {
         const double *x = (const double *)(const void *)value;
         const int64_t *column = (const int64_t *)(const void *)index;
-        for (int64_t n = 0; n < f->fold.k && !isnan(x[n]); n++) put_entry(e, n, x[n], column[n]);
+        for (int64_t n = 0; n < k && x[n] == x[n]; n++) put_entry(e, n, x[n], column[n]);
     } else {
         const float *x = (const float *)(const void *)value;
         const uint32_t *low = (const uint32_t *)(const void *)index, *high = low + places.stride;
-        for (int64_t n = 0; n < f->fold.k && !isnan(x[n]); n++)
+        for (int64_t n = 0; n < k && x[n] == x[n]; n++)
             put_entry(e, n, (double)x[n], (int64_t)((uint64_t)low[n] | (uint64_t)high[n] << 32));
     }
 }

@@ -3,20 +3,28 @@
 #include "fold_list.h"
 
 enum {
-    SCANNED = 512,              /* groups between two lists of hits */
+    TOGETHER = 4,               /* vectors that are looked at side by side: each would wait for itself */
+    FEW_BINS = 64,              /* values of each of their lanes from which first bounds are found */
     WAITING = 2 * BBI_SORTED_K, /* values of a lane that wait for their list */
     MOST_BINS = 512             /* values of each lane from which a first bound is found */
 };
 
+#ifdef __clang__
+#define EACH(v) _Pragma("unroll") for (int64_t v = 0; v < TOGETHER; v++)
+#else
+#define EACH(v) _Pragma("GCC unroll 4") for (int64_t v = 0; v < TOGETHER; v++)
+#endif
+
 #if BB_ISA == 2
 #if BB_DOUBLE
 #define COMPRESS(x, bits) __builtin_ia32_compressdf512_mask(x, K(0), (unsigned char)(bits))
-#define FROM_0 ((VI){0, 1, 2, 3, 4, 5, 6, 7})
 #else
 #define COMPRESS(x, bits) __builtin_ia32_compresssf512_mask(x, K(0), (unsigned short)(bits))
-#define FROM_0 ((VI){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 #endif
+static const I index_0[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 #endif
+
+static const R from_0[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; /* of which BB_W are used */
 
 /* Numbers in the order of integers, and back; the same for both zeros is the larger. */
 BB_INLINE VI key_of(V x) {
@@ -43,7 +51,7 @@ static V bound_of(const R *least, int64_t step, int64_t n, int64_t k) {
         low = v_minx(x, low), high = v_maxx(x, high);
         numbers += v_mask01(v_eq(x, x));
     }
-    const V enough = K(k) - K(0.5), few = K(k + k / 8) + K(1.5);
+    const V enough = K(k) - K(0.5), few = K(k + k / 16) + K(0.5);
     VI from = key_of(low), to = key_of(high);
     VM done = v_lt(K(0), K(0));
     for (int turn = 0; turn < 24; turn++) {
@@ -80,12 +88,30 @@ static V first_bound(const R *least, int64_t groups, int64_t k) {
     return bound_of((const R *)coarse, BB_W, n, k);
 }
 
+/* The same of some vectors side by side, whose smallest values begin at at[v]. */
+static void first_bounds(const R *const *at, int64_t groups, int64_t k, V *bound) {
+    V coarse[FEW_BINS][TOGETHER];
+    const int64_t wanted = 4 * k < 16 ? 16 : 4 * k, each = groups / wanted;
+    const bool few = each >= 2 && groups / each + 1 <= FEW_BINS;
+    int64_t n = 0;
+    for (int64_t i = 0; few && i < groups; n++) {
+        V x[TOGETHER];
+        EACH(v) x[v] = K(BB_INF);
+        for (int64_t more = 0; more < each && i < groups; more++, i++)
+            EACH(v) x[v] = v_minx(v_loadu(at[v] + i * LANES), x[v]);
+        EACH(v) coarse[n][v] = x[v];
+    }
+    for (int64_t v = 0; v < TOGETHER; v++)
+        bound[v] = few ? bound_of((const R *)coarse + v * BB_W, TOGETHER * BB_W, n, k) : first_bound(at[v], groups, k);
+}
+
 /* Without those whose bounds have sunk below since they were listed. */
 static int64_t still_below(const R *least, bbi_again *again, int64_t count, const R *bound) {
     int64_t kept = 0;
     for (int64_t n = 0; n < count; n++) {
+        const uint32_t lane = again[n] & BBI_AGAIN_LANE, group = again[n] >> BBI_AGAIN_GROUP;
         again[kept] = again[n];
-        kept += !(least[again[n].group * LANES + again[n].lane] >= bound[again[n].lane]);
+        kept += !(least[group * LANES + lane] >= bound[lane]);
     }
     return kept;
 }
@@ -97,29 +123,32 @@ typedef struct waiting {
     int64_t count[BB_W];
 } waiting;
 
-/* n values into an empty list: each goes to the place that the number of those before it is. */
-static void fill_list(R *record, int64_t stride, int64_t k, R *value, const I *index, int64_t n, int64_t first) {
-    R sorted[WAITING];
-    I order[WAITING];
+/* n values into an empty list: each goes to the place that the number of those before it is. What is behind the K-th place
+ * does not matter; high halves of indices are 0. */
+static void fill_list(R *record, int64_t stride, R *value, const I *index, int64_t n, int64_t first) {
+    R place[WAITING + BB_W];
+    const int parts = (first + INT32_MAX) >> 32 ? PARTS : 1;
+    const V lane = v_loadu(from_0);
     v_storeu(value + n, K(BB_NAN));
-    for (int64_t i = 0; i < n; i++) {
-        const V x = v_splat(value[i]);
-        int64_t rank = 0, equal = 0, j = 0;
-        do {
-            const V y = v_loadu(value + j);
-            rank += __builtin_popcount((unsigned)v_bits(v_lt(y, x)));
-            equal += __builtin_popcount((unsigned)v_bits(v_eq(y, x)));
-        } while ((j += BB_W) < n);
-        for (j = 0; equal > 1 && j < i; j++) rank += value[j] == value[i];
-        sorted[rank] = value[i];
-        order[rank] = index[i];
+    for (int64_t i = 0; i < n; i += BB_W) {
+        const V x = v_loadu(value + i);
+        V before = K(0), after = K(0); /* values that go before those: of those in front of them, and behind */
+        for (int64_t j = 0; j < i; j++) before += v_mask01(v_le(v_splat(value[j]), x));
+        for (int64_t j = i; j < i + (int64_t)BB_W && j < n; j++) {
+            const V y = v_splat(value[j]), number = K(j - i);
+            before += v_mask01(v_and(v_le(y, x), v_gt(lane, number)));
+            after += v_mask01(v_and(v_lt(y, x), v_le(lane, number)));
+        }
+        for (int64_t j = i + BB_W; j < n; j++) after += v_mask01(v_lt(v_splat(value[j]), x));
+        v_storeu(place + i, before + after);
     }
-    if (n > k) n = k;
-    __builtin_memcpy(record, sorted, (size_t)n * sizeof *record);
     for (int64_t i = 0; i < n; i++) {
-        for (int part = 0; part < PARTS; part++) {
-            const I half = index_part(first + order[i], part);
-            __builtin_memcpy(record + (1 + part) * stride + i, &half, sizeof half);
+        const int64_t rank = (int64_t)place[i];
+        if (rank >= stride) continue;
+        record[rank] = value[i];
+        for (int part = 0; part < parts; part++) {
+            const I half = index_part(first + index[i], part);
+            __builtin_memcpy(record + (1 + part) * stride + rank, &half, sizeof half);
         }
     }
 }
@@ -129,7 +158,7 @@ BB_INLINE void settle(const lists *to, int64_t vectors, waiting *w, int64_t at, 
     R *record = to->value + lane * (1 + PARTS) * to->stride;
     const int64_t count = w->count[at];
     if (record[0] != record[0]) {
-        fill_list(record, to->stride, to->k, w->value[at], w->index[at], count, first);
+        fill_list(record, to->stride, w->value[at], w->index[at], count, first);
     } else {
         for (int64_t n = 0; n < count; n++)
             insert_sorted(record, to->stride, vectors, w->value[at][n], first + w->index[at][n]);
@@ -148,7 +177,7 @@ BB_INLINE void wait_for(waiting *w, int64_t at, const R *x, int64_t left, V limi
     I *indices = w->index[at] + w->count[at];
     w->count[at] += __builtin_popcount(bits);
 #if BB_ISA == 2
-    const VI column = v_splati((I)index) + FROM_0;
+    const VI column = v_splati((I)index) + (VI)v_loadu((const R *)(const void *)index_0);
     v_storeu(values, COMPRESS(value, bits));
     v_storeu((R *)(void *)indices, COMPRESS((V)column, bits));
 #else
@@ -164,9 +193,10 @@ BB_INLINE void take_again(const lists *to, int64_t vectors, const bbi_least *s, 
                           R *bound, waiting *w) {
     s->evaluate(s->data, again, count, s->out);
     for (int64_t n = 0; n < count; n++) {
-        const int64_t lane = again[n].lane, first = again[n].group * BBI_LEAST_CASTS, left = s->columns - first;
+        const int64_t lane = again[n] & BBI_AGAIN_LANE, first = (again[n] >> BBI_AGAIN_GROUP) * BBI_LEAST_CASTS;
+        const int64_t left = s->columns - first;
         const int64_t casts = left < BBI_LEAST_CASTS ? left : BBI_LEAST_CASTS, at = lane % BB_W;
-        const R *x = (const R *)s->out + n * LANES;
+        const R *x = (const R *)s->out + n * BBI_LEAST_CASTS;
         const V limit = v_splat(bound[lane]);
         if (vectors > 0) {
             for (int64_t c = 0; c < BBI_LEAST_CASTS; c += BB_W) wait_for(w, at, x + c, casts - c, limit, first + c);
@@ -180,42 +210,44 @@ BB_INLINE void take_again(const lists *to, int64_t vectors, const bbi_least *s, 
     }
 }
 
-/* As hit_groups where few are: four groups share a branch, which wide vectors would take too often. */
-static int64_t hit_few(const R *least, int64_t from, int64_t to, V bound, unsigned used, uint32_t *group,
-                       uint32_t *lanes) {
-    int64_t hits = 0;
-    while (from < to) {
-        if (to - from >= 4) {
-            const R *at = least + from * LANES;
-            const V a = v_minx(v_loadu(at), v_loadu(at + LANES));
-            const V b = v_minx(v_loadu(at + 2 * LANES), v_loadu(at + 3 * LANES));
-            if (__builtin_expect(v_all(v_ge(v_minx(a, b), bound)), 1)) {
-                from += 4;
-                continue;
-            }
-        }
-        const int64_t end = to - from < 4 ? to : from + 4;
-        for (; from < end; from++) {
-            const unsigned bits = (unsigned)v_bits(v_not(v_ge(v_loadu(least + from * LANES), bound))) & used;
-            group[hits] = (uint32_t)from;
-            lanes[hits] = bits;
-            hits += bits != 0;
+/* What some vectors have to look at: of each, group << 16 | lanes. */
+typedef struct scan {
+    const R *at[TOGETHER]; /* smallest values */
+    V bound[TOGETHER];
+    int64_t hits[TOGETHER];
+    uint32_t hit[TOGETHER][BBI_LEAST_GROUPS];
+} scan;
+
+/* Groups first .. end - 1. No branch: nobody could guess it. */
+static void hit_groups(scan *s, int64_t first, int64_t end) {
+    V bound[TOGETHER];
+    int64_t hits[TOGETHER];
+    EACH(v) bound[v] = s->bound[v], hits[v] = s->hits[v];
+    for (int64_t g = first; g < end; g++) {
+        EACH(v) {
+            const V x = v_loadu(s->at[v] + g * LANES);
+            const unsigned bits = (unsigned)v_bits(v_not(v_ge(x, bound[v])));
+            s->hit[v][hits[v]] = (uint32_t)g << 16 | bits;
+            hits[v] += bits != 0;
         }
     }
-    return hits;
+    EACH(v) s->hits[v] = hits[v];
 }
 
-/* The groups that some lane of the vector has to look at, and those lanes. No branch: nobody could guess it. */
-static int64_t hit_groups(const R *least, int64_t from, int64_t to, V bound, unsigned used, uint32_t *group,
-                          uint32_t *lanes) {
-    int64_t hits = 0;
-    for (int64_t g = from; g < to; g++) {
-        const unsigned bits = (unsigned)v_bits(v_not(v_ge(v_loadu(least + g * LANES), bound))) & used;
-        group[hits] = (uint32_t)g;
-        lanes[hits] = bits;
-        hits += bits != 0;
+/* The same where few are hit: four groups share a branch. */
+static void hit_few(scan *s, int64_t groups) {
+    int64_t g = 0;
+    for (; g + 4 <= groups; g += 4) {
+        bool none = true;
+        EACH(v) {
+            const R *at = s->at[v] + g * LANES;
+            const V a = v_minx(v_loadu(at), v_loadu(at + LANES));
+            const V b = v_minx(v_loadu(at + 2 * LANES), v_loadu(at + 3 * LANES));
+            none = none & v_all(v_ge(v_minx(a, b), s->bound[v]));
+        }
+        if (!__builtin_expect(none, 1)) hit_groups(s, g, g + 4);
     }
-    return hits;
+    hit_groups(s, g, groups);
 }
 
 static V bound_before(const lists *to, const R *least, int64_t lane, int64_t groups) {
@@ -237,43 +269,73 @@ static void first_kmin(const bbi_fold_tile *t) {
     BY_VECTORS(take_first, &to, t);
 }
 
+/* Lanes of a group, and how many; a whole vector may be written. */
+BB_INLINE int64_t list_again(bbi_again *again, bbi_again first, unsigned bits) {
+    const int64_t count = __builtin_popcount(bits);
+#if BB_ISA == 2
+    typedef int W __attribute__((vector_size(64)));
+    const W lane = (W){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (int)first;
+    const W found = __builtin_ia32_compresssi512_mask(lane, (W){0}, (unsigned short)bits);
+    __builtin_memcpy(again, &found, sizeof found);
+#else
+    for (; bits; bits &= bits - 1) *again++ = first + (bbi_again)__builtin_ctz(bits);
+#endif
+    return count;
+}
+
 /* The lanes of one vector. */
-BB_INLINE void take_vector(const lists *to, int64_t vectors, const bbi_least *s, int64_t lane, waiting *w) {
-    const R *least = s->least;
-    const int64_t groups = (s->columns + BBI_LEAST_CASTS - 1) / BBI_LEAST_CASTS, left = s->lanes - lane;
-    const V under = bound_before(to, least + lane, lane, groups);
-    const bool few = BB_ISA < 2 && !v_any(v_isnan(v_loadu(to->limit + lane))); /* lists are full */
-    const unsigned used = left < (int64_t)BB_W ? (1u << left) - 1 : 0xffffffffu >> (32 - BB_W);
+BB_INLINE void take_vector(const lists *to, int64_t vectors, const bbi_least *s, int64_t lane, V under,
+                           const uint32_t *hit, int64_t hits, waiting *w) {
     int64_t usual = (to->k + to->k / 4 + 4) * (int64_t)BB_W; /* hits; many more: equal values, or no bound */
-    bbi_again again[BBI_AGAIN];
+    bbi_again again[BBI_AGAIN + 16];
     R bound[LANES];
     v_storeu(bound + lane, under);
-    for (int64_t from = 0; from < groups; from += SCANNED) {
-        uint32_t hit[SCANNED], lanes[SCANNED];
-        const int64_t end = groups - from < SCANNED ? groups : from + SCANNED;
-        const int64_t hits = (few ? hit_few : hit_groups)(least + lane, from, end, under, used, hit, lanes);
-        for (int64_t n = 0, count = 0; n < hits; n++) {
-            uint32_t bits = lanes[n];
-            do {
-                again[count].lane = (int32_t)lane + __builtin_ctz(bits);
-                again[count++].group = (int32_t)hit[n];
-                bits &= bits - 1;
-            } while (bits);
-            if (count < BBI_AGAIN - (int64_t)BB_W && n + 1 < hits) continue;
-            usual -= count;
-            if (usual < 0) count = still_below(least, again, count, bound);
-            take_again(to, vectors, s, again, count, bound, w);
-            count = 0;
-        }
+    for (int64_t n = 0, count = 0; n < hits; n++) {
+        count += list_again(again + count, hit[n] >> 16 << BBI_AGAIN_GROUP | (uint32_t)lane, hit[n] & 65535);
+        if (count < BBI_AGAIN - (int64_t)BB_W && n + 1 < hits) continue;
+        usual -= count;
+        if (usual < 0) count = still_below(s->least, again, count, bound);
+        take_again(to, vectors, s, again, count, bound, w);
+        count = 0;
     }
     for (int64_t at = 0; vectors > 0 && at < (int64_t)BB_W; at++)
         if (w->count[at] > 0) settle(to, vectors, w, at, lane + at, s->first, bound);
 }
 
+/* Some vectors of lanes; where there are fewer, the first takes the place of those that are missing. */
+BB_INLINE void take_vectors(const lists *to, int64_t vectors, const bbi_least *s, int64_t first, waiting *w) {
+    const int64_t groups = (s->columns + BBI_LEAST_CASTS - 1) / BBI_LEAST_CASTS;
+    V limit[TOGETHER];
+    scan found;
+    bool full = true; /* the lists are */
+    for (int64_t v = 0; v < TOGETHER; v++) {
+        const int64_t lane = first + (first + v * BB_W < s->lanes ? v * BB_W : 0);
+        found.at[v] = (const R *)s->least + lane;
+        found.bound[v] = limit[v] = v_loadu(to->limit + lane);
+        found.hits[v] = 0;
+    }
+    for (int64_t lane = first; lane < s->lanes && lane < first + TOGETHER * BB_W; lane++)
+        full = full && to->limit[lane] == to->limit[lane];
+    if (!full) {
+        first_bounds(found.at, groups, to->k, found.bound);
+        EACH(v) found.bound[v] = v_sel(v_isnan(limit[v]), found.bound[v], v_minx(found.bound[v], limit[v]));
+    }
+    for (int64_t v = 0; v < TOGETHER; v++) { /* lanes that are no rows */
+        const V last = K(s->lanes - first - v * BB_W) - K(0.5);
+        found.bound[v] = v_sel(v_gt(v_loadu(from_0), last), K(-BB_INF), found.bound[v]);
+    }
+    if (full)
+        hit_few(&found, groups);
+    else
+        hit_groups(&found, 0, groups);
+    for (int64_t v = 0; v < TOGETHER; v++)
+        take_vector(to, vectors, s, first + v * BB_W, found.bound[v], found.hit[v], found.hits[v], w);
+}
+
 BB_INLINE void take_least(const lists *to, int64_t vectors, const bbi_least *s) {
     waiting w;
     for (int64_t at = 0; at < (int64_t)BB_W; at++) w.count[at] = 0;
-    for (int64_t lane = 0; lane < s->lanes; lane += BB_W) take_vector(to, vectors, s, lane, &w);
+    for (int64_t lane = 0; lane < s->lanes; lane += TOGETHER * BB_W) take_vectors(to, vectors, s, lane, &w);
 }
 
 static void least_kmin(const bbi_folding *folding, void *state, const bbi_least *least) {

@@ -1,7 +1,7 @@
-/* least.c: the K smallest where a compiled kernel gives the smallest value of each group of columns (BBI_SELECT_LEAST). The
- * rows of an item meet a span of columns, then those groups are evaluated again, in the schedule with columns in lanes,
- * that hold what can be among the K smallest of a row: as the smallest values of the whole span are known by then, these
- * are few more than K. */
+/* least.c: the K smallest where a compiled kernel gives the smallest value of each group of columns (BBI_SELECT_LEAST). A lane
+ * block of rows meets a span of columns, then those groups are evaluated again, in the schedule with columns in lanes, that
+ * hold what can be among the K smallest of a row: as the smallest values of the whole span are known by then, these are few
+ * more than K. Blocks meet the span one after the other, so that the smallest values of one stay in the cache. */
 #include "execute.h"
 
 /* addresses of one item */
@@ -36,13 +36,13 @@ static char *load_columns(const least *l, int64_t at, int64_t count) {
     return columns;
 }
 
-/* Columns at .. at + count - 1, one block, against all rows. */
-static void meet(const least *l, int64_t at, int64_t count, int64_t blocks) {
-    const char *columns = load_columns(l, at, count);
-    for (int64_t block = 0; block < blocks; block++)
-        l->direct(l->stage->size, l->uniform, l->row + block * BBI_LANE_BYTES, l->s->row_stride, columns,
-                  l->s->column_stride, lanes_of(l, block), count,
-                  l->least + block * l->s->least_bytes + (at - l->first) / BBI_LEAST_CASTS * BBI_LANE_BYTES, l->out, 1);
+/* All columns of the span against one lane block. */
+static void meet(const least *l, int64_t end) {
+    const int64_t rows = lanes_of(l, l->block);
+    for (int64_t at = l->first; at < end; at += l->s->block)
+        l->direct(l->stage->size, l->uniform, l->row + l->block * BBI_LANE_BYTES, l->s->row_stride, columns_at(l, at),
+                  l->s->column_stride, rows, end - at < l->s->block ? end - at : l->s->block,
+                  l->least + (at - l->first) / BBI_LEAST_CASTS * BBI_LANE_BYTES, l->out, 1);
 }
 
 /* Few columns, at most a span: all values of one row after the other. */
@@ -70,23 +70,22 @@ static void evaluate(void *data, const bbi_again *again, int64_t count, void *ou
     const int64_t column_stride = l->s->column_stride, row_stride = l->s->row_stride;
     const char *columns = columns_at(l, l->first), *row = l->row + l->block * BBI_LANE_BYTES;
     for (int64_t n = 0; n < count; n++) {
-        const uint32_t group = (uint32_t)again[n].group, block = group / each;
+        const uint32_t group = again[n] >> BBI_AGAIN_GROUP, block = group / each;
         const char *at = columns + block * bytes + (group - block * each) * BBI_LEAST_CASTS * l->size;
-        l->transposed(size, l->uniform, at, column_stride, row + again[n].lane * l->size, row_stride, BBI_LEAST_CASTS,
-                      1, NULL, (char *)out + n * BBI_LANE_BYTES, 1);
+        l->transposed(size, l->uniform, at, column_stride, row + (again[n] & BBI_AGAIN_LANE) * l->size, row_stride, BBI_LEAST_CASTS,
+                      1, NULL, (char *)out + n * BBI_LEAST_CASTS * l->size, 1);
     }
 }
 
-static void look(least *l, int64_t end, int64_t blocks) {
-    for (l->block = 0; l->block < blocks; l->block++)
-        bbi_fold_least(&l->code->folding[0], l->state + l->block * l->s->state_bytes,
-                       &(bbi_least){.least = l->least + l->block * l->s->least_bytes,
-                                    .first = l->first,
-                                    .columns = end - l->first,
-                                    .lanes = lanes_of(l, l->block),
-                                    .out = l->out,
-                                    .data = l,
-                                    .evaluate = evaluate});
+static void look(const least *l, int64_t end) {
+    bbi_fold_least(&l->code->folding[0], l->state + l->block * l->s->state_bytes,
+                   &(bbi_least){.least = l->least,
+                                .first = l->first,
+                                .columns = end - l->first,
+                                .lanes = lanes_of(l, l->block),
+                                .out = l->out,
+                                .data = (void *)(uintptr_t)l,
+                                .evaluate = evaluate});
 }
 
 bool bbi_run_least(bbi_worker *worker, const bbi_item *item) {
@@ -117,11 +116,13 @@ bool bbi_run_least(bbi_worker *worker, const bbi_item *item) {
     while (l.first < item->end_position) {
         int64_t end = l.first + span * s->block;
         if (end > item->end_position) end = item->end_position;
-        for (int64_t at = l.first; at < end; at += s->block) {
+        for (int64_t at = l.first; at < end && !worker->run->packed; at += s->block)
+            load_columns(&l, at, end - at < s->block ? end - at : s->block);
+        for (l.block = 0; l.block < blocks; l.block++) {
             if (bbi_run_stopped(worker->run)) return true;
-            meet(&l, at, end - at < s->block ? end - at : s->block, blocks);
+            meet(&l, end);
+            look(&l, end);
         }
-        look(&l, end, blocks);
         l.first = end;
     }
     return true;

@@ -35,7 +35,6 @@ static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
 static const int64_t heavy_rows = 64 << 10;    /* of a lane block: columns that pass should meet another, too */
 static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
-static const int64_t least_limit = 512 << 10;  /* smallest values of groups: a part of the second-level cache */
 static const int64_t own_limit = 512 << 10;    /* columns that an item packs for itself before it looks at these */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
 static const int64_t partial_limit = 16 << 20; /* partial results of a cut stage */
@@ -110,7 +109,8 @@ static void choose_group(int level, const bbi_stage *stage, const bbi_stage_code
     s->state_bytes = state_bytes(stage, code, false, 1);
     if (s->state_bytes > 0) group = clamp(group, 1, state_limit / s->state_bytes);
     bool lists = listed_smallest(stage, code) > 0;
-    int64_t shared = ceil_div(blocks * batches, lists ? ITEMS_WANTED_KMIN : ITEMS_WANTED);
+    bool long_lists = lists && bbi_stage_selection(stage) != BBI_SELECT_LEAST;
+    int64_t shared = ceil_div(blocks * batches, long_lists ? ITEMS_WANTED_KMIN : ITEMS_WANTED);
     int64_t least = !lists ? MIN_GROUP : BBI_LANE_BYTES * stage->row_count > heavy_rows ? 2 : 1;
     group = clamp(group, 1, clamp(shared, least, MAX_GROUP));
     if (group > blocks) group = blocks;
@@ -193,12 +193,12 @@ static int64_t hits_bytes(const bbi_schedule *s) {
     return (int64_t)sizeof(bbi_hits) + 8 * (1 + groups * BBI_LANE_BYTES / 16);
 }
 
-/* The smallest values of the groups of a span fit into the second-level cache, or nearly; so do columns that each item
- * packs for itself. */
+/* The smallest values of the groups of a span, of one lane block, are half a mebibyte at most: a part of the second-level
+ * cache, and so are columns that each item packs for itself. */
 static void choose_span(const bbi_stage *stage, bbi_schedule *s) {
     int64_t size = BBI_LANE_BYTES / s->lanes, packed = size * s->column_stride * stage->column_count + 1;
     int64_t one = BBI_LANE_BYTES * (s->block / BBI_LEAST_CASTS), columns = s->chunk;
-    s->span = clamp(least_limit / (one * (s->group / s->lanes)), 1, ceil_div(columns, s->block));
+    s->span = clamp(BBI_LEAST_GROUPS * BBI_LEAST_CASTS / s->block, 1, ceil_div(columns, s->block));
     s->own_span = clamp(own_limit / packed, 1, s->span);
     s->least_bytes = one * s->span;
     int64_t most = s->own_span * s->block;
@@ -214,7 +214,7 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
         reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count * (least ? s->own_span : 1));
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
     if (least || selection == BBI_SELECT_HITS) s->hits = reserve(s, hits_bytes(s));
-    if (least) s->least = reserve(s, s->least_bytes * blocks);
+    if (least) s->least = reserve(s, s->least_bytes);
     if (s->tiles) { /* mirror sums of a block of columns and of a lane block that nobody reads */
         s->out = reserve(s, 64 * stage->sum_count * (s->block + s->lanes));
         s->mirrored = reserve(s, BBI_LANE_BYTES * stage->sum_count * (s->block / s->lanes));

@@ -65,3 +65,21 @@ def no_denormals(tmp_path):
 def test_ties_at_zero_without_denormals(k, dtype, target, isa, monkeypatch, no_denormals):
     monkeypatch.setenv("BENBEN_ISA", isa)
     check(k, dtype, target, lambda rng, n: rng.integers(0, rng.choice([1, 2, 40]), n) * rng.choice([-1.0, 1.0]))
+
+
+@pytest.mark.parametrize("isa", "012")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 10, 70])
+def test_more_columns_than_are_looked_at_together(k, dtype, isa, monkeypatch):
+    """Lists are full after the first part of the columns; in later parts few, none, or all values are below."""
+    monkeypatch.setenv("BENBEN_ISA", isa)
+    program = bb.parse(f"kmin_argkmin_j(x * y, {k})", "x:i1", "y:j1").compile(target="cpu")
+    rng = np.random.default_rng(k)
+    n = 70001
+    late = np.where(np.arange(n) < 35000, np.nan, 1 - rng.random(n))
+    for y in (rng.standard_normal(n), -np.arange(n) / 64, rng.integers(0, 9, n), late):
+        for m in (1, 33, 97):
+            x = rng.integers(1, 4, (m, 1)).astype(dtype)
+            column = y[:, None].astype(dtype)
+            found = program(x, column)
+            np.testing.assert_array_equal(found[1], sorted_out(x * column.T, k), f"M = {m}")
