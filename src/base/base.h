@@ -30,6 +30,11 @@ void bbi_free(void *pointer);
 void *bbi_alloc_aligned(size_t size); /* 64-byte aligned, of large pages where it is large; released with
                                          bbi_free_aligned */
 void bbi_free_aligned(void *pointer);
+/* A block of a run, of *size bytes or more, and what it is done with: one such block is kept for the next run of any
+ * kernel, with no contents, so that the system need not clear its pages again. It may take these back at any time; where
+ * it cannot, small blocks alone are kept. */
+void *bbi_alloc_kept(size_t *size);
+void bbi_free_kept(void *pointer, size_t size);
 char *bbi_strdup(const char *string);
 /* Fault injection and leak counting for tests: after `count` more successful allocations every further one
  * fails (-1: never). */
@@ -120,6 +125,8 @@ int bbi_cpu_count(void);        /* cores this process may use */
 int64_t bbi_process_id(void);   /* changes in a forked child */
 double bbi_seconds(void);       /* monotonic clock */
 void bbi_advise_large_pages(void *start, size_t size); /* a hint, before the first use */
+/* The system may take back the pages and with them their contents; false where it cannot be told so. */
+bool bbi_advise_unused(void *start, size_t size);
 int64_t bbi_wall_seconds(void); /* since 1970: to compare with times of files */
 void bbi_sleep(double seconds);
 int64_t bbi_peak_memory(void);                 /* bytes resident at most so far, 0 where unknown */

@@ -65,6 +65,46 @@ void bbi_free_aligned(void *pointer) {
     bbi_free(start);
 }
 
+/* ---- a block between two runs ---- */
+typedef struct kept {
+    size_t size;
+} kept;
+
+static const size_t most_kept = 128 << 20, most_kept_for_good = 4 << 20;
+static kept *_Atomic kept_block;
+
+static void free_uncounted(void *block) {
+    atomic_fetch_add_explicit(&live_allocations, 1, memory_order_relaxed);
+    bbi_free_aligned(block);
+}
+
+void *bbi_alloc_kept(size_t *size) {
+    kept *block = atomic_exchange(&kept_block, NULL);
+    if (!block) return bbi_alloc_aligned(*size);
+    if (block->size >= *size && allocation_permitted()) {
+        *size = block->size;
+        return counted(block);
+    }
+    block = atomic_exchange(&kept_block, block);
+    if (block) free_uncounted(block);
+    return bbi_alloc_aligned(*size);
+}
+
+void bbi_free_kept(void *pointer, size_t size) {
+    if (!pointer) return;
+    kept *block = pointer;
+    bool kept_for_good = !bbi_advise_unused((char *)pointer + LARGE_PAGE, size > LARGE_PAGE ? size - LARGE_PAGE : 0);
+    if (size < sizeof *block || size > (kept_for_good ? most_kept_for_good : most_kept)) {
+        bbi_free_aligned(pointer);
+        return;
+    }
+    block->size = size;
+    atomic_fetch_sub_explicit(&live_allocations, 1, memory_order_relaxed);
+    kept *other = atomic_exchange(&kept_block, block);
+    if (other && other->size > size) other = atomic_exchange(&kept_block, other);
+    if (other) free_uncounted(other);
+}
+
 char *bbi_strdup(const char *string) {
     size_t size = strlen(string) + 1;
     char *copy = bbi_alloc(size);

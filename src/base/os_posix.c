@@ -187,15 +187,31 @@ int64_t bbi_process_id(void) { return getpid(); }
 
 /* ---- clock, memory, environment ---- */
 
-void bbi_advise_large_pages(void *start, size_t size) {
-#ifdef MADV_HUGEPAGE
+#if defined MADV_HUGEPAGE || defined MADV_FREE
+static bool advise(void *start, size_t size, int advice) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)start + page - 1) / page * page;
     uintptr_t to = ((uintptr_t)start + size) / page * page;
-    int kept = errno;
-    if (to > from) (void)madvise((char *)start + (from - (uintptr_t)start), to - from, MADV_HUGEPAGE);
-    errno = kept;
+    int before = errno;
+    bool taken = to <= from || madvise((char *)start + (from - (uintptr_t)start), to - from, advice) == 0;
+    errno = before;
+    return taken;
+}
+#endif
+
+void bbi_advise_large_pages(void *start, size_t size) {
+#ifdef MADV_HUGEPAGE
+    (void)advise(start, size, MADV_HUGEPAGE);
 #else
     (void)start, (void)size;
+#endif
+}
+
+bool bbi_advise_unused(void *start, size_t size) {
+#ifdef MADV_FREE
+    return advise(start, size, MADV_FREE);
+#else
+    (void)start, (void)size;
+    return false;
 #endif
 }
 

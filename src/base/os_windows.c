@@ -125,6 +125,10 @@ int64_t bbi_process_id(void) { return (int64_t)GetCurrentProcessId(); }
 /* ---- clock, memory, environment ---- */
 
 void bbi_advise_large_pages(void *start, size_t size) { (void)start, (void)size; }
+bool bbi_advise_unused(void *start, size_t size) {
+    (void)start, (void)size;
+    return false;
+}
 
 double bbi_seconds(void) {
     LARGE_INTEGER ticks, frequency;

@@ -3,18 +3,24 @@
 
 static const size_t kept_bytes = 1 << 20; /* of each block of a frame between runs */
 
+static void give_up(bbi_block *b) {
+    if (b->size > kept_bytes)
+        bbi_free_kept(b->bytes, b->size);
+    else
+        bbi_free_aligned(b->bytes);
+    *b = (bbi_block){0};
+}
+
 void *bbi_block_need(bbi_block *b, size_t size) {
     if (b->size >= size) return b->bytes;
-    bbi_free_aligned(b->bytes);
-    b->bytes = bbi_alloc_aligned(size);
+    give_up(b);
+    b->bytes = size > kept_bytes ? bbi_alloc_kept(&size) : bbi_alloc_aligned(size);
     b->size = b->bytes ? size : 0;
     return b->bytes;
 }
 
 static void trim(bbi_block *b) {
-    if (b->size <= kept_bytes) return;
-    bbi_free_aligned(b->bytes);
-    *b = (bbi_block){0};
+    if (b->size > kept_bytes) give_up(b);
 }
 
 void bbi_frame_free(bbi_frame *frame) {

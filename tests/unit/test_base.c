@@ -32,6 +32,35 @@ static void aligned_blocks_start_on_a_cache_line(void **state) {
     assert_int_equal(bbi_live_allocations(), before);
 }
 
+static void one_block_of_a_run_is_kept_for_the_next(void **state) {
+    (void)state;
+    int64_t before = bbi_live_allocations();
+    size_t large = 3 << 20, size = large, small = 1 << 20, more = 5 << 20;
+    char *block = bbi_alloc_kept(&size), *other = bbi_alloc_kept(&small);
+    assert_true(size >= large && small >= 1 << 20);
+    memset(block, 1, size);
+    bbi_free_kept(block, size);
+    bbi_free_kept(other, small); /* the larger one stays */
+    assert_int_equal(bbi_live_allocations(), before);
+    small = 1 << 20;
+    assert_ptr_equal(bbi_alloc_kept(&small), block);
+    assert_int_equal(small, size);
+    assert_int_equal(bbi_live_allocations(), before + 1);
+    memset(block, 2, small);
+    bbi_free_kept(block, small);
+    other = bbi_alloc_kept(&more); /* what is too small stays for others */
+    assert_non_null(other);
+    memset(other, 3, more);
+    bbi_fail_allocations_after(0);
+    small = 1 << 20;
+    assert_null(bbi_alloc_kept(&small));
+    bbi_fail_allocations_after(-1);
+    bbi_free_kept(other, more);
+    size = SIZE_MAX - 8;
+    assert_null(bbi_alloc_kept(&size));
+    assert_int_equal(bbi_live_allocations(), before);
+}
+
 static void arena_memory_is_zero_aligned_and_disjoint(void **state) {
     (void)state;
     int64_t before = bbi_live_allocations();
@@ -322,6 +351,7 @@ static void a_forked_child_finds_every_monitor_free(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(aligned_blocks_start_on_a_cache_line),
+        cmocka_unit_test(one_block_of_a_run_is_kept_for_the_next),
         cmocka_unit_test(arena_memory_is_zero_aligned_and_disjoint),
         cmocka_unit_test(arena_survives_every_failed_allocation),
         cmocka_unit_test(text_grows_to_any_length),
