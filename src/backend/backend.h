@@ -84,7 +84,8 @@ void bbi_fold_step(const bbi_folding *f, bool transposed, void *state, const voi
 void bbi_fold_limits(const bbi_folding *f, const void *state, bbi_hits *hits);
 void bbi_fold_hits(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts,
                    int64_t first_column, const bbi_hits *hits);
-/* The K smallest of the first tile, of which all values are looked at: what bounds the K-th smallest is found first. */
+/* The K smallest of the first columns, of which all values are looked at: what bounds the K-th smallest is found first. */
+bool bbi_fold_sorts(int64_t k); /* are lists of k kept in order? */
 void bbi_fold_no_hits(const bbi_folding *f, bbi_hits *hits); /* limits below which nothing is */
 void bbi_fold_first(const bbi_folding *f, void *state, const void *out, int64_t lanes, int64_t casts, int64_t first_column);
 /* The K smallest from the smallest values of groups of columns (BBI_SELECT_LEAST) of one lane block: a group is evaluated

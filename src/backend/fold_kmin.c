@@ -29,6 +29,8 @@ static entries entries_of(const bbi_folding *f, double *value, int64_t *index, i
     return (entries){.value = value + c, .index = index + c, .step = f->fold.dim};
 }
 
+bool bbi_fold_sorts(int64_t k) { return k <= BBI_SORTED_K; }
+
 int64_t bbi_kmin_bytes(const bbi_folding *f) { return f->fold.dim * bbi_kmin_places(f).bytes; }
 
 void bbi_kmin_init(const bbi_folding *f, char *cell) {

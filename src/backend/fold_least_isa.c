@@ -16,11 +16,6 @@ enum {
 #endif
 
 #if BB_ISA == 2
-#if BB_DOUBLE
-#define COMPRESS(x, bits) __builtin_ia32_compressdf512_mask(x, K(0), (unsigned char)(bits))
-#else
-#define COMPRESS(x, bits) __builtin_ia32_compresssf512_mask(x, K(0), (unsigned short)(bits))
-#endif
 static const I index_0[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 #endif
 
@@ -257,18 +252,6 @@ static V bound_before(const lists *to, const R *least, int64_t lane, int64_t gro
     return v_sel(v_isnan(limit), first, v_minx(first, limit));
 }
 
-BB_INLINE void take_first(const lists *to, int64_t vectors, const bbi_fold_tile *t) {
-    for (int64_t lane = 0; lane < t->lanes; lane += BB_W) {
-        const R *p = (const R *)t->values + lane;
-        insert_below(to, vectors, bound_before(to, p, lane, t->casts), p, lane, t->casts, t->first);
-    }
-}
-
-static void first_kmin(const bbi_fold_tile *t) {
-    const lists to = lists_of(t, 0);
-    BY_VECTORS(take_first, &to, t);
-}
-
 /* Lanes of a group, and how many; a whole vector may be written. */
 BB_INLINE int64_t list_again(bbi_again *again, bbi_again first, unsigned bits) {
     const int64_t count = __builtin_popcount(bits);
@@ -302,46 +285,93 @@ BB_INLINE void take_vector(const lists *to, int64_t vectors, const bbi_least *s,
         if (w->count[at] > 0) settle(to, vectors, w, at, lane + at, s->first, bound);
 }
 
-/* Some vectors of lanes; where there are fewer, the first takes the place of those that are missing. */
-BB_INLINE void take_vectors(const lists *to, int64_t vectors, const bbi_least *s, int64_t first, waiting *w) {
-    const int64_t groups = (s->columns + BBI_LEAST_CASTS - 1) / BBI_LEAST_CASTS;
+/* The groups that some vectors of lanes, from `first` on, have to look at; where there are fewer vectors, the first takes
+ * the place of those that are missing. */
+static void find(scan *s, const lists *to, const R *least, int64_t first, int64_t lanes, int64_t groups) {
     V limit[TOGETHER];
-    scan found;
     bool full = true; /* the lists are */
     for (int64_t v = 0; v < TOGETHER; v++) {
-        const int64_t lane = first + (first + v * BB_W < s->lanes ? v * BB_W : 0);
-        found.at[v] = (const R *)s->least + lane;
-        found.bound[v] = limit[v] = v_loadu(to->limit + lane);
-        found.hits[v] = 0;
+        const int64_t lane = first + (first + v * BB_W < lanes ? v * BB_W : 0);
+        s->at[v] = least + lane;
+        s->bound[v] = limit[v] = v_loadu(to->limit + lane);
+        s->hits[v] = 0;
     }
-    for (int64_t lane = first; lane < s->lanes && lane < first + TOGETHER * BB_W; lane++)
+    for (int64_t lane = first; lane < lanes && lane < first + TOGETHER * BB_W; lane++)
         full = full && to->limit[lane] == to->limit[lane];
     if (!full) {
-        first_bounds(found.at, groups, to->k, found.bound);
-        EACH(v) found.bound[v] = v_sel(v_isnan(limit[v]), found.bound[v], v_minx(found.bound[v], limit[v]));
+        first_bounds(s->at, groups, to->k, s->bound);
+        EACH(v) s->bound[v] = v_sel(v_isnan(limit[v]), s->bound[v], v_minx(s->bound[v], limit[v]));
     }
     for (int64_t v = 0; v < TOGETHER; v++) { /* lanes that are no rows */
-        const V last = K(s->lanes - first - v * BB_W) - K(0.5);
-        found.bound[v] = v_sel(v_gt(v_loadu(from_0), last), K(-BB_INF), found.bound[v]);
+        const V last = K(lanes - first - v * BB_W) - K(0.5);
+        s->bound[v] = v_sel(v_gt(v_loadu(from_0), last), K(-BB_INF), s->bound[v]);
     }
     if (full)
-        hit_few(&found, groups);
+        hit_few(s, groups);
     else
-        hit_groups(&found, 0, groups);
-    for (int64_t v = 0; v < TOGETHER; v++)
-        take_vector(to, vectors, s, first + v * BB_W, found.bound[v], found.hit[v], found.hits[v], w);
+        hit_groups(s, 0, groups);
 }
 
 BB_INLINE void take_least(const lists *to, int64_t vectors, const bbi_least *s) {
     waiting w;
     for (int64_t at = 0; at < (int64_t)BB_W; at++) w.count[at] = 0;
-    for (int64_t lane = 0; lane < s->lanes; lane += TOGETHER * BB_W) take_vectors(to, vectors, s, lane, &w);
+    for (int64_t first = 0; first < s->lanes; first += TOGETHER * BB_W) {
+        scan found;
+        find(&found, to, s->least, first, s->lanes, (s->columns + BBI_LEAST_CASTS - 1) / BBI_LEAST_CASTS);
+        for (int64_t v = 0; v < TOGETHER; v++)
+            take_vector(to, vectors, s, first + v * BB_W, found.bound[v], found.hit[v], found.hits[v], &w);
+    }
 }
 
 static void least_kmin(const bbi_folding *folding, void *state, const bbi_least *least) {
     const bbi_fold_tile tile = {.folding = folding, .cell = state};
     const lists to = lists_of(&tile, 0);
     BY_VECTORS(take_least, &to, least);
+}
+
+/* ---- K smallest of the first columns ---- */
+/* Values of one vector, which are all kept. */
+BB_INLINE void take_hits(const lists *to, int64_t vectors, const bbi_fold_tile *t, int64_t lane, V under,
+                         const uint32_t *hit, int64_t hits, waiting *w) {
+    R bound[LANES];
+    v_storeu(bound + lane, under);
+    for (int64_t n = 0; n < hits; n++) {
+        const int64_t cast = hit[n] >> 16;
+        for (unsigned bits = hit[n] & 65535; bits; bits &= bits - 1) {
+            const int at = __builtin_ctz(bits);
+            const R x = ((const R *)t->values)[cast * LANES + lane + at];
+            const int64_t count = w->count[at];
+            w->value[at][count] = x;
+            w->index[at][count] = (I)cast;
+            w->count[at] = count + (x == x);
+            if (__builtin_expect(w->count[at] == WAITING, 0)) settle(to, vectors, w, at, lane + at, t->first, bound);
+        }
+    }
+    for (int64_t at = 0; at < (int64_t)BB_W; at++)
+        if (w->count[at] > 0) settle(to, vectors, w, at, lane + at, t->first, bound);
+}
+
+BB_INLINE void take_first(const lists *to, int64_t vectors, const bbi_fold_tile *t) {
+    const R *values = t->values;
+    if (vectors == 0 || t->casts > BBI_LEAST_GROUPS) {
+        for (int64_t lane = 0; lane < t->lanes; lane += BB_W)
+            insert_below(to, vectors, bound_before(to, values + lane, lane, t->casts), values + lane, lane, t->casts,
+                         t->first);
+        return;
+    }
+    waiting w;
+    for (int64_t at = 0; at < (int64_t)BB_W; at++) w.count[at] = 0;
+    for (int64_t first = 0; first < t->lanes; first += TOGETHER * BB_W) {
+        scan found;
+        find(&found, to, values, first, t->lanes, t->casts);
+        for (int64_t v = 0; v < TOGETHER; v++)
+            take_hits(to, vectors, t, first + v * BB_W, found.bound[v], found.hit[v], found.hits[v], &w);
+    }
+}
+
+static void first_kmin(const bbi_fold_tile *t) {
+    const lists to = lists_of(t, 0);
+    BY_VECTORS(take_first, &to, t);
 }
 
 /* ---- K smallest from all values of a row ---- */

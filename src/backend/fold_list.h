@@ -12,6 +12,14 @@ enum {
     WORD_CASTS = 64 / (int)BB_W                 /* casts of a vector whose lanes have a bit each in 64 */
 };
 
+#if BB_ISA == 2 /* the lanes that have a bit, one after the other, and zeros */
+#if BB_DOUBLE
+#define COMPRESS(x, bits) __builtin_ia32_compressdf512_mask(x, K(0), (unsigned char)(bits))
+#else
+#define COMPRESS(x, bits) __builtin_ia32_compresssf512_mask(x, K(0), (unsigned short)(bits))
+#endif
+#endif
+
 /* The part of an index that R number `part` holds. */
 BB_INLINE I index_part(int64_t column, int part) { return (I)(uint64_t)(column >> 32 * part); }
 

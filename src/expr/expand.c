@@ -241,6 +241,7 @@ static void scan_for(expander *e, const bbi_node *selection, const bbi_node *dis
     bbi_place folded = s->folded = (bbi_place)selection->ints[1];
     s->kept = (bbi_place)selection->place;
     s->dim = distance->arg[0]->dim;
+    s->plain = selection->arg[0] == distance;
     const bbi_node *mean = centre_of(c, distance);
     for (int prepared = 1; prepared >= 0; prepared--) {
         const bbi_node *centre = prepared ? mean : bbi_var(c, first, BBI_P, s->dim);

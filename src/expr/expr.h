@@ -265,6 +265,7 @@ bb_status bbi_expand(bbi_context *c, const bbi_node *const *outputs, int64_t nou
 typedef struct bbi_scan {
     int64_t k, count; /* K, 0: no such program; how many candidates are looked for */
     int64_t dim;      /* of the vectors */
+    bool plain;       /* of d itself */
     bbi_place kept, folded;
     /* of d less the row's norm, the `count` smallest along the folded axis, their indices; the row's norm */
     const bbi_node *output[3];

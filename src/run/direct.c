@@ -193,6 +193,29 @@ static void meet(direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t posi
     if (lse) bbi_fold_block_close(&d->code->folding[0], state_of(d, block), lanes_of(d, block));
 }
 
+/* The K smallest of long rows: all values of the first columns are kept and looked at together, so that limits are low from
+ * the start. Returns where the other columns begin. */
+static int64_t meet_first(direct *d, bbi_pair_kernel *kernel, int64_t blocks) {
+    const bbi_folding *folding = &d->code->folding[0];
+    const int64_t first = d->item->first_position, end = first + d->s->first_look;
+    char *const out = d->out, *const column = d->column;
+    if (!d->worker->run->packed || d->s->first_look == 0 || end > d->item->end_position) return first;
+    for (int64_t block = 0; block < blocks; block++) {
+        if (bbi_run_stopped(d->worker->run)) break;
+        bbi_fold_no_hits(folding, d->hits);
+        for (int64_t at = first, casts; at < end; at += casts, d->out += casts * BBI_LANE_BYTES) {
+            const int64_t within = at % d->s->block, left = d->s->block - within;
+            casts = left < d->s->tile ? left : d->s->tile;
+            d->column = bbi_packed_at(d->worker, d->item, at);
+            call_hits(d, kernel, block, within, casts);
+        }
+        d->out = out;
+        bbi_fold_first(folding, state_of(d, block), out, lanes_of(d, block), end - first, first);
+    }
+    d->column = column;
+    return end;
+}
+
 static void walk(direct *d, int64_t blocks) {
     bool to_the_end = d->worker->run->executable->scheme == BBI_SCHEME_DIRECT;
     const bbi_compiled *compiled = d->code->compiled[0];
@@ -200,7 +223,10 @@ static void walk(direct *d, int64_t blocks) {
         if (bbi_run_least(d->worker, d->item)) return;
         d->selection = BBI_SELECT_HITS, compiled = NULL;
     }
-    for (int64_t at = d->item->first_position; at < d->item->end_position; at += d->s->block) {
+    bbi_pair_kernel *now = compiled ? bbi_compiled_function(compiled) : NULL;
+    int64_t begin = d->item->first_position;
+    if (d->selection == BBI_SELECT_HITS && now) begin = meet_first(d, now, blocks);
+    for (int64_t at = begin; at < d->item->end_position; at += d->s->block) {
         int64_t left = d->item->end_position - at, count = left < d->s->block ? left : d->s->block;
         if (bbi_run_stopped(d->worker->run)) return;
         if (d->worker->run->packed)

@@ -83,6 +83,7 @@ typedef struct bbi_schedule {
     int64_t group;          /* rows of an item: a multiple of L (direct, maps) or casts (transposed) */
     int64_t block;          /* columns packed at a time, a multiple of L */
     int64_t tile;           /* casts of a call that has an out area (direct) */
+    int64_t first_look;     /* whole blocks of columns whose values are kept before the K smallest are looked for; 0: none */
     int64_t chunk;          /* columns of an item, a multiple of block */
     int64_t groups, chunks; /* per batch element; groups only without ranges */
     int64_t tiles;          /* symmetric: chunks (chunks + 1) / 2 pairs of a band of rows and one of columns, else 0 */
@@ -130,6 +131,7 @@ typedef struct bbi_candidates {
     const void *largest;  /* R, of all columns: (batches) */
     double rounding, underflow; /* the value is off by at most rounding (norm + largest) + underflow */
     double most;                /* no overflow below */
+    bool plain;                 /* the stage selects from these values, not from a function of theirs */
     char *open;                 /* (batches, lane blocks): 1 where some row needs all columns; NULL: none is kept */
     int64_t blocks;             /* lane blocks of a batch element */
     _Atomic int64_t open_count;

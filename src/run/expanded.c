@@ -226,6 +226,7 @@ static bb_status select_candidates(const job *j, const bb_array *scanned, int64_
                         .rounding = 1.02 * (5 * dim + 40) * u,
                         .underflow = j->is_double ? 0x1p-600 : 0x1p-80,
                         .most = j->is_double ? 0x1p900 : 0x1p100,
+                        .plain = j->x->scan.plain,
                         .open = open,
                         .blocks = blocks};
     bb_status status = bbi_execute_candidates(j->variant->executable, &c, j->inputs, (int)p->signature.count,

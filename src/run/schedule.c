@@ -24,6 +24,7 @@ enum {
     MAX_BANDS = 16,        /* of a symmetric stage; 136 items */
     MIN_BAND = 8,          /* lane blocks */
     TILE_UNIT = 48,        /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
+    FIRST_LOOK = 1024, /* columns */
     FEW_COLUMNS = 32,      /* times K: all values of a row cost no more than a look at groups of columns */
     ALIGNMENT = 64
 };
@@ -205,11 +206,19 @@ static void choose_span(const bbi_stage *stage, bbi_schedule *s) {
     s->few_columns = clamp(FEW_COLUMNS * stage->fold->k, 1, clamp(most, 1, BBI_LEAST_ROW * s->lanes));
 }
 
+/* K values enter a list of the first columns, and K ln(N / first) of the others, each of which costs a guess. */
+static int64_t first_look(const bbi_stage *stage, const bbi_schedule *s) {
+    int64_t columns = clamp(FIRST_LOOK, 1, s->chunk) / s->block * s->block;
+    bool few = stage->fold->family == BBI_FAMILY_KMIN && 4 * stage->fold->k <= columns && bbi_fold_sorts(stage->fold->k);
+    return few && columns > s->tile ? columns : 0;
+}
+
 static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
     int64_t blocks = s->transposed ? 1 : s->group / s->lanes, casts = s->transposed ? s->group : 1;
     bbi_selection selection = s->transposed ? BBI_SELECT_NONE : bbi_stage_selection(stage);
     bool least = selection == BBI_SELECT_LEAST;
     if (least) choose_span(stage, s);
+    if (selection == BBI_SELECT_HITS) s->first_look = first_look(stage, s);
     s->column =
         reserve(s, BBI_LANE_BYTES / s->lanes * s->column_stride * stage->column_count * (least ? s->own_span : 1));
     s->sum = reserve(s, BBI_LANE_BYTES * stage->sum_count * blocks * casts);
@@ -221,6 +230,7 @@ static void lay_out_folds(const bbi_stage *stage, bbi_schedule *s) {
         s->state = reserve(s, s->state_bytes * (s->chunks > 1 ? blocks : s->chunk / s->lanes));
     } else {
         int64_t kept = s->transposed ? casts : least && s->tile < 2 * BBI_AGAIN ? 2 * BBI_AGAIN : s->tile;
+        if (kept < s->first_look) kept = s->first_look;
         s->out = reserve(s, BBI_LANE_BYTES * stage->out_count * kept + 64);
         s->state = reserve(s, s->state_bytes * blocks);
     }

@@ -4,7 +4,8 @@
  * have values of at most a_K + E, so a column with a_j > a_K + 2 E is not among the K smallest, nor ties with them. Where
  * the last listed a_K' is beyond that, all that may be among them are listed: they are evaluated as the formula says, in
  * the schedule with columns in lanes, and sorted by value and index. Other rows meet all columns, a lane block of rows
- * at a time. Either way the result is that of the formula to the bit, ties included.
+ * at a time. Where indices alone are wanted and each of the K + 1 first listed is more than 2 E above the one before, their
+ * order is known without that. Either way the result is that of the formula to the bit, ties included.
  *
  * Requires: a stage in the direct schedule whose columns are not cut, no ranges. */
 #include "execute.h"
@@ -29,16 +30,41 @@ typedef struct selection {
     double *value;
     int64_t *index;
     int64_t k, size; /* entries; bytes of a real number */
+    bool indices;    /* nobody reads the values */
+    bool loaded;     /* the rows are packed */
 } selection;
 
-/* How many candidates row `at` (of all rows of all batch elements) needs; 0: more than are listed. */
+/* Of all rows of all batch elements. */
+static int64_t number_of(const selection *s, int64_t row) {
+    return s->item->batch * s->worker->schedule->rows + s->item->first_row + row;
+}
+
+/* 2 E of row `at`; not finite where there is no bound. */
+static double twice_error(const selection *s, int64_t at) {
+    const bbi_candidates *c = s->c;
+    double norms = real_at(s->worker->run, c->norm, at) + real_at(s->worker->run, c->largest, s->item->batch);
+    return norms < c->most ? 2 * (c->rounding * norms + c->underflow) : INFINITY;
+}
+
+/* Are the K first listed the K smallest, in that order? */
+static bool is_ordered(const selection *s, int64_t at) {
+    const bbi_candidates *c = s->c;
+    const int64_t first = at * c->count;
+    const double apart = twice_error(s, at);
+    bool ordered = s->indices && c->plain && c->count > c->k;
+    for (int64_t k = first; ordered && k < first + c->k; k++) {
+        double gap = real_at(s->worker->run, c->value, k + 1) - real_at(s->worker->run, c->value, k);
+        ordered = gap > apart && c->index[k] >= 0 && c->index[k + 1] >= 0;
+    }
+    return ordered;
+}
+
+/* How many candidates row `at` needs; 0: more than are listed. */
 static int64_t needed(const selection *s, int64_t at) {
     const bbi_run *run = s->worker->run;
     const bbi_candidates *c = s->c;
-    double norms = real_at(run, c->norm, at) + real_at(run, c->largest, s->item->batch);
     int64_t first = at * c->count, n = c->k;
-    if (!(norms < c->most)) return 0;
-    double limit = real_at(run, c->value, first + c->k - 1) + 2 * (c->rounding * norms + c->underflow);
+    double limit = real_at(run, c->value, first + c->k - 1) + twice_error(s, at);
     if (!(real_at(run, c->value, first + c->count - 1) > limit)) return 0;
     while (real_at(run, c->value, first + n) <= limit) n++;
     for (int64_t k = 0; k < n; k++)
@@ -79,8 +105,7 @@ static void evaluate(const selection *s, int64_t row, const int64_t *list, int64
 
 /* The columns of a row's candidates are anywhere: they are fetched while other rows are evaluated. */
 static void fetch(const selection *s, int64_t row) {
-    int64_t at = s->item->batch * s->worker->schedule->rows + s->item->first_row + row;
-    const int64_t *list = s->c->index + at * s->c->count;
+    const int64_t *list = s->c->index + number_of(s, row) * s->c->count;
     for (int32_t k = 0; k < s->stage->nsource && row < s->item->rows; k++) {
         const bbi_source *source = &s->stage->source[k];
         if (source->space != BBI_COLUMN || source->array < 0) continue;
@@ -92,11 +117,23 @@ static void fetch(const selection *s, int64_t row) {
     }
 }
 
-static bool settle(const selection *s, int64_t row) {
+static void take_listed(const selection *s, int64_t row) {
+    bbi_fold_neutral(&s->code->folding[0], s->value, s->index);
+    memcpy(s->index, s->c->index + number_of(s, row) * s->c->count, (size_t)s->k * sizeof *s->index);
+    bbi_finish_row(s->worker, s->item, row, s->value, s->index);
+}
+
+static void load_rows(selection *s) {
+    if (!s->loaded) bbi_load_rows(s->worker, s->item);
+    s->loaded = true;
+}
+
+static bool settle(selection *s, int64_t row) {
     const bbi_schedule *how = s->worker->schedule;
-    int64_t at = s->item->batch * how->rows + s->item->first_row + row, count = needed(s, at);
+    int64_t at = number_of(s, row), count = needed(s, at);
     const int64_t *list = s->c->index + at * s->c->count;
     if (count == 0) return false;
+    load_rows(s);
     bbi_fold_neutral(&s->code->folding[0], s->value, s->index);
     for (int64_t k = 0; k < count; k += how->lanes)
         evaluate(s, row, list + k, count - k < how->lanes ? count - k : how->lanes);
@@ -121,6 +158,8 @@ static selection open_item(bbi_worker *worker, const bbi_item *item) {
                    .index = (int64_t *)(void *)(w + how->index),
                    .size = BBI_LANE_BYTES / how->lanes};
     s.k = bbi_fold_value_count(&s.code->folding[0]);
+    s.indices = s.stage->nread == 0;
+    for (int32_t k = 0; k < s.stage->nresult; k++) s.indices = s.indices && s.stage->result[k].fold >= 0;
     return s;
 }
 
@@ -128,14 +167,19 @@ void bbi_run_candidates(bbi_worker *worker, const bbi_item *item) {
     bbi_candidates *c = worker->run->candidates;
     int64_t lanes = worker->schedule->lanes;
     selection s = open_item(worker, item);
+    bool ordered = item->rows > 0 && is_ordered(&s, number_of(&s, 0)), next;
     bbi_load_uniform(worker, item->batch, item->batch_slot);
-    bbi_load_rows(worker, item);
+    if (!s.indices) load_rows(&s);
     for (int64_t block = 0; block * lanes < item->rows; block++) {
         char *open = &c->open[item->batch * c->blocks + item->first_row / lanes + block];
-        for (int64_t row = block * lanes; row < (block + 1) * lanes && row < item->rows && !*open; row++) {
+        for (int64_t row = block * lanes; row < (block + 1) * lanes && row < item->rows; row++, ordered = next) {
             if (bbi_run_stopped(worker->run)) return;
-            fetch(&s, row + 1);
-            *open = !settle(&s, row);
+            next = row + 1 < item->rows && is_ordered(&s, number_of(&s, row + 1));
+            if (!next) fetch(&s, row + 1);
+            if (ordered)
+                take_listed(&s, row);
+            else if (!*open)
+                *open = !settle(&s, row);
         }
         if (*open) atomic_fetch_add(&c->open_count, 1);
     }

@@ -83,3 +83,24 @@ def test_more_columns_than_are_looked_at_together(k, dtype, isa, monkeypatch):
             column = y[:, None].astype(dtype)
             found = program(x, column)
             np.testing.assert_array_equal(found[1], sorted_out(x * column.T, k), f"M = {m}")
+
+
+@pytest.mark.parametrize("isa", "012")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 10, 40, 64, 70])
+def test_of_long_rows(k, dtype, isa, monkeypatch):
+    """The values of the first columns are looked at together, later ones against the limits of the lists."""
+    monkeypatch.setenv("BENBEN_ISA", isa)
+    program = bb.parse(f"kmin_argkmin_j(sum(abs(x - y)), {k})", "x:i30", "y:j30").compile(target="cpu")
+    rng = np.random.default_rng(k)
+    for n in (k, 500, 1023, 1025, 3001):
+        if n < k:
+            continue
+        plain = rng.integers(0, 9, (n, 30)).astype(dtype)
+        falling = (plain + np.arange(n, 0, -1)[:, None] * 3).astype(dtype)
+        late, sparse = plain.copy(), plain.copy()
+        late[: n // 2, 7] = sparse[rng.random(n) < 0.999, 0] = np.nan
+        for y in (plain, falling, late, sparse, plain * 0 + np.inf):
+            x = rng.integers(0, 9, (150, 30)).astype(dtype)
+            d = np.concatenate([np.abs(part[:, None] - y).sum(2) for part in np.split(x, 10)])
+            np.testing.assert_array_equal(program(x, y)[1], sorted_out(d, k), f"N = {n}")

@@ -307,7 +307,18 @@ static void fast_expands_whatever_the_data(void **state) {
 }
 
 /* ---- selections ---- */
-typedef enum cloud_kind { RANDOM, GRID, CLUSTERS, COPIES, FAR, WITH_NAN, WITH_INF, HUGE_VALUES, KINDS } cloud_kind;
+typedef enum cloud_kind {
+    RANDOM,
+    GRID,
+    CLUSTERS,
+    COPIES,
+    NEAR,
+    FAR,
+    WITH_NAN,
+    WITH_INF,
+    HUGE_VALUES,
+    KINDS
+} cloud_kind;
 
 static double point(cloud_kind kind, int64_t row, int64_t k, bool column, uint32_t *seed) {
     double r = draw(seed);
@@ -315,6 +326,8 @@ static double point(cloud_kind kind, int64_t row, int64_t k, bool column, uint32
     case GRID: return floor(2 * r);                               /* distances are integers: ties everywhere */
     case CLUSTERS: return (double)(row % 7 * (k % 3)) + 1e-4 * r; /* distances small beside the norms */
     case COPIES: return sin((double)(row % 40 * 31 + k));         /* every point many times */
+    case NEAR: /* distances that differ by more and by less than the error of the expanded form */
+        return cos((double)(row % 90 * 17 + k)) + (column ? r * pow(10, -2 - (double)(row % 11) / 2) : 0);
     case FAR: return 1000 + r;
     case WITH_NAN: return row == 3 && k == 5 && column ? NAN : r;
     case WITH_INF: return row == 700 && k == 2 ? INFINITY : r;
@@ -342,7 +355,9 @@ static void selections_are_those_of_differences(void **state) {
         "argmin_j(norm2(x:i33 - y:j33))",
         "argkmin_i(sqdist(x:i20, y:j20), 3)",
         "2 * kmin_j(0.3 * sqdist(x:i50, 0.5 * y:j50), 33); argkmin_j(0.3 * sqdist(x, 0.5 * y), 33)",
-        "min_j(sqdist(x:i12, y:j12))"};
+        "min_j(sqdist(x:i12, y:j12))",
+        "argkmin_j(sqdist(x:i18, y:j18), 10)",
+        "argmin_j(sqdist(x:i18, y:j18))"};
     for (size_t f = 0; f < sizeof formulas / sizeof *formulas; f++)
         for (int kind = 0; kind < KINDS; kind++)
             for (int wide = 0; wide < 2; wide++) {
