@@ -4,8 +4,8 @@
  * have values of at most a_K + E, so a column with a_j > a_K + 2 E is not among the K smallest, nor ties with them. Where
  * the last listed a_K' is beyond that, all that may be among them are listed: they are evaluated as the formula says, in
  * the schedule with columns in lanes, and sorted by value and index. Other rows meet all columns, a lane block of rows
- * at a time. Where indices alone are wanted and each of the K + 1 first listed is more than 2 E above the one before, their
- * order is known without that. Either way the result is that of the formula to the bit, ties included.
+ * at a time. Where indices alone are wanted those that are more than 2 E from all others listed have their place without
+ * being evaluated. Either way the result is that of the formula to the bit, ties included.
  *
  * Requires: a stage in the direct schedule whose columns are not cut, no ranges. */
 #include "execute.h"
@@ -46,19 +46,6 @@ static double twice_error(const selection *s, int64_t at) {
     return norms < c->most ? 2 * (c->rounding * norms + c->underflow) : INFINITY;
 }
 
-/* Are the K first listed the K smallest, in that order? */
-static bool is_ordered(const selection *s, int64_t at) {
-    const bbi_candidates *c = s->c;
-    const int64_t first = at * c->count;
-    const double apart = twice_error(s, at);
-    bool ordered = s->indices && c->plain && c->count > c->k;
-    for (int64_t k = first; ordered && k < first + c->k; k++) {
-        double gap = real_at(s->worker->run, c->value, k + 1) - real_at(s->worker->run, c->value, k);
-        ordered = gap > apart && c->index[k] >= 0 && c->index[k + 1] >= 0;
-    }
-    return ordered;
-}
-
 /* How many candidates row `at` needs; 0: more than are listed. */
 static int64_t needed(const selection *s, int64_t at) {
     const bbi_run *run = s->worker->run;
@@ -70,6 +57,35 @@ static int64_t needed(const selection *s, int64_t at) {
     for (int64_t k = 0; k < n; k++)
         if (c->index[first + k] < 0) return 0;
     return n;
+}
+
+/* Of a row: how many of those listed it needs, 0 where these are more than all; of which those must be evaluated that are
+ * within 2 E of the one before (`near`) or behind. */
+enum { MOST_NEAR = 64 };
+typedef struct doubts {
+    int64_t needed, count;
+    bool by_place; /* all others have their places */
+    int64_t place[MOST_NEAR], column[MOST_NEAR];
+    bool near[MOST_NEAR];
+} doubts;
+
+static void doubt(const selection *s, int64_t row, doubts *d) {
+    const bbi_candidates *c = s->c;
+    const int64_t at = number_of(s, row), first = at * c->count;
+    const double apart = twice_error(s, at);
+    d->needed = needed(s, at);
+    d->count = 0;
+    d->by_place = s->indices && c->plain && d->needed <= MOST_NEAR;
+    bool near = false, behind;
+    double here = real_at(s->worker->run, c->value, first), next = here;
+    for (int64_t k = 0; d->by_place && k < d->needed; k++, near = behind, here = next) {
+        if (k + 1 < d->needed) next = real_at(s->worker->run, c->value, first + k + 1);
+        behind = k + 1 < d->needed && !(next - here > apart);
+        if (!near && !behind) continue;
+        d->near[d->count] = near;
+        d->place[d->count] = k;
+        d->column[d->count++] = c->index[first + k];
+    }
 }
 
 /* Enters a value behind all that are smaller or tie with a smaller index. NaN is no value. */
@@ -84,7 +100,7 @@ static void enter(const selection *s, double x, int64_t index) {
     s->index[n] = index;
 }
 
-/* Columns of a list against one row. Whole vectors of them are packed: that is fast. */
+/* Columns of a list, a lane block at most, against one row. Whole vectors of them are packed: that is fast. */
 static void evaluate(const selection *s, int64_t row, const int64_t *list, int64_t count) {
     const bbi_schedule *how = s->worker->schedule;
     int64_t whole[BBI_LANE_BYTES / 4], vector = 64 / s->size;
@@ -100,27 +116,21 @@ static void evaluate(const selection *s, int64_t row, const int64_t *list, int64
     else
         bbi_interp_pair(s->code->pair, true, s->stage->size, s->uniform, s->column, how->column_stride, cast,
                         how->row_stride, count, 1, NULL, s->out, 1, s->interp);
-    for (int64_t k = 0; k < count; k++) enter(s, real_at(s->worker->run, s->out, k), list[k]);
 }
 
 /* The columns of a row's candidates are anywhere: they are fetched while other rows are evaluated. */
-static void fetch(const selection *s, int64_t row) {
-    const int64_t *list = s->c->index + number_of(s, row) * s->c->count;
-    for (int32_t k = 0; k < s->stage->nsource && row < s->item->rows; k++) {
+static void fetch(const selection *s, int64_t row, const doubts *d) {
+    const int64_t *list = d->by_place ? d->column : s->c->index + number_of(s, row) * s->c->count;
+    const int64_t count = d->by_place ? d->count : d->needed;
+    for (int32_t k = 0; k < s->stage->nsource; k++) {
         const bbi_source *source = &s->stage->source[k];
         if (source->space != BBI_COLUMN || source->array < 0) continue;
         bbi_array array = bbi_run_array(s->worker->run, source->array, s->item->batch, s->item->batch_slot);
         int64_t bytes = source->dim * array.dim_stride;
-        for (int64_t n = 0; n <= s->c->k && n < s->c->count; n++)
-            for (int64_t b = 0; b < bytes && list[n] >= 0 && bytes <= most_fetched; b += 64)
+        for (int64_t n = 0; n < count; n++)
+            for (int64_t b = 0; b < bytes && bytes <= most_fetched; b += 64)
                 __builtin_prefetch(array.data + list[n] * array.row_stride + b);
     }
-}
-
-static void take_listed(const selection *s, int64_t row) {
-    bbi_fold_neutral(&s->code->folding[0], s->value, s->index);
-    memcpy(s->index, s->c->index + number_of(s, row) * s->c->count, (size_t)s->k * sizeof *s->index);
-    bbi_finish_row(s->worker, s->item, row, s->value, s->index);
 }
 
 static void load_rows(selection *s) {
@@ -128,17 +138,41 @@ static void load_rows(selection *s) {
     s->loaded = true;
 }
 
-static bool settle(selection *s, int64_t row) {
+/* Those in doubt, in the order of their values and indices, take the places of their like. */
+static void place(const selection *s, int64_t row, doubts *d) {
     const bbi_schedule *how = s->worker->schedule;
-    int64_t at = number_of(s, row), count = needed(s, at);
-    const int64_t *list = s->c->index + at * s->c->count;
-    if (count == 0) return false;
-    load_rows(s);
+    const int64_t *list = s->c->index + number_of(s, row) * s->c->count;
+    double exact[MOST_NEAR];
+    for (int64_t n = 0; n < d->count; n += how->lanes) {
+        const int64_t count = d->count - n < how->lanes ? d->count - n : how->lanes;
+        evaluate(s, row, d->column + n, count);
+        for (int64_t k = 0; k < count; k++) exact[n + k] = real_at(s->worker->run, s->out, k);
+    }
+    memcpy(s->index, list, (size_t)s->k * sizeof *s->index);
+    for (int64_t n = 0, first = 0; n < d->count; n++) {
+        const double x = exact[n];
+        const int64_t column = d->column[n];
+        int64_t m = n;
+        if (!d->near[n]) first = n;
+        for (; m > first && (x < exact[m - 1] || (x == exact[m - 1] && column < d->column[m - 1])); m--)
+            exact[m] = exact[m - 1], d->column[m] = d->column[m - 1];
+        exact[m] = x, d->column[m] = column;
+    }
+    for (int64_t n = 0; n < d->count && d->place[n] < s->k; n++) s->index[d->place[n]] = d->column[n];
+}
+
+static void settle(selection *s, int64_t row, doubts *d) {
+    const bbi_schedule *how = s->worker->schedule;
+    const int64_t *list = s->c->index + number_of(s, row) * s->c->count;
+    if (!d->by_place || d->count > 0) load_rows(s);
     bbi_fold_neutral(&s->code->folding[0], s->value, s->index);
-    for (int64_t k = 0; k < count; k += how->lanes)
-        evaluate(s, row, list + k, count - k < how->lanes ? count - k : how->lanes);
+    if (d->by_place) place(s, row, d);
+    for (int64_t k = 0; !d->by_place && k < d->needed; k += how->lanes) {
+        const int64_t count = d->needed - k < how->lanes ? d->needed - k : how->lanes;
+        evaluate(s, row, list + k, count);
+        for (int64_t n = 0; n < count; n++) enter(s, real_at(s->worker->run, s->out, n), list[k + n]);
+    }
     bbi_finish_row(s->worker, s->item, row, s->value, s->index);
-    return true;
 }
 
 static selection open_item(bbi_worker *worker, const bbi_item *item) {
@@ -167,19 +201,21 @@ void bbi_run_candidates(bbi_worker *worker, const bbi_item *item) {
     bbi_candidates *c = worker->run->candidates;
     int64_t lanes = worker->schedule->lanes;
     selection s = open_item(worker, item);
-    bool ordered = item->rows > 0 && is_ordered(&s, number_of(&s, 0)), next;
+    doubts two[2]; /* of this row and the next */
     bbi_load_uniform(worker, item->batch, item->batch_slot);
     if (!s.indices) load_rows(&s);
+    if (item->rows > 0) doubt(&s, 0, &two[0]);
     for (int64_t block = 0; block * lanes < item->rows; block++) {
         char *open = &c->open[item->batch * c->blocks + item->first_row / lanes + block];
-        for (int64_t row = block * lanes; row < (block + 1) * lanes && row < item->rows; row++, ordered = next) {
+        for (int64_t row = block * lanes; row < (block + 1) * lanes && row < item->rows; row++) {
             if (bbi_run_stopped(worker->run)) return;
-            next = row + 1 < item->rows && is_ordered(&s, number_of(&s, row + 1));
-            if (!next) fetch(&s, row + 1);
-            if (ordered)
-                take_listed(&s, row);
-            else if (!*open)
-                *open = !settle(&s, row);
+            doubts *here = &two[row % 2], *next = &two[(row + 1) % 2];
+            if (row + 1 < item->rows) {
+                doubt(&s, row + 1, next);
+                fetch(&s, row + 1, next);
+            }
+            if (here->needed == 0) *open = 1;
+            if (!*open) settle(&s, row, here);
         }
         if (*open) atomic_fetch_add(&c->open_count, 1);
     }
