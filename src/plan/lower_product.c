@@ -6,7 +6,7 @@
 #include "lower.h"
 
 /* ---- factors in front of what is computed per pair ------------------------------------------- */
-/* f = scale * rest with every factor that is not computed per pair in scale (NULL: none). */
+/* f = scale * rest, with factors that are not computed per pair in scale (NULL: none), which is not either. */
 static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_node **scale, const bbi_node **rest) {
     bbi_context *c = b->stage->plan->c;
     *scale = NULL, *rest = f;
@@ -24,14 +24,58 @@ static bb_status split_scale(bbi_builder_state *b, const bbi_node *f, const bbi_
             return BB_OK;
         }
         if (factor && *scale) factor = bbi_op2(c, BBI_OP_mul, *scale, factor);
+        if (factor && bbi_space_of(b->stage, factor) == BBI_VALUE) return BB_OK; /* of a row and a column */
         if (!factor) return bbi_fail_append("%s", "");
         *scale = factor, *rest = next;
     }
 }
 
-/* The factors of a product: x = f * g; g NULL where x is no product worth taking apart. Per pair, quotients and signs
- * are products too: what stands in front of the pairs is one factor, f. */
+/* ---- the order of long products --------------------------------------------------------------- */
+static bool is_exponential(const bbi_node *x) { return x->op == BBI_OP_exp || x->op == BBI_OP_exp2; }
+
+enum { PRODUCT_FACTORS = 8, PRODUCT_KINDS = 4 };
+typedef struct bbi_product { /* its factors: vectors; numbers in front of the pairs, exponentials, other numbers */
+    const bbi_node *factor[PRODUCT_KINDS];
+    int count;
+    bool failed;
+} bbi_product;
+
+static void multiply(const bbi_builder_state *b, bbi_product *p, const bbi_node *x) {
+    const bool pair = bbi_space_of(b->stage, x) == BBI_VALUE;
+    if (x->op == BBI_OP_mul && pair) {
+        multiply(b, p, x->arg[0]);
+        multiply(b, p, x->arg[1]);
+        return;
+    }
+    if (p->count++ >= PRODUCT_FACTORS) return;
+    const bbi_node **factor = &p->factor[x->dim > 1 ? 0 : !pair ? 1 : is_exponential(x) ? 2 : 3];
+    *factor = *factor ? bbi_op2(b->stage->plan->c, BBI_OP_mul, *factor, x) : x;
+    if (!*factor) p->failed = true;
+}
+
+/* A product of three factors or more: numbers are multiplied before vectors are by them, once for all components; of
+ * these an exponential by what stands in front of the pairs first, for other products begin with that as well. */
+static bb_status regroup(const bbi_builder_state *b, const bbi_node **x) {
+    bbi_product p = {0};
+    if ((*x)->op != BBI_OP_mul || bbi_space_of(b->stage, *x) != BBI_VALUE || b->native != BBI_VALUE) return BB_OK;
+    multiply(b, &p, *x);
+    if (p.count < 3 || p.count > PRODUCT_FACTORS) return BB_OK;
+    const bbi_node *product = NULL;
+    for (int k = 0; k < PRODUCT_KINDS && !p.failed; k++) {
+        const bbi_node *factor = p.factor[(k + 1) % PRODUCT_KINDS];
+        if (!factor) continue;
+        product = product ? bbi_op2(b->stage->plan->c, BBI_OP_mul, product, factor) : factor;
+        if (!product) p.failed = true;
+    }
+    if (p.failed) return bbi_fail_append("%s", "");
+    *x = product;
+    return BB_OK;
+}
+
+/* The factors of a product: x = f * g; g NULL where x is no product worth taking apart. Per pair, quotients and signs are
+ * products too: what stands in front of the pairs is one factor, f. */
 bb_status bbi_factors(bbi_builder_state *b, const bbi_node *x, const bbi_node **f, const bbi_node **g) {
+    BBI_FORWARD(regroup(b, &x));
     *f = x, *g = NULL;
     bool here = bbi_space_of(b->stage, x) == b->native || (b->epilogue && bbi_space_of(b->stage, x) != BBI_UNIFORM);
     if (!here) return BB_OK;
@@ -46,8 +90,6 @@ bb_status bbi_factors(bbi_builder_state *b, const bbi_node *x, const bbi_node **
 }
 
 /* ---- exponentials per pair ------------------------------------------------------------------- */
-static bool is_exponential(const bbi_node *x) { return x->op == BBI_OP_exp || x->op == BBI_OP_exp2; }
-
 bb_status bbi_exponent(bbi_builder_state *b, const bbi_node *node, const bbi_node **rest, const bbi_node **scale) {
     bbi_context *c = b->stage->plan->c;
     BBI_FORWARD(split_scale(b, node->arg[0], scale, rest));
