@@ -16,7 +16,7 @@ from .reference import Reference
 
 PAUSE = 0.02        # seconds between two systems: idle threads of OpenMP spin for some milliseconds
 SHORTEST = 0.002    # a measured interval holds at least as many calls
-QUICK = 0.15        # seconds: in a round systems below run AGAIN times more, in turn, for a minimum of as many runs
+QUICK = 0.35        # seconds: in a round systems below run AGAIN times more, in turn, for a minimum of as many runs
 AGAIN = 4
 LONGEST_PEER = 0.6  # peers that would take longer compute fewer rows
 LONGEST_OWN = 5.0
@@ -141,15 +141,26 @@ def make_ready(case: cases.Case, names: list[str], say: Callable[[str], None] = 
     return Prepared(case, data, systems)
 
 
+def _in_line(systems: list[System]) -> list[System]:
+    """The order of a round. A minimum of more runs is lower: Benben runs beside each form of a peer, as often as the peer."""
+    own = next((s for s in systems if s.name == "benben"), None)
+    line: list[System] = []
+    for before, system in zip([None, *systems], systems, strict=False):
+        if own and before and before.name == system.name:
+            line.append(own)
+        line.append(system)
+    return line
+
+
 def measure(ready: Prepared, machine: Machine, budget: float, rounds: int = 15) -> dict[str, Any]:
     """The record of a case, as it stands in the JSON."""
-    case, systems, limits = ready.case, ready.systems, []
+    case, systems, line, limits = ready.case, ready.systems, _in_line(ready.systems), []
     start, mine, busy = time.perf_counter(), time.process_time(), _busy()
     for number in range(rounds):
         limits.append(machine.limit(case, machine.measure(case.kind == "f64")))
-        first = number % max(len(systems), 1)
+        first = number % max(len(line), 1)
         for turn_of_quick in range(1 + AGAIN):
-            for system in systems[first:] + systems[:first]:
+            for system in line[first:] + line[:first]:
                 if turn_of_quick and system.times[-1] * system.calls > QUICK:
                     continue
                 time.sleep(PAUSE)
