@@ -18,7 +18,7 @@ class Machine:
     """rate(case): vector operations a second on all cores together, the fastest seen so far for each width."""
 
     def __init__(self, seconds: float = 0.1):
-        self.seconds = seconds  # of one measurement: a core that has been idle is faster for some hundredths
+        self.seconds = seconds  # of one measurement
         self.library = native.library("machine.c")
         self.library.fma_rate.restype = self.library.clock_rate.restype = ctypes.c_double
         self.library.fma_rate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_double]
