@@ -230,7 +230,7 @@ BB_INLINE void insert_tile(const lists *to, int64_t vectors, const bbi_fold_tile
 
 /* Values on their way to lists, in the order of their columns. They are gathered before any of them is inserted: to guess
  * how many a group has would be wrong half of the time, and each insertion after the wrong guess would start late. */
-enum { GATHERED = 256 };
+enum { GATHERED = 256 }; /* at least all lanes of a group, which has 16 casts at most */
 typedef struct gathered {
     R value[GATHERED];
     int32_t lane[GATHERED], cast[GATHERED]; /* of the vector that `lane` is of, the first lane's number is added */

@@ -24,7 +24,7 @@ enum {
     MAX_BANDS = 16,        /* of a symmetric stage; 136 items */
     MIN_BAND = 8,          /* lane blocks */
     TILE_UNIT = 48,        /* casts: whole groups of selecting kernels, whose blocks are of 2, 3, 4, 6 or 8 */
-    FIRST_LOOK = 1024, /* columns */
+    FIRST_LOOK = 1024,     /* columns */
     FEW_COLUMNS = 32,      /* times K: all values of a row cost no more than a look at groups of columns */
     ALIGNMENT = 64
 };
