@@ -9,7 +9,8 @@
  * panel. Code with no such loop needs no tiles: the accumulators stay in registers over the whole call. A long loop
  * that only computes (a distance in many dimensions) runs in panels of BBI_PANEL iterations: all casts of the tile meet
  * one panel before the next, their accumulators waiting in the buffer, so that the components of a panel are read from
- * the first-level cache; in the meantime those of the next block of columns are fetched into the second level.
+ * the first-level cache; in the meantime the casts that come next are fetched there, and those of the next block of columns
+ * into the second level.
  *
  * The text includes nothing, and its object leaves no symbol undefined: arrays are neither initialised nor
  * copied. */

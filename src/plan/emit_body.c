@@ -266,6 +266,27 @@ static void leave_loop(bbi_emitter *e) {
     }
 }
 
+/* The casts that loop n is about to read: those of the next casts or panel, which stand one row of a packed block further
+ * on than any prefetcher of the processor looks, into the first-level cache; those of the next block into the second. */
+static void print_fetches(const bbi_emitter *e, int32_t n) {
+    const bbi_instruction *loop = &e->code->instruction[n];
+    for (int32_t k = 0; k < e->code->index_count; k++) {
+        bool read = false;
+        for (const bbi_instruction *s = loop; s < e->code->instruction + e->end[n]; s++)
+            for (int a = 0; a < s->narg; a++)
+                read = read || (s->arg[a].space == BBI_COLUMN && s->arg[a].number == k);
+        if (!read || !bbi_index_depends(e->code, k, loop->counter)) continue;
+        begin_line(e);
+        bbi_text_add(e->text, "BB_FETCH_NEAR(cast + ahead + ");
+        bbi_emit_index(e, k, 0);
+        bbi_text_add(e->text, " * cast_stride);\n");
+        begin_line(e);
+        bbi_text_add(e->text, "BB_FETCH_FAR(cast + q + (next + ");
+        bbi_emit_index(e, k, 0);
+        bbi_text_add(e->text, ") * cast_stride);\n");
+    }
+}
+
 /* The loop of a panel runs over a part of its iterations only. */
 static void open_loop(bbi_emitter *e, int32_t n) {
     const bbi_instruction *loop = &e->code->instruction[n];
@@ -279,8 +300,7 @@ static void open_loop(bbi_emitter *e, int32_t n) {
     bbi_text_add(e->text, "; c%d++) {\n", counter);
     e->indent++;
     e->depth++;
-    if (n == e->panel && !e->options->transposed)
-        bbi_emit_line(e, "BB_PREFETCH(cast + q + (c%d + next) * cast_stride);", counter);
+    if (n == e->panel && !e->options->transposed) print_fetches(e, n);
 }
 
 static void print_steps(bbi_emitter *e, int32_t first, int32_t last) {
@@ -343,6 +363,11 @@ static void print_casts(bbi_emitter *e, int32_t first, int32_t last) {
     }
     e->indent++;
     e->depth++;
+    if (e->panel >= 0 && !e->options->transposed)
+        bbi_emit_line(e,
+                      "const I64 ahead = q + %d <= t1 ? q + %d : p1 < n ? t + %d + panel * cast_stride : "
+                      "t1 + %d - p * cast_stride;",
+                      2 * step, 2 * step - 1, step - 1, step - 1);
     for (int32_t v = 0; v < code->value_count; v++) {
         e->declared[v] = false;
     }

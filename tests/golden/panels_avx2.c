@@ -37,9 +37,11 @@ static void group_1(const I64 *restrict size, const R *restrict uniform, const R
                 const I64 p1 = p + panel < n ? p + panel : n;
                 I64 q = t;
                 for (; q < t1; q++) {
+                    const I64 ahead = q + 2 <= t1 ? q + 1 : p1 < n ? t + 0 + panel * cast_stride : t1 + 0 - p * cast_stride;
                     V a1_0_0 = p ? b1[(q - t + 0) * 1 + 0] : K(0e0);
                     for (I64 c0 = p; c0 < p1; c0++) {
-                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        BB_FETCH_NEAR(cast + ahead + c0 * cast_stride);
+                        BB_FETCH_FAR(cast + q + (next + c0) * cast_stride);
                         const V xi1_0 = v_loadu(lane + c0 * lane_stride);
                         const V yi1 = v_splat(cast[q + c0 * cast_stride]);
                         V a0_0_0 = op_sub(xi1_0, yi1);
@@ -79,6 +81,7 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                 const I64 p1 = p + panel < n ? p + panel : n;
                 I64 q = t;
                 for (; q + 5 <= t1; q += 5) {
+                    const I64 ahead = q + 10 <= t1 ? q + 9 : p1 < n ? t + 4 + panel * cast_stride : t1 + 4 - p * cast_stride;
                     V a1_0_0 = p ? b1[(q - t + 0) * 2 + 0] : K(0e0);
                     V a1_1_0 = p ? b1[(q - t + 0) * 2 + 1] : K(0e0);
                     V a1_0_1 = p ? b1[(q - t + 1) * 2 + 0] : K(0e0);
@@ -90,7 +93,8 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                     V a1_0_4 = p ? b1[(q - t + 4) * 2 + 0] : K(0e0);
                     V a1_1_4 = p ? b1[(q - t + 4) * 2 + 1] : K(0e0);
                     for (I64 c0 = p; c0 < p1; c0++) {
-                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        BB_FETCH_NEAR(cast + ahead + c0 * cast_stride);
+                        BB_FETCH_FAR(cast + q + (next + c0) * cast_stride);
                         const V xi1_0 = v_loadu(lane + c0 * lane_stride);
                         const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
                         const V yi1_0 = v_splat(cast[q + c0 * cast_stride]);
@@ -131,12 +135,14 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                     b1[(q - t + 4) * 2 + 1] = a1_1_4;
                 }
                 for (; q + 2 <= t1; q += 2) {
+                    const I64 ahead = q + 4 <= t1 ? q + 3 : p1 < n ? t + 1 + panel * cast_stride : t1 + 1 - p * cast_stride;
                     V a1_0_0 = p ? b1[(q - t + 0) * 2 + 0] : K(0e0);
                     V a1_1_0 = p ? b1[(q - t + 0) * 2 + 1] : K(0e0);
                     V a1_0_1 = p ? b1[(q - t + 1) * 2 + 0] : K(0e0);
                     V a1_1_1 = p ? b1[(q - t + 1) * 2 + 1] : K(0e0);
                     for (I64 c0 = p; c0 < p1; c0++) {
-                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        BB_FETCH_NEAR(cast + ahead + c0 * cast_stride);
+                        BB_FETCH_FAR(cast + q + (next + c0) * cast_stride);
                         const V xi1_0 = v_loadu(lane + c0 * lane_stride);
                         const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
                         const V yi1_0 = v_splat(cast[q + c0 * cast_stride]);
@@ -156,10 +162,12 @@ static void group_2(const I64 *restrict size, const R *restrict uniform, const R
                     b1[(q - t + 1) * 2 + 1] = a1_1_1;
                 }
                 for (; q < t1; q++) {
+                    const I64 ahead = q + 2 <= t1 ? q + 1 : p1 < n ? t + 0 + panel * cast_stride : t1 + 0 - p * cast_stride;
                     V a1_0_0 = p ? b1[(q - t + 0) * 2 + 0] : K(0e0);
                     V a1_1_0 = p ? b1[(q - t + 0) * 2 + 1] : K(0e0);
                     for (I64 c0 = p; c0 < p1; c0++) {
-                        BB_PREFETCH(cast + q + (c0 + next) * cast_stride);
+                        BB_FETCH_NEAR(cast + ahead + c0 * cast_stride);
+                        BB_FETCH_FAR(cast + q + (next + c0) * cast_stride);
                         const V xi1_0 = v_loadu(lane + c0 * lane_stride);
                         const V xi1_1 = v_loadu(lane + c0 * lane_stride + BB_W);
                         const V yi1 = v_splat(cast[q + c0 * cast_stride]);

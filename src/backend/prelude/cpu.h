@@ -48,7 +48,9 @@ typedef unsigned short VM;
 typedef VI VM; /* lanes of 0 or -1 */
 #endif
 
-#define BB_PREFETCH(address) __builtin_prefetch(address, 0, 2) /* into the second-level cache */
+/* into the first-level cache; into the second */
+#define BB_FETCH_NEAR(address) __builtin_prefetch(address, 0, 3)
+#define BB_FETCH_FAR(address) __builtin_prefetch(address, 0, 2)
 /* K(0.5) is a vector of R's, whatever the type of the literal: an expression never becomes double by
  * accident. Splats subtract zero, because adding it would turn -0 into +0. */
 #define K(x) v_splat((R)(x))
