@@ -148,6 +148,7 @@ void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *valu
  * .. padded - 1 repeat the last row. */
 void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_array *array, int64_t dim, int64_t first,
               int64_t count, int64_t padded);
+bool bbi_is_compact(const bbi_array *array, bool is_double); /* rows of R without gaps, aligned: as the codes read them */
 void bbi_pack_indexed(bool is_double, void *dst, int64_t stride, const bbi_array *array, int64_t dim,
                       const int64_t *rows, int64_t count, int64_t padded);
 void bbi_unpack(bool is_double, int level, const void *src, int64_t stride, const bbi_array *array, int64_t dim,

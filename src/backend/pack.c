@@ -32,8 +32,7 @@ static bool is_by_component(const bbi_array *array, int64_t dim) {
     return dim == 1 || magnitude(array->row_stride) <= magnitude(array->dim_stride);
 }
 
-/* Compact rows of R at aligned addresses: no conversion, no buffer. */
-static bool is_direct(const bbi_array *array, bool is_double) {
+bool bbi_is_compact(const bbi_array *array, bool is_double) {
     const int64_t real = real_bytes(is_double);
     return array->dtype == (is_double ? BBI_F64 : BBI_F32) && array->dim_stride == real &&
            array->row_stride % real == 0 && (uintptr_t)array->data % (uintptr_t)real == 0;
@@ -87,7 +86,7 @@ void bbi_pack(bool is_double, int level, void *dst, int64_t stride, const bbi_ar
             isa->read[array->dtype]((char *)dst + d * stride * real, data + d * array->dim_stride, array->row_stride,
                                     count);
         }
-    } else if (is_direct(array, is_double)) {
+    } else if (bbi_is_compact(array, is_double)) {
         isa->transpose(dst, stride, data, array->row_stride / real, count, dim);
     } else {
         pack_through_buffer(isa, real, dst, stride, array, data, dim, count);

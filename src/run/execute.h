@@ -129,7 +129,7 @@ typedef struct bbi_candidates {
     const int64_t *index; /* their columns */
     const void *norm;     /* R, of the row: (batches, rows) */
     const void *largest;  /* R, of all columns: (batches) */
-    double rounding, underflow; /* the value is off by at most rounding (norm + largest) + underflow */
+    double rounding, underflow; /* of the errors: see select_exact.c */
     double most;                /* no overflow below */
     bool plain;                 /* the stage selects from these values, not from a function of theirs */
     char *open;                 /* (batches, lane blocks): 1 where some row needs all columns; NULL: none is kept */

@@ -223,7 +223,7 @@ static bb_status select_candidates(const job *j, const bb_array *scanned, int64_
                         .index = scanned[1].data,
                         .norm = scanned[2].data,
                         .largest = j->prepared[0].data,
-                        .rounding = 1.02 * (5 * dim + 40) * u,
+                        .rounding = 1.02 * (dim + 16) * u,
                         .underflow = j->is_double ? 0x1p-600 : 0x1p-80,
                         .most = j->is_double ? 0x1p900 : 0x1p100,
                         .plain = j->x->scan.plain,
