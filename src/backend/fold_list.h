@@ -191,26 +191,36 @@ BB_INLINE void insert(const lists *to, int64_t vectors, int64_t lane, R x, int64
 
 BB_INLINE uint64_t below_limit(const R *p, V limit) { return (uint64_t)v_bits(v_not(v_ge(v_loadu(p), limit))); }
 
+/* A bit for each lane of WORD_CASTS casts of a vector at most that is not at least its limit. */
+BB_INLINE uint64_t word_below(const R *p, V limit, int64_t casts) {
+    uint64_t bits = 0;
+    int64_t q = 0;
+    for (; q + 4 <= casts; q += 4) {
+        const R *at = p + q * LANES;
+        bits |= (below_limit(at, limit) | below_limit(at + LANES, limit) << BB_W |
+                 below_limit(at + 2 * LANES, limit) << 2 * BB_W | below_limit(at + 3 * LANES, limit) << 3 * BB_W)
+                << q * BB_W;
+    }
+    for (; q < casts; q++) bits |= below_limit(p + q * LANES, limit) << q * BB_W;
+    return bits;
+}
+
+/* Those of a word whose first cast is column `first`. NaN is no value. */
+BB_INLINE void insert_word(const lists *to, int64_t vectors, uint64_t bits, const R *p, int64_t lane, int64_t first) {
+    for (; bits; bits &= bits - 1) {
+        const unsigned at = (unsigned)__builtin_ctzll(bits), l = at % BB_W;
+        const R x = p[at / BB_W * LANES + l];
+        if (x == x) insert(to, vectors, lane + l, x, first + at / BB_W);
+    }
+}
+
 /* Some casts of one vector. The limits are read once: to read them again after a lane has stored its new one would
  * stall. What is above a new limit falls off the list. */
 BB_INLINE void insert_below(const lists *to, int64_t vectors, V limit, const R *p, int64_t lane, int64_t casts,
                             int64_t first) {
-    for (int64_t q0 = 0; q0 < casts; q0 += WORD_CASTS, p += WORD_CASTS * LANES) {
-        const int64_t word = casts - q0 < WORD_CASTS ? casts - q0 : WORD_CASTS;
-        uint64_t bits = 0;
-        int64_t q = 0;
-        for (; q + 4 <= word; q += 4) {
-            const R *at = p + q * LANES;
-            bits |= (below_limit(at, limit) | below_limit(at + LANES, limit) << BB_W |
-                     below_limit(at + 2 * LANES, limit) << 2 * BB_W | below_limit(at + 3 * LANES, limit) << 3 * BB_W)
-                    << q * BB_W;
-        }
-        for (; q < word; q++) bits |= below_limit(p + q * LANES, limit) << q * BB_W;
-        for (; bits; bits &= bits - 1) {
-            const unsigned at = (unsigned)__builtin_ctzll(bits), l = at % BB_W;
-            const R x = p[at / BB_W * LANES + l];
-            if (x == x) insert(to, vectors, lane + l, x, first + q0 + at / BB_W);
-        }
+    for (int64_t q = 0; q < casts; q += WORD_CASTS, p += WORD_CASTS * LANES) {
+        const int64_t word = casts - q < WORD_CASTS ? casts - q : WORD_CASTS;
+        insert_word(to, vectors, word_below(p, limit, word), p, lane, first + q);
     }
 }
 

@@ -228,49 +228,37 @@ BB_INLINE void insert_tile(const lists *to, int64_t vectors, const bbi_fold_tile
     }
 }
 
-/* Values on their way to lists, in the order of their columns. They are gathered before any of them is inserted: to guess
- * how many a group has would be wrong half of the time, and each insertion after the wrong guess would start late. */
-enum { GATHERED = 256 }; /* at least all lanes of a group, which has 16 casts at most */
-typedef struct gathered {
-    R value[GATHERED];
-    int32_t lane[GATHERED], cast[GATHERED]; /* of the vector that `lane` is of, the first lane's number is added */
-} gathered;
+/* Groups on their way to lists, in the order of their columns: words with a bit for each value that is below its limit. They
+ * are found before anything is inserted: to guess which words of a group have a bit would be wrong half of the time, and
+ * each insertion after the wrong guess would start late. Most have one, which is guessed well. */
+enum { FOUND = 65 }; /* at least all words of a group */
+typedef struct found {
+    uint64_t bits[FOUND + 1]; /* one more is written than counts */
+    const R *at[FOUND + 1];
+    int64_t lane[FOUND + 1], first[FOUND + 1];
+} found;
 
-/* Those of a cast of one vector that are below the limit, and how many; a whole vector may be written. */
-BB_INLINE int64_t gather(gathered *g, int64_t count, const R *p, V limit, int64_t lane, int64_t cast) {
-    const V x = v_loadu(p);
-    unsigned bits = (unsigned)v_bits(v_and(v_not(v_ge(x, limit)), v_eq(x, x)));
-    const int64_t more = __builtin_popcount(bits);
-#if BB_ISA == 2
-    typedef int W __attribute__((vector_size(64)));
-    const W lanes = (W){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (int)lane, casts = (W){0} + (int)cast;
-    const W found = __builtin_ia32_compresssi512_mask(lanes, (W){0}, (unsigned short)bits);
-    v_storeu(g->value + count, COMPRESS(x, bits));
-    __builtin_memcpy(g->lane + count, &found, sizeof found);
-    __builtin_memcpy(g->cast + count, &casts, sizeof casts);
-#else
-    for (; bits; bits &= bits - 1, count++) {
-        const int l = __builtin_ctz(bits);
-        g->value[count] = p[l];
-        g->lane[count] = (int32_t)lane + l;
-        g->cast[count] = (int32_t)cast;
+BB_INLINE int64_t find_below(found *f, int64_t count, const bbi_fold_tile *t, const lists *to, int64_t hit) {
+    const int64_t lane = hit & 255, casts = hit >> 8 & 255, begin = hit >> 16 & 65535;
+    const V limit = v_loadu(to->limit + lane);
+    for (int64_t q = begin; q < begin + casts; q += WORD_CASTS) {
+        const int64_t left = begin + casts - q;
+        f->at[count] = component(t, 0) + q * LANES + lane;
+        f->bits[count] = word_below(f->at[count], limit, left < WORD_CASTS ? left : WORD_CASTS);
+        f->lane[count] = lane;
+        f->first[count] = t->first + q;
+        count += f->bits[count] != 0;
     }
-#endif
-    return more;
+    return count;
 }
 
 BB_INLINE void insert_hits(const lists *to, int64_t vectors, const bbi_fold_tile *t, const bbi_hits *hits) {
-    gathered g;
+    found f;
     for (int64_t n = 0; n < hits->count;) {
         int64_t count = 0;
-        for (; n < hits->count; n++) {
-            const int64_t hit = hits->hit[n], lane = hit & 255, casts = hit >> 8 & 255, q = hit >> 16 & 65535;
-            const V limit = v_loadu(to->limit + lane);
-            if (count + (casts - 1) * (int64_t)BB_W > GATHERED - 16) break;
-            for (int64_t c = 0; c < casts; c++)
-                count += gather(&g, count, component(t, 0) + (q + c) * LANES + lane, limit, lane, q + c);
-        }
-        for (int64_t k = 0; k < count; k++) insert(to, vectors, g.lane[k], g.value[k], t->first + g.cast[k]);
+        while (n < hits->count && count + (hits->hit[n] >> 8 & 255) / WORD_CASTS < FOUND)
+            count = find_below(&f, count, t, to, hits->hit[n++]);
+        for (int64_t k = 0; k < count; k++) insert_word(to, vectors, f.bits[k], f.at[k], f.lane[k], f.first[k]);
     }
 }
 
