@@ -11,7 +11,7 @@ typedef struct direct {
     const bbi_stage *stage;
     const bbi_stage_code *code;
     const bbi_schedule *s;
-    char *uniform, *row, *column, *sum, *out, *state, *interp;
+    char *uniform, *column, *sum, *out, *state, *interp;
     void *open; /* the block of columns that is added to a log-sum-exp */
     bbi_hits *hits;
     bbi_selection selection; /* of compiled kernels; HITS of the interpreter too */
@@ -28,7 +28,6 @@ static direct direct_of(bbi_worker *worker, const bbi_item *item) {
                     .code = &worker->run->executable->stage[worker->stage],
                     .size = BBI_LANE_BYTES / s->lanes,
                     .uniform = w + s->uniform,
-                    .row = w + s->row,
                     .column = w + s->column,
                     .sum = w + s->sum,
                     .out = w + s->out,
@@ -39,6 +38,8 @@ static direct direct_of(bbi_worker *worker, const bbi_item *item) {
 }
 
 static char *sum_of(const direct *d, int64_t block) { return d->sum + block * d->stage->sum_count * BBI_LANE_BYTES; }
+
+static char *lanes_at(const direct *d, int64_t block) { return bbi_row_at(d->worker, block * d->s->lanes); }
 
 static char *state_of(const direct *d, int64_t block) { return d->state + block * d->s->state_bytes; }
 
@@ -72,7 +73,7 @@ static void begin(const direct *d, int64_t blocks) {
 }
 
 static void call_pair(const direct *d, bbi_pair_kernel *kernel, int64_t block, int64_t first, int64_t casts) {
-    const char *lane = d->row + block * BBI_LANE_BYTES, *cast = d->column + first * d->size;
+    const char *lane = lanes_at(d, block), *cast = d->column + first * d->size;
     const int64_t *sizes = d->stage->size;
     int64_t lanes = lanes_of(d, block), lane_stride = d->s->row_stride, cast_stride = d->s->column_stride;
     if (kernel)
@@ -126,7 +127,7 @@ static void call_hits(const direct *d, bbi_pair_kernel *kernel, int64_t block, i
         call_pair(d, kernel, block, first, casts);
         return;
     }
-    bbi_interp_select(d->code->pair, d->stage->size, d->uniform, d->row + block * BBI_LANE_BYTES, d->s->row_stride,
+    bbi_interp_select(d->code->pair, d->stage->size, d->uniform, lanes_at(d, block), d->s->row_stride,
                       d->column + first * d->size, d->s->column_stride, lanes_of(d, block), casts, d->out, d->s->tile,
                       family == BBI_FAMILY_MAX, family != BBI_FAMILY_KMIN, d->hits, d->interp);
 }
@@ -167,7 +168,7 @@ static bool meet_weighted(const direct *d, int64_t block, int64_t count) {
     for (int64_t first = 0; first < count; first += casts) {
         if (count - first < casts) casts = count - first;
         const char *cast = d->column + first * d->size;
-        bbi_interp_first(d->code->pair, d->stage->size, d->uniform, d->row + block * BBI_LANE_BYTES, d->s->row_stride,
+        bbi_interp_first(d->code->pair, d->stage->size, d->uniform, lanes_at(d, block), d->s->row_stride,
                          cast, d->s->column_stride, lanes, casts, d->out, casts, d->interp);
         bbi_fold_block_cast(folding, state_of(d, block), d->out, cast + copy * d->s->column_stride * d->size,
                             d->s->column_stride, lanes, casts);
@@ -270,7 +271,7 @@ static bool finish_blocks(const direct *d, int64_t blocks) {
             const bbi_folding *folding = &d->code->folding[fold];
             for (int32_t k = 0; k < stage->nread; k++) {
                 const bbi_read *read = &stage->read[k];
-                char *target = d->row + read->first * d->s->row_stride * d->size + block * BBI_LANE_BYTES;
+                char *target = lanes_at(d, block) + read->first * d->s->row_stride * d->size;
                 if (read->fold != fold) continue;
                 if (!bbi_fold_finish_block(folding, read->output, state, lanes_of(d, block), target, d->s->row_stride))
                     return false; /* at the first block: it does not depend on the block */

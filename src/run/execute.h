@@ -87,7 +87,9 @@ typedef struct bbi_schedule {
     int64_t chunk;          /* columns of an item, a multiple of block */
     int64_t groups, chunks; /* per batch element; groups only without ranges */
     int64_t tiles;          /* symmetric: chunks (chunks + 1) / 2 pairs of a band of rows and one of columns, else 0 */
-    int64_t row_stride, column_stride;
+    int64_t piece;          /* rows of an item that stand together: all, or a lane block where they are long */
+    int64_t piece_bytes;
+    int64_t row_stride, column_stride; /* between components, of the rows of a piece, of the columns of a block */
     int64_t state_bytes;              /* of all folds, of one lane block (direct) or of the group (transposed) */
     int64_t value_count, index_count; /* of a row's partial result, all folds together */
     bbi_segment dense;                /* all rows meet all columns */
@@ -202,6 +204,12 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
                       char *target, int64_t stride, const bbi_interp *code);
 /* Packs rows of the item and runs the row code. */
 void bbi_load_rows(bbi_worker *worker, const bbi_item *item);
+/* Component 0 of the item's row number `row`. */
+static inline char *bbi_row_at(const bbi_worker *worker, int64_t row) {
+    const bbi_schedule *s = worker->schedule;
+    const int64_t piece = row / s->piece;
+    return worker->workspace + s->row + piece * s->piece_bytes + (row - piece * s->piece) * (BBI_LANE_BYTES / s->lanes);
+}
 /* Packs positions first .. first + count - 1 of the item's column sequence and runs the column code. */
 void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count);
 void bbi_load_columns_to(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count, char *target);

@@ -12,7 +12,7 @@ typedef struct least {
     const bbi_stage_code *code;
     const bbi_schedule *s;
     bbi_pair_kernel *direct, *transposed;
-    char *uniform, *row, *column, *out, *least, *state;
+    char *uniform, *column, *out, *least, *state;
     int64_t size, first; /* bytes of a real number; the first column of the span */
     int64_t block;       /* being looked at: a lane block */
 } least;
@@ -40,7 +40,7 @@ static char *load_columns(const least *l, int64_t at, int64_t count) {
 static void meet(const least *l, int64_t end) {
     const int64_t rows = lanes_of(l, l->block);
     for (int64_t at = l->first; at < end; at += l->s->block)
-        l->direct(l->stage->size, l->uniform, l->row + l->block * BBI_LANE_BYTES, l->s->row_stride, columns_at(l, at),
+        l->direct(l->stage->size, l->uniform, bbi_row_at(l->worker, l->block * l->s->lanes), l->s->row_stride, columns_at(l, at),
                   l->s->column_stride, rows, end - at < l->s->block ? end - at : l->s->block,
                   l->least + (at - l->first) / BBI_LEAST_CASTS * BBI_LANE_BYTES, l->out, 1);
 }
@@ -56,7 +56,7 @@ static void look_at_rows(const least *l) {
     }
     for (int64_t row = 0; row < l->item->rows; row++) {
         for (int64_t at = 0; at < count; at += lanes)
-            l->transposed(l->stage->size, l->uniform, columns[at / lanes], l->s->column_stride, l->row + row * l->size,
+            l->transposed(l->stage->size, l->uniform, columns[at / lanes], l->s->column_stride, bbi_row_at(l->worker, row),
                           l->s->row_stride, count - at < lanes ? count - at : lanes, 1, NULL, l->out + at * l->size, 1);
         bbi_fold_row(&l->code->folding[0], l->state + row / lanes * l->s->state_bytes, row % lanes, l->out, count, l->first);
     }
@@ -68,7 +68,7 @@ static void evaluate(void *data, const bbi_again *again, int64_t count, void *ou
     const uint32_t each = (uint32_t)(l->s->block / BBI_LEAST_CASTS);
     const int64_t bytes = bbi_packed_bytes(l->worker->run, l->worker->stage), *size = l->stage->size;
     const int64_t column_stride = l->s->column_stride, row_stride = l->s->row_stride;
-    const char *columns = columns_at(l, l->first), *row = l->row + l->block * BBI_LANE_BYTES;
+    const char *columns = columns_at(l, l->first), *row = bbi_row_at(l->worker, l->block * l->s->lanes);
     for (int64_t n = 0; n < count; n++) {
         const uint32_t group = again[n] >> BBI_AGAIN_GROUP, block = group / each;
         const char *at = columns + block * bytes + (group - block * each) * BBI_LEAST_CASTS * l->size;
@@ -97,7 +97,6 @@ bool bbi_run_least(bbi_worker *worker, const bbi_item *item) {
                .code = &worker->run->executable->stage[worker->stage],
                .s = s,
                .uniform = w + s->uniform,
-               .row = w + s->row,
                .column = w + s->column,
                .out = w + s->out,
                .least = w + s->least,

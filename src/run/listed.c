@@ -80,18 +80,18 @@ static void finish(const listed *l, const bbi_item *item) {
     const bbi_stage *stage = l->stage;
     bool is_double = l->worker->run->executable->is_double;
     bbi_load_rows(l->worker, item);
-    char *components = l->worker->workspace + l->s->row;
     for (int32_t k = 0; k < stage->nread; k++) {
         const bbi_read *read = &stage->read[k];
         for (int64_t row = 0; row < item->rows; row++) {
             const double *sum = l->sums + (item->first_row + row - l->first_row) * stage->out_count;
             for (int64_t d = 0; d < read->dim; d++) {
                 double value = sum[stage->fold[read->fold].out_first + d];
-                int64_t at = (read->first + d) * l->s->row_stride + row;
+                void *components = bbi_row_at(l->worker, row);
+                int64_t at = (read->first + d) * l->s->row_stride;
                 if (is_double)
-                    ((double *)(void *)components)[at] = value;
+                    ((double *)components)[at] = value;
                 else
-                    ((float *)(void *)components)[at] = (float)value;
+                    ((float *)components)[at] = (float)value;
             }
         }
     }

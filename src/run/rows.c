@@ -108,10 +108,17 @@ void bbi_load_sources(bbi_worker *worker, const bbi_item *item, uint8_t space, c
                        elements->count, worker->workspace + worker->schedule->interp);
 }
 
+static int64_t rows_of_piece(const bbi_worker *w, const bbi_item *item, int64_t first) {
+    const int64_t left = item->rows - first;
+    return left < w->schedule->piece ? left : w->schedule->piece;
+}
+
 void bbi_load_rows(bbi_worker *worker, const bbi_item *item) {
-    bbi_elements rows = {.first = item->first_row, .count = item->rows};
-    bbi_load_sources(worker, item, BBI_ROW, &rows, worker->workspace + worker->schedule->row,
-                     worker->schedule->row_stride, code_of(worker)->row);
+    for (int64_t first = 0; first < item->rows; first += worker->schedule->piece) {
+        bbi_elements rows = {.first = item->first_row + first, .count = rows_of_piece(worker, item, first)};
+        bbi_load_sources(worker, item, BBI_ROW, &rows, bbi_row_at(worker, first), worker->schedule->row_stride,
+                         code_of(worker)->row);
+    }
 }
 
 void bbi_load_columns(bbi_worker *worker, const bbi_item *item, int64_t first, int64_t count) {
@@ -186,8 +193,7 @@ static void fill_reads(bbi_worker *w, int64_t row, int32_t fold, const double *v
         else
             bbi_fold_finish(&code_of(w)->folding[fold], read->output, value, index, result);
         for (int64_t d = 0; d < read->dim; d++)
-            put(w->run->executable->is_double, w->workspace + s->row, (read->first + d) * s->row_stride + row,
-                result[d]);
+            put(w->run->executable->is_double, bbi_row_at(w, row), (read->first + d) * s->row_stride, result[d]);
     }
 }
 
@@ -222,16 +228,19 @@ void bbi_finish_item(bbi_worker *worker, const bbi_item *item) {
     const bbi_schedule *s = worker->schedule;
     const bbi_executable *e = worker->run->executable;
     const bbi_interp *epilogue = code_of(worker)->epilogue;
-    char *row = worker->workspace + s->row;
-    if (epilogue)
-        bbi_interp_map(epilogue, stage->size, worker->workspace + s->uniform, row, s->row_stride, item->rows,
-                       worker->workspace + s->interp);
-    for (int32_t k = 0; k < stage->nresult; k++) {
-        const bbi_result *result = &stage->result[k];
-        if (result->fold >= 0) continue;
-        bbi_array array = result_array(worker, result, item);
-        bbi_unpack(e->is_double, e->level, row + result->first * s->row_stride * size_of_real(worker), s->row_stride,
-                   &array, result->dim, item->first_row, item->rows);
+    for (int64_t first = 0; first < item->rows; first += s->piece) {
+        const int64_t rows = rows_of_piece(worker, item, first);
+        char *row = bbi_row_at(worker, first);
+        if (epilogue)
+            bbi_interp_map(epilogue, stage->size, worker->workspace + s->uniform, row, s->row_stride, rows,
+                           worker->workspace + s->interp);
+        for (int32_t k = 0; k < stage->nresult; k++) {
+            const bbi_result *result = &stage->result[k];
+            if (result->fold >= 0) continue;
+            bbi_array array = result_array(worker, result, item);
+            bbi_unpack(e->is_double, e->level, row + result->first * s->row_stride * size_of_real(worker), s->row_stride,
+                       &array, result->dim, item->first_row + first, rows);
+        }
     }
 }
 
@@ -277,7 +286,7 @@ static void merge_sums(bbi_worker *w, const bbi_item *item, const double *value,
     for (int64_t row = 0; row < item->rows; row++, value += s->chunks * s->value_count) {
         double sum = value[0];
         for (int64_t chunk = 1; chunk < s->chunks; chunk++) sum += value[chunk * s->value_count];
-        put(is_double, w->workspace + s->row, target * s->row_stride + row, sum);
+        put(is_double, bbi_row_at(w, row), target * s->row_stride, sum);
     }
 }
 

@@ -13,10 +13,10 @@
 
 enum {
     ITEMS_WANTED = 128,      /* enough to keep many cores busy to the end */
-    ITEMS_WANTED_KMIN = 64,  /* for selections: every cut of the columns begins their lists anew */
+    ITEMS_WANTED_LONG = 64,  /* every cut of the columns begins lists anew, and packs and prepares long rows anew */
     MIN_CHUNK_KMIN = 64,     /* columns, times K */
     MAX_GROUP = 16,          /* lane blocks of an item: packing columns is amortised over them */
-    MIN_GROUP = 4,           /* below that packing shows */
+    MIN_GROUP = 4,           /* below that packing shows, unless it is done once for all, and rows are long */
     MIN_CHUNK_DIRECT = 1024, /* columns */
     MIN_CHUNK_TRANSPOSED = 4096,
     MIN_CHUNK_LONG = 4096, /* rows of many components: every chunk packs and prepares them anew */
@@ -28,13 +28,13 @@ enum {
     FEW_COLUMNS = 32,      /* times K: all values of a row cost no more than a look at groups of columns */
     ALIGNMENT = 64
 };
-/* Components: beyond, a narrow block of columns puts them on fewer pages and nearer than half a page from each other,
- * which is as far as the processor's stride prefetcher follows. */
+/* Components: beyond, a narrow block of columns, and rows a lane block at a time, put them on fewer pages and nearer than
+ * half a page from each other, which is as far as the processor's stride prefetcher follows. */
 static const int64_t long_element = 24;
 /* Packed rows of an item stay in the second-level cache, by level. */
 static const int64_t row_bytes[] = {256 << 10, 256 << 10, 640 << 10};
-static const int64_t heavy_rows = 64 << 10;    /* of a lane block: columns that pass should meet another, too */
-static const int64_t column_bytes = 256 << 10; /* packed columns likewise */
+static const int64_t long_row_bytes = 320 << 10; /* the same, of long rows, beside two blocks of long columns */
+static const int64_t column_bytes[] = {256 << 10, 256 << 10, 704 << 10}; /* packed columns likewise; short ones: the first */
 static const int64_t out_bytes = 32 << 10;     /* tile of values on its way from the pair code to a fold */
 static const int64_t own_limit = 512 << 10;    /* columns that an item packs for itself before it looks at these */
 static const int64_t state_limit = 4 << 20;    /* reduction states of an item */
@@ -85,10 +85,36 @@ static bool choose_transposed(const bbi_executable *e, const bbi_stage *stage, c
     return (double)s->rows * (stage->cost + (double)stage->sum_count) < 0.75 * (double)most * stage->cost;
 }
 
-static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
+/* Components of the rows or columns that the pair code reads; the others are sources of its map code alone. */
+static int64_t read_components(const bbi_stage *stage, uint8_t space) {
+    static const int64_t begin[64] = {0}; /* of every loop */
+    const bbi_code *code = &stage->pair_code;
+    int64_t count = space == BBI_ROW ? stage->row_count : stage->column_count;
+    for (int32_t k = 0; k < stage->nsource; k++) {
+        const bbi_source *source = &stage->source[k];
+        bool read = source->space != space;
+        for (int32_t n = 0; n < code->count && !read; n++)
+            for (int a = 0; a < code->instruction[n].narg && !read; a++) {
+                const bbi_operand *o = &code->instruction[n].arg[a];
+                if (o->space != space) continue;
+                const int64_t at = bbi_index_value(code, o->number, stage->size, begin);
+                read = at >= source->first && at < source->first + source->dim;
+            }
+        if (!read) count -= source->dim;
+    }
+    return count;
+}
+
+static bool is_long(const bbi_stage *stage, uint8_t space) {
+    return (space == BBI_ROW ? stage->row_count : stage->column_count) >= long_element;
+}
+
+static void choose_blocks(int level, const bbi_stage *stage, bbi_schedule *s) {
     int64_t size = BBI_LANE_BYTES / s->lanes;
-    int64_t fit = column_bytes / (size * (stage->column_count + 1));
-    int64_t most = stage->column_count < long_element ? BBI_COLUMN_BLOCK : 3 * s->lanes;
+    bool longer = is_long(stage, BBI_COLUMN);
+    int64_t fit = longer ? column_bytes[level] / (size * (read_components(stage, BBI_COLUMN) + 1))
+                         : column_bytes[0] / (size * (stage->column_count + 1));
+    int64_t most = longer ? 3 * s->lanes : BBI_COLUMN_BLOCK;
     s->block = clamp(fit / s->lanes * s->lanes, s->lanes, most);
     s->block = clamp(s->block, s->lanes, ceil_div(s->columns > 0 ? s->columns : 1, s->lanes) * s->lanes);
     s->column_stride = odd_stride(s->block, s->lanes);
@@ -99,6 +125,9 @@ static void choose_blocks(const bbi_stage *stage, bbi_schedule *s) {
 }
 
 static int64_t blocks_in_cache(int level, const bbi_stage *stage) {
+    if (is_long(stage, BBI_ROW))
+        return (level < 2 ? row_bytes[level] : long_row_bytes) /
+               (BBI_LANE_BYTES * (read_components(stage, BBI_ROW) + stage->sum_count + 1));
     return row_bytes[level] / (BBI_LANE_BYTES * (stage->row_count + stage->sum_count + 1));
 }
 
@@ -110,13 +139,12 @@ static void choose_group(int level, const bbi_stage *stage, const bbi_stage_code
     s->state_bytes = state_bytes(stage, code, false, 1);
     if (s->state_bytes > 0) group = clamp(group, 1, state_limit / s->state_bytes);
     bool lists = listed_smallest(stage, code) > 0;
-    bool long_lists = lists && bbi_stage_selection(stage) != BBI_SELECT_LEAST;
-    int64_t shared = ceil_div(blocks * batches, long_lists ? ITEMS_WANTED_KMIN : ITEMS_WANTED);
-    int64_t least = !lists ? MIN_GROUP : BBI_LANE_BYTES * stage->row_count > heavy_rows ? 2 : 1;
-    group = clamp(group, 1, clamp(shared, least, MAX_GROUP));
+    bool longer = is_long(stage, BBI_ROW), long_lists = lists && bbi_stage_selection(stage) != BBI_SELECT_LEAST;
+    int64_t shared = ceil_div(blocks * batches, long_lists || longer ? ITEMS_WANTED_LONG : ITEMS_WANTED);
+    group = clamp(group, 1, clamp(shared, lists || longer ? 1 : MIN_GROUP, MAX_GROUP));
     if (group > blocks) group = blocks;
     s->group = group * s->lanes;
-    s->row_stride = odd_stride(s->group, s->lanes);
+    s->piece = longer ? s->lanes : s->group;
 }
 
 static void choose_casts(const bbi_stage *stage, const bbi_stage_code *code, bbi_schedule *s) {
@@ -124,7 +152,7 @@ static void choose_casts(const bbi_stage *stage, const bbi_stage_code *code, bbi
     s->group = clamp(2 * out_bytes / one, 1, s->rows);
     while (s->group > 1 && state_bytes(stage, code, true, s->group) > state_limit) s->group = (s->group + 1) / 2;
     s->state_bytes = state_bytes(stage, code, true, s->group);
-    s->row_stride = odd_stride(s->group, s->lanes);
+    s->piece = s->group;
 }
 
 /* Columns of an item. Never cut: small problems (a thread takes them whole), pair sequences of ranges. */
@@ -136,11 +164,12 @@ static void choose_chunks(const bbi_stage *stage, const bbi_stage_code *code, in
     if (ranges || stage->folded == BBI_P || s->work < work_worth_cutting || items >= ITEMS_WANTED) return;
     if (items == 0 || s->columns == 0) return;
     int64_t most = listed_smallest(stage, code);
-    int64_t wanted = most > 0 ? ITEMS_WANTED_KMIN / items : ceil_div(ITEMS_WANTED, items);
-    if (most > 0 && 2 * items >= ITEMS_WANTED_KMIN) wanted = 1; /* twice the lists would be twice the work */
+    bool longer = is_long(stage, BBI_ROW) && !s->transposed;
+    int64_t wanted = most > 0 || longer ? ITEMS_WANTED_LONG / items : ceil_div(ITEMS_WANTED, items);
+    if ((most > 0 || longer) && 2 * items >= ITEMS_WANTED_LONG) wanted = 1; /* twice the lists would be twice the work */
     int64_t bytes = 8 * (s->value_count + s->index_count) * s->rows * batches;
-    bool long_rows = stage->row_count >= long_element && items * ceil_div(s->columns, MIN_CHUNK_LONG) >= ITEMS_NEEDED;
-    int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : long_rows ? MIN_CHUNK_LONG : MIN_CHUNK_DIRECT;
+    bool enough = longer && items * ceil_div(s->columns, MIN_CHUNK_LONG) >= ITEMS_NEEDED;
+    int64_t least = s->transposed ? MIN_CHUNK_TRANSPOSED : enough ? MIN_CHUNK_LONG : MIN_CHUNK_DIRECT;
     if (least < MIN_CHUNK_KMIN * most) least = MIN_CHUNK_KMIN * most;
     wanted = clamp(wanted, 1, clamp(s->columns / least, 1, partial_limit / (bytes + 1) + 1));
     s->chunk = ceil_div(ceil_div(s->columns, wanted), s->block) * s->block;
@@ -161,7 +190,7 @@ static void choose_bands(int level, const bbi_stage *stage, int64_t batches, bbi
     s->tiles = s->chunks * (s->chunks + 1) / 2;
     s->group = clamp(blocks_in_cache(level, stage), 1, MAX_GROUP);
     s->group = clamp(s->group, 1, band) * s->lanes;
-    s->row_stride = odd_stride(s->group, s->lanes);
+    if (s->piece != s->lanes) s->piece = s->group;
     s->work = s->work / 2;
 }
 
@@ -257,7 +286,9 @@ static void lay_out(const bbi_stage *stage, const bbi_stage_code *code, bbi_sche
     s->bytes = 0;
     s->uniform = reserve(s, size * stage->uniform_count);
     s->wide = reserve(s, (code->uniform ? BBI_LANE_BYTES : size) * stage->uniform_count + BBI_LANE_BYTES);
-    s->row = reserve(s, size * s->row_stride * stage->row_count);
+    s->row_stride = odd_stride(s->piece, s->lanes);
+    s->piece_bytes = ceil_div(size * s->row_stride * stage->row_count, ALIGNMENT) * ALIGNMENT;
+    s->row = reserve(s, s->piece_bytes * ceil_div(s->group, s->piece));
     if (stage->list)
         lay_out_list(stage, s);
     else if (stage->folded != BBI_P)
@@ -284,7 +315,7 @@ void bbi_schedule_make(const bbi_executable *executable, int stage_number, int64
     }
     bool folds = stage->folded != BBI_P && !stage->list;
     s->transposed = folds && !ranges && !stage->symmetric && choose_transposed(executable, stage, s);
-    choose_blocks(stage, s);
+    choose_blocks(executable->level, stage, s);
     if (stage->list) s->block = BBI_COLUMN_BLOCK, s->column_stride = odd_stride(s->block, s->lanes);
     if (s->transposed)
         choose_casts(stage, code, s);

@@ -28,7 +28,7 @@ typedef struct selection {
     const bbi_stage *stage;
     const bbi_stage_code *code;
     const bbi_candidates *c;
-    char *uniform, *row, *column, *out, *interp;
+    char *uniform, *column, *out, *interp;
     double *value;
     int64_t *index;
     int64_t k, size; /* entries; bytes of a real number */
@@ -142,7 +142,7 @@ static int64_t pack_columns(const selection *s, const int64_t *list, int64_t cou
 /* Columns of a list, a lane block at most, against one row. */
 static void evaluate(const selection *s, int64_t row, const int64_t *list, int64_t count) {
     const int64_t stride = pack_columns(s, list, count), cast_stride = s->from ? 1 : s->worker->schedule->row_stride;
-    const char *cast = s->from ? s->from + row * s->step : s->row + row * s->size;
+    const char *cast = s->from ? s->from + row * s->step : bbi_row_at(s->worker, row);
     bool interpreted = s->worker->run->executable->tiering == BBI_TIERING_INTERP;
     bbi_pair_kernel *kernel = interpreted ? NULL : bbi_compiled_function(s->code->compiled[1]);
     if (kernel)
@@ -237,7 +237,6 @@ static selection open_item(bbi_worker *worker, const bbi_item *item) {
                    .code = &worker->run->executable->stage[worker->stage],
                    .c = worker->run->candidates,
                    .uniform = w + how->uniform,
-                   .row = w + how->row,
                    .column = w + how->column,
                    .out = w + how->out,
                    .interp = w + how->interp,

@@ -40,7 +40,7 @@ static char *sum_of(const symmetric *m, int64_t block) {
 /* Packed columns from `first` on against a lane block of rows; the mirror sums stand at column `mirror` of the area. */
 static void meet(const symmetric *m, int64_t block, int64_t lanes, int64_t first, int64_t casts, int64_t mirror) {
     char *w = m->worker->workspace, *out = w + m->s->out + mirror * m->vector;
-    const char *lane = w + m->s->row + block * BBI_LANE_BYTES, *cast = w + m->s->column + first * m->size;
+    const char *lane = bbi_row_at(m->worker, block * m->s->lanes), *cast = w + m->s->column + first * m->size;
     int64_t stride = m->s->block + m->s->lanes;
     if (casts <= 0) return;
     if (m->kernel)
