@@ -4,13 +4,13 @@
  * The sum cancels, so the result is off by e = rho u (|x - c|^2 + |y - c|^2), u the unit roundoff. In D components
  * rho <= 3 D + 12 always (Higham, Accuracy and Stability, 2002, section 3.1), and since errors of either sign meet,
  * rho <= sqrt(D) + 4 is what is seen: docs/accuracy.md has the measurements. Centring makes the norms small, c being
- * the mean of the columns. Where the distance is only ever the exponent of an exponential, times factors s that are the
+ * the mean of (some of) the columns. Where the distance is only ever the exponent of an exponential, times factors s that are the
  * same for all pairs or all pairs of a row or column, the error of the value is |s| e relative, and a guard,
  *
  *     (sqrt(D) + 4) max|s| (max_i |x_i - c|^2 + max_j |y_j - c|^2),
  *
  * summed over all such uses, bounds it in units of u: small programs of O((M + N) D) operations compute it in front of
- * a run. Where the distance goes elsewhere (a root, an index), the differences stay, unless the caller asks otherwise.
+ * a run, whatever the centre is. Where the distance goes elsewhere (a root, an index), the differences stay, unless the caller asks otherwise.
  *
  * Requires: outputs of a program. Distances inside the operands of others' norms, and programs over pair lists, are
  * left alone: their guards would not be cheap. */
@@ -161,12 +161,11 @@ static bool over_lists(const expander *e) {
     return false;
 }
 
-/* Number of the centre among those prepared. */
-static int centre_number(bbi_expansion *result, const bbi_node *mean) {
-    for (int k = 0; k < result->centres; k++)
-        if (result->prepared[BBI_EXPAND_CENTRE + k] == mean) return k;
-    result->prepared[BBI_EXPAND_CENTRE + result->centres] = mean;
-    return result->centres++;
+/* Number of the centre among those so far; their count, if it is none of them. */
+static int centre_number(const bbi_expansion *result, const bbi_node *mean) {
+    int k = 0;
+    while (k < result->centres && result->centre[k] != mean) k++;
+    return k;
 }
 
 static void expand(expander *e, const bbi_node *const *outputs, int64_t noutput, int64_t first, bool guarded,
@@ -178,15 +177,18 @@ static void expand(expander *e, const bbi_node *const *outputs, int64_t noutput,
         const bbi_node *d = e->node[k];
         if (!is_distance(e, d)) continue;
         const bbi_node *mean = centre_of(c, d);
-        e->failed = e->failed || !mean;
-        if (!mean || (guarded && !guard(e, d, mean))) continue;
-        parts p = parts_of(c, d, bbi_var(c, first + centre_number(result, mean), BBI_P, d->arg[0]->dim));
+        const int number = centre_number(result, mean);
+        const bbi_node *centre = bbi_var(c, first + number, BBI_P, d->arg[0]->dim);
+        e->failed = e->failed || !mean || !centre;
+        if (e->failed || (guarded && !guard(e, d, centre))) continue;
+        if (number == result->centres) result->centre[result->centres++] = mean;
+        parts p = parts_of(c, d, centre);
         from[count] = d;
         to[count] = guarded ? expanded(c, &p) : bbi_op1(c, BBI_OP_relu, expanded(c, &p));
         e->failed = e->failed || !to[count++];
     }
-    result->prepared[BBI_EXPAND_BOUND] = e->bound ? e->bound : bbi_const(c, 0);
-    result->prepared[BBI_EXPAND_TOTAL] = e->total ? e->total : bbi_const(c, 0);
+    result->bound[BBI_EXPAND_BOUND] = e->bound ? e->bound : bbi_const(c, 0);
+    result->bound[BBI_EXPAND_TOTAL] = e->total ? e->total : bbi_const(c, 0);
     for (int64_t k = 0; k < noutput && count && !e->failed; k++) {
         result->output[k] = bbi_replace(c, outputs[k], from, to, count);
         e->failed = e->failed || !result->output[k];
@@ -242,26 +244,19 @@ static void scan_for(expander *e, const bbi_node *selection, const bbi_node *dis
     s->kept = (bbi_place)selection->place;
     s->dim = distance->arg[0]->dim;
     s->plain = selection->arg[0] == distance;
-    const bbi_node *mean = centre_of(c, distance);
-    for (int prepared = 1; prepared >= 0; prepared--) {
-        const bbi_node *centre = prepared ? mean : bbi_var(c, first, BBI_P, s->dim);
-        parts p = centre ? parts_of(c, distance, centre) : (parts){0};
-        const bbi_node *twice = p.product ? bbi_op2(c, BBI_OP_mul, bbi_const(c, 2), p.product) : NULL;
-        e->failed = e->failed || !twice || !p.row_norm || !p.column_norm;
-        if (e->failed) return;
-        bool rows_kept = p.row_norm->place == s->kept;
-        const bbi_node *norm = rows_kept ? p.column_norm : p.row_norm;
-        if (prepared) {
-            s->prepared[0] = largest(c, norm);
-            s->prepared[1] = mean;
-            continue;
-        }
-        const bbi_node *less = bbi_op2(c, BBI_OP_sub, norm, twice);
-        s->output[0] = bbi_reduce(c, BBI_RED_kmin, folded, s->count, less, NULL, NULL);
-        s->output[1] = bbi_reduce(c, BBI_RED_argkmin, folded, s->count, less, NULL, NULL);
-        s->output[2] = rows_kept ? p.row_norm : p.column_norm;
-    }
-    e->failed = e->failed || !s->output[0] || !s->output[1] || !s->prepared[0];
+    const bbi_node *centre = bbi_var(c, first, BBI_P, s->dim);
+    const parts p = centre ? parts_of(c, distance, centre) : (parts){0};
+    const bbi_node *twice = p.product ? bbi_op2(c, BBI_OP_mul, bbi_const(c, 2), p.product) : NULL;
+    e->failed = e->failed || !twice || !p.row_norm || !p.column_norm;
+    if (e->failed) return;
+    const bool rows_kept = p.row_norm->place == s->kept;
+    const bbi_node *norm = rows_kept ? p.column_norm : p.row_norm, *less = bbi_op2(c, BBI_OP_sub, norm, twice);
+    s->output[0] = bbi_reduce(c, BBI_RED_kmin, folded, s->count, less, NULL, NULL);
+    s->output[1] = bbi_reduce(c, BBI_RED_argkmin, folded, s->count, less, NULL, NULL);
+    s->output[2] = rows_kept ? p.row_norm : p.column_norm;
+    s->centre = centre_of(c, distance);
+    s->largest = largest(c, norm);
+    e->failed = !s->output[0] || !s->output[1] || !s->centre || !s->largest;
 }
 
 bb_status bbi_expand_selection(bbi_context *c, const bbi_node *const *outputs, int64_t noutput, int64_t first,

@@ -247,13 +247,13 @@ const bbi_node *bbi_reduce_rewritten(bbi_context *c, bbi_reduction reduction, bb
 
 /* ---- expand.c -------------------------------------------------------------------------------- */
 /* outputs with squared distances of long vectors written as norms and scalar products of centred vectors */
-enum { BBI_EXPAND_BOUND, BBI_EXPAND_TOTAL, BBI_EXPAND_CENTRE, BBI_EXPAND_MAX = 8 };
+enum { BBI_EXPAND_BOUND, BBI_EXPAND_TOTAL, BBI_EXPAND_BOUNDS, BBI_EXPAND_MAX = 8 };
 typedef struct bbi_expansion {
     const bbi_node **output; /* the caller's array, one for each output; written where there are centres */
     int centres;             /* 0: nothing to expand */
-    /* values of a program that runs first: a bound of the relative errors that the expansion adds, in units of roundoff;
-       a number that is finite where all norms are; then the centres, variables of the expanded outputs */
-    const bbi_node *prepared[BBI_EXPAND_CENTRE + BBI_EXPAND_MAX];
+    /* values of programs that run first: the centres, which are variables of the others; a bound of the relative errors
+       that the expansion adds, in units of roundoff, and a number that is finite where all norms are */
+    const bbi_node *centre[BBI_EXPAND_MAX], *bound[BBI_EXPAND_BOUNDS];
 } bbi_expansion;
 /* first: position of the first centre's variable. guarded: only where the bound holds for all that a distance is used
  * for, when it is at most BBI_EXPAND_LIMIT; else every distance, clamped at 0. */
@@ -261,7 +261,8 @@ typedef struct bbi_expansion {
 bb_status bbi_expand(bbi_context *c, const bbi_node *const *outputs, int64_t noutput, int64_t first, bool guarded,
                      bbi_expansion *result);
 /* A scan for the candidates of the one minimum or K smallest that the outputs are made of, where these are of a squared
- * distance d, or of a function that grows with it. prepared: the largest norm on the folded side, and the centre. */
+ * distance d, or of a function that grows with it. centre: variable `first` of the others; largest: norm on the folded
+ * side. */
 typedef struct bbi_scan {
     int64_t k, count; /* K, 0: no such program; how many candidates are looked for */
     int64_t dim;      /* of the vectors */
@@ -269,7 +270,7 @@ typedef struct bbi_scan {
     bbi_place kept, folded;
     /* of d less the row's norm, the `count` smallest along the folded axis, their indices; the row's norm */
     const bbi_node *output[3];
-    const bbi_node *prepared[2];
+    const bbi_node *centre, *largest;
 } bbi_scan;
 /* first: position of the centre's variable. */
 bb_status bbi_expand_selection(bbi_context *c, const bbi_node *const *outputs, int64_t noutput, int64_t first,

@@ -1,6 +1,7 @@
-/* expanded.c: a second plan of a kernel, whose squared distances are norms and scalar products (expr/expand.c). A small
- * program that runs first computes the centres, which are parameters of the second plan. Where distances are exponents
- * the second plan takes the place of the first in runs for which the small program's bound of the errors is low enough.
+/* expanded.c: a second plan of a kernel, whose squared distances are norms and scalar products (expr/expand.c). Two small
+ * programs run first: one computes the centres, which are parameters of the second plan, from some of the columns, for any
+ * centre will do; the other, which has them as parameters too, bounds. Where distances are exponents the second plan takes
+ * the place of the first in runs for which the bound of the errors is low enough.
  * Where they are selected from it lists candidates, of which the first plan takes the right ones (select_exact.c). What
  * is decided depends on the arrays, never on threads or tiers; only how long failures are remembered on the calls. */
 #include "program.h"
@@ -9,18 +10,24 @@
 #include <string.h>
 
 typedef enum use { UNUSED, EXPONENTS, SELECTION } use;
-enum { MOST_PREPARED = BBI_EXPAND_CENTRE + BBI_EXPAND_MAX };
 
+/* A program that runs in front: its values come from inputs alone, or from inputs and centres. */
+typedef struct before {
+    bbi_plan *plan;
+    bbi_executable *executable;
+    bb_output_info info[BBI_EXPAND_MAX];
+    int count;
+} before;
 struct bbi_expanded {
     use use;
     bbi_expansion exponents; /* nodes of the context, for the plans only */
     bbi_scan scan;
-    bbi_plan *plan, *prepare;
-    bbi_executable *executable, *preparing;
+    bbi_plan *plan;
+    bbi_executable *executable;
+    before centring, bounding;
     bbi_variable *signature; /* the program's, then the centres */
-    bb_output_info output[3], prepared[MOST_PREPARED];
-    int preparations, centres; /* the last ones are the centres */
-    int64_t values;            /* of one batch element of what is prepared */
+    bb_output_info output[3];
+    int64_t values; /* of one batch element of what is prepared */
     _Atomic bool used;
     _Atomic int pause; /* runs that do not try: most rows of the last one needed all columns */
 };
@@ -30,13 +37,17 @@ static const double worth_rows = 300;
 static const int64_t selection_rows = 256, columns_per_candidate = 50;
 static const double most_candidates = 1 << 25; /* entries in memory */
 static const int pause_after_failure = 15;
+static const int64_t sample = 1024; /* columns, or somewhat more, whose mean is a centre */
 
 void bbi_expanded_free(bbi_expanded *x) {
     if (!x) return;
     if (x->executable) bbi_executable_free(x->executable);
-    if (x->preparing) bbi_executable_free(x->preparing);
+    before *const both[] = {&x->centring, &x->bounding};
+    for (int k = 0; k < 2; k++) {
+        if (both[k]->executable) bbi_executable_free(both[k]->executable);
+        bbi_plan_free(both[k]->plan);
+    }
     bbi_plan_free(x->plan);
-    bbi_plan_free(x->prepare);
     bbi_free(x->signature);
     bbi_free(x);
 }
@@ -48,6 +59,12 @@ bbi_executable *bbi_expanded_executable(const bbi_expanded *x) {
 static bb_status no_memory(void) { return bbi_fail(BB_OUT_OF_MEMORY, "kernel: out of memory"); }
 
 /* ---- making ---- */
+static bb_status plan_before(before *b, bbi_context *c, const bbi_node *const *value, int count, int ninput) {
+    b->count = count;
+    for (int k = 0; k < count; k++) b->info[k].dim = value[k]->dim;
+    return bbi_plan_make(c, value, count, ninput, NULL, &b->plan);
+}
+
 static bb_status plan_exponents(bbi_expanded *x, const bb_kernel *kernel, bool is_double) {
     const bb_program *p = kernel->program;
     const bbi_node *output[BBI_MAX_OUTPUTS];
@@ -58,11 +75,10 @@ static bb_status plan_exponents(bbi_expanded *x, const bb_kernel *kernel, bool i
     x->exponents.output = NULL;
     if (!x->exponents.centres) return BB_OK;
     x->use = EXPONENTS;
-    x->centres = x->exponents.centres;
-    x->preparations = BBI_EXPAND_CENTRE + x->centres;
-    for (int k = 0; k < x->preparations; k++) x->prepared[k].dim = x->exponents.prepared[k]->dim;
-    BBI_FORWARD(bbi_plan_outputs(p, output, ninput + x->centres, &kernel->options, is_double, NULL, &x->plan));
-    return bbi_plan_make(p->context, x->exponents.prepared, x->preparations, ninput, NULL, &x->prepare);
+    const int centres = x->exponents.centres;
+    BBI_FORWARD(bbi_plan_outputs(p, output, ninput + centres, &kernel->options, is_double, NULL, &x->plan));
+    BBI_FORWARD(plan_before(&x->centring, p->context, x->exponents.centre, centres, ninput));
+    return plan_before(&x->bounding, p->context, x->exponents.bound, BBI_EXPAND_BOUNDS, ninput + centres);
 }
 
 static bb_status plan_selection(bbi_expanded *x, const bb_kernel *kernel) {
@@ -71,14 +87,12 @@ static bb_status plan_selection(bbi_expanded *x, const bb_kernel *kernel) {
     BBI_FORWARD(bbi_expand_selection(p->context, p->output, p->noutput, ninput, &x->scan));
     if (!x->scan.k) return BB_OK;
     x->use = SELECTION;
-    x->centres = 1;
-    x->preparations = 2;
-    for (int k = 0; k < 2; k++) x->prepared[k].dim = x->scan.prepared[k]->dim;
     for (int k = 0; k < 3; k++)
         x->output[k] =
             (bb_output_info){.place = (bb_axis)x->scan.kept, .dim = x->scan.output[k]->dim, .is_index = k == 1};
     BBI_FORWARD(bbi_plan_make(p->context, x->scan.output, 3, ninput + 1, NULL, &x->plan));
-    return bbi_plan_make(p->context, x->scan.prepared, 2, ninput, NULL, &x->prepare);
+    BBI_FORWARD(plan_before(&x->centring, p->context, &x->scan.centre, 1, ninput));
+    return plan_before(&x->bounding, p->context, &x->scan.largest, 1, ninput + 1);
 }
 
 static bb_status make(bbi_expanded *x, const bb_kernel *kernel, bool is_double) {
@@ -89,17 +103,21 @@ static bb_status make(bbi_expanded *x, const bb_kernel *kernel, bool is_double) 
     if (status == BB_OK && x->use == UNUSED) status = plan_selection(x, kernel);
     bbi_context_unlock(p->context);
     if (status != BB_OK || x->use == UNUSED) return status;
-    x->signature = bbi_calloc((size_t)(ninput + x->centres), sizeof *x->signature);
+    const int centres = x->centring.count;
+    x->signature = bbi_calloc((size_t)(ninput + centres), sizeof *x->signature);
     if (!x->signature) return no_memory();
     if (ninput) memcpy(x->signature, p->signature.variables, (size_t)ninput * sizeof *x->signature);
-    for (int k = 0, centre = k - (x->preparations - x->centres); k < x->preparations; k++, centre++) {
-        x->values += x->prepared[k].dim;
-        if (centre >= 0)
-            x->signature[ninput + centre] = (bbi_variable){.name = "", .dim = x->prepared[k].dim, .place = BBI_P};
+    for (int k = 0; k < centres; k++) {
+        x->signature[ninput + k] = (bbi_variable){.name = "", .dim = x->centring.info[k].dim, .place = BBI_P};
+        x->values += x->centring.info[k].dim;
     }
+    for (int k = 0; k < x->bounding.count; k++) x->values += x->bounding.info[k].dim;
     bb_compile_options interpreted = kernel->options; /* rows and columns only: not worth a compiler */
     interpreted.target = BB_TARGET_INTERP;
-    BBI_FORWARD(bbi_executable_new(x->prepare, is_double, &interpreted, kernel->level, &x->preparing));
+    BBI_FORWARD(
+        bbi_executable_new(x->centring.plan, is_double, &interpreted, kernel->level, &x->centring.executable));
+    BBI_FORWARD(
+        bbi_executable_new(x->bounding.plan, is_double, &interpreted, kernel->level, &x->bounding.executable));
     return bbi_executable_new(x->plan, is_double, &kernel->options, kernel->level, &x->executable);
 }
 
@@ -139,8 +157,9 @@ typedef struct job {
     const bb_array *inputs, *outputs;
     bb_run_options options;
     bbi_extent extent;
-    bb_array prepared[MOST_PREPARED];
-    int64_t shape[MOST_PREPARED][BBI_MAX_BATCH_DIMS + 2];
+    bb_array *all; /* the inputs, then the centres */
+    bb_array bound[BBI_EXPAND_BOUNDS];
+    int64_t shape[BBI_EXPAND_MAX + BBI_EXPAND_BOUNDS][BBI_MAX_BATCH_DIMS + 2];
     char *memory; /* of what is prepared */
 } job;
 
@@ -150,44 +169,91 @@ static double value_at(const bb_array *array, int64_t k) {
 
 static bb_dtype real_of(const job *j) { return j->is_double ? BB_FLOAT64 : BB_FLOAT32; }
 
+/* Arrays for the values of a program that runs in front. */
+static char *place_values(job *j, const before *b, int64_t (*shape)[BBI_MAX_BATCH_DIMS + 2], bb_array *array, char *memory) {
+    for (int k = 0; k < b->count; k++) {
+        int ndim = bbi_output_shape(&j->extent, &b->info[k], shape[k]);
+        array[k] = bb_array_of(memory, real_of(j), ndim, shape[k]);
+        memory += b->info[k].dim * j->extent.batches * (j->is_double ? 8 : 4);
+    }
+    return memory;
+}
+
+/* Views of every step-th row of the inputs that vary with j. An odd step: arrays are often grids of even sides. */
+typedef struct thinned {
+    int64_t shape[BBI_MAX_BATCH_DIMS + 2], strides[BBI_MAX_BATCH_DIMS + 2];
+} thinned;
+
+static void thin(const job *j, bb_array *inputs, thinned *views) {
+    const bbi_signature *signature = &j->kernel->program->signature;
+    const int64_t step = j->extent.n / sample | 1;
+    for (int64_t v = 0; v < signature->count; v++) {
+        bb_array *array = &inputs[v];
+        *array = j->inputs[v];
+        if (signature->variables[v].place != BBI_J) continue;
+        const int last = array->ndim - 1;
+        int64_t stride = 1;
+        for (int d = last; d >= 0; d--) {
+            views[v].shape[d] = array->shape[d];
+            views[v].strides[d] = array->strides ? array->strides[d] : stride;
+            stride *= array->shape[d];
+        }
+        views[v].shape[last - 1] = (array->shape[last - 1] + step - 1) / step;
+        views[v].strides[last - 1] *= step;
+        array->shape = views[v].shape;
+        array->strides = views[v].strides;
+    }
+}
+
+static bb_status find_centres(job *j, const bb_run_options *options) {
+    const before *b = &j->x->centring;
+    const bbi_signature *signature = &j->kernel->program->signature;
+    bb_array *centre = j->all + signature->count;
+    if (j->extent.n < 3 * sample || options->rows_j)
+        return bbi_execute(b->executable, j->inputs, (int)signature->count, signature->variables, centre, b->count,
+                           b->info, options);
+    thinned *views = bbi_calloc((size_t)signature->count + 1, sizeof *views + sizeof(bb_array));
+    if (!views) return no_memory();
+    bb_array *inputs = (bb_array *)(void *)(views + signature->count + 1);
+    thin(j, inputs, views);
+    bb_status status = bbi_execute(b->executable, inputs, (int)signature->count, signature->variables, centre, b->count,
+                                   b->info, options);
+    bbi_free(views);
+    return status;
+}
+
 static bb_status prepare(job *j) {
     const bbi_expanded *x = j->x;
-    const bbi_signature *signature = &j->kernel->program->signature;
-    int64_t size = j->is_double ? 8 : 4;
-    char *memory = j->memory = bbi_alloc((size_t)(x->values * j->extent.batches * size));
+    const size_t ninput = (size_t)j->kernel->program->signature.count, count = ninput + (size_t)x->centring.count;
+    const size_t bytes = (size_t)(x->values * j->extent.batches * (j->is_double ? 8 : 4));
+    char *memory = j->memory = bbi_alloc(count * sizeof *j->all + bytes);
     if (!memory) return no_memory();
-    for (int k = 0; k < x->preparations; k++) {
-        int ndim = bbi_output_shape(&j->extent, &x->prepared[k], j->shape[k]);
-        j->prepared[k] = bb_array_of(memory, real_of(j), ndim, j->shape[k]);
-        memory += x->prepared[k].dim * j->extent.batches * size;
-    }
+    j->all = (bb_array *)(void *)memory;
+    if (ninput) memcpy(j->all, j->inputs, ninput * sizeof *j->all);
+    memory = place_values(j, &x->centring, j->shape, j->all + ninput, memory + count * sizeof *j->all);
+    place_values(j, &x->bounding, j->shape + x->centring.count, j->bound, memory);
     bb_run_options quiet = j->options;
     quiet.progress = NULL;
     quiet.ranges = NULL;
     quiet.ranges_count = 0;
-    return bbi_execute(x->preparing, j->inputs, (int)signature->count, signature->variables, j->prepared,
-                       x->preparations, x->prepared, &quiet);
+    BBI_FORWARD(find_centres(j, &quiet));
+    return bbi_execute(x->bounding.executable, j->all, (int)count, x->signature, j->bound, x->bounding.count,
+                       x->bounding.info, &quiet);
 }
 
 /* The second plan: the program's inputs, then the centres. */
 static bb_status run_plan(const job *j, const bb_array *outputs, int noutput, const bb_output_info *info,
                           const bb_run_options *options) {
     const bbi_expanded *x = j->x;
-    size_t ninput = (size_t)j->kernel->program->signature.count, count = ninput + (size_t)x->centres;
-    bb_array *all = bbi_calloc(count, sizeof *all);
-    if (!all) return no_memory();
-    if (ninput) memcpy(all, j->inputs, ninput * sizeof *all);
-    memcpy(all + ninput, j->prepared + x->preparations - x->centres, (count - ninput) * sizeof *all);
-    bb_status status = bbi_execute(x->executable, all, (int)count, x->signature, outputs, noutput, info, options);
-    bbi_free(all);
-    return status;
+    const int count = (int)j->kernel->program->signature.count + x->centring.count;
+    return bbi_execute(x->executable, j->all, count, x->signature, outputs, noutput, info, options);
 }
 
 /* ---- exponents ---- */
 static bool is_accurate(const job *j) {
     for (int64_t k = 0; k < j->extent.batches; k++) {
-        if (!(value_at(&j->prepared[BBI_EXPAND_BOUND], k) <= BBI_EXPAND_LIMIT)) return false;
-        if (!isfinite(value_at(&j->prepared[BBI_EXPAND_TOTAL], k))) return false;
+        if (!(value_at(&j->bound[BBI_EXPAND_BOUND], k) <= BBI_EXPAND_LIMIT)) return false;
+        if (!isfinite(value_at(&j->bound[BBI_EXPAND_TOTAL], k))) return false;
     }
     return true;
 }
@@ -222,7 +288,7 @@ static bb_status select_candidates(const job *j, const bb_array *scanned, int64_
                         .value = scanned[0].data,
                         .index = scanned[1].data,
                         .norm = scanned[2].data,
-                        .largest = j->prepared[0].data,
+                        .largest = j->bound[0].data,
                         .rounding = 1.02 * (dim + 16) * u,
                         .underflow = j->is_double ? 0x1p-600 : 0x1p-80,
                         .most = j->is_double ? 0x1p900 : 0x1p100,
