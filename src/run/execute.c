@@ -2,6 +2,7 @@
  * stages of the plan one after the other. */
 #include "../plan/emit_gpu.h"
 #include "frame.h"
+#include "team.h"
 
 #include <string.h>
 
@@ -256,7 +257,9 @@ bb_status bbi_execute_candidates(bbi_executable *executable, bbi_candidates *can
     run.output = run.frame->view + ninput;
     run.schedule = run.frame->schedule;
     run.temporary = run.frame->temporary;
+    bbi_team_enter();
     bb_status status = run_arrays(&run, inputs, signature, outputs, info);
+    bbi_team_leave();
     bbi_frame_give(executable, run.frame);
     return status;
 }

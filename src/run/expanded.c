@@ -5,6 +5,7 @@
  * Where they are selected from it lists candidates, of which the first plan takes the right ones (select_exact.c). What
  * is decided depends on the arrays, never on threads or tiers; only how long failures are remembered on the calls. */
 #include "program.h"
+#include "team.h"
 
 #include <math.h>
 #include <string.h>
@@ -265,7 +266,11 @@ static bb_status run_exponents(job *j, bool *done) {
     if (!fast && m * n < worth_rows * (m + n)) return BB_OK;
     BBI_FORWARD(prepare(j));
     *done = fast || is_accurate(j);
-    return *done ? run_plan(j, j->outputs, p->noutput, p->info, &j->options) : BB_OK;
+    if (!*done) return BB_OK;
+    bbi_team_pass();
+    bb_status status = run_plan(j, j->outputs, p->noutput, p->info, &j->options);
+    bbi_team_enter();
+    return status;
 }
 
 /* ---- selections ---- */
@@ -324,7 +329,9 @@ static bb_status run_selection(job *j, bool *done) {
     quiet.progress = NULL;
     bb_status status = prepare(j);
     if (status == BB_OK) status = run_plan(j, scanned, 3, j->x->output, &quiet);
+    bbi_team_pass();
     if (status == BB_OK) status = select_candidates(j, scanned, rows, at, blocks);
+    bbi_team_enter();
     *done = true;
     bbi_free_aligned(memory);
     return status;
@@ -345,8 +352,10 @@ bb_status bbi_run_expanded(bb_kernel *kernel, bbi_variant *variant, bool is_doub
     if (!large && kernel->options.accuracy != BB_ACCURACY_FAST) return BB_OK;
     BBI_FORWARD(find(kernel, variant, is_double, &j.x));
     bb_status status = BB_OK;
+    bbi_team_enter();
     if (j.x->use == EXPONENTS) status = run_exponents(&j, done);
     if (j.x->use == SELECTION) status = run_selection(&j, done);
+    bbi_team_leave();
     atomic_store_explicit(&j.x->used, *done, memory_order_relaxed);
     bbi_free(j.memory);
     return status;

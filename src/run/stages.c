@@ -1,7 +1,7 @@
-/* stages.c: one stage of a run. Its items are taken by threads from a counter. Threads are made for a stage and joined at
- * its end, so that a forked child finds nothing missing. Small problems meet no thread. */
+/* stages.c: one stage of a run. Its items are taken by threads from a counter. Small problems meet no thread. */
 #include "../plan/emit_gpu.h"
 #include "frame.h"
+#include "team.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,19 +50,13 @@ typedef struct region {
     bbi_run *run;
     int32_t stage;
     bool aside; /* packing and merging, which the progress of the run does not count */
+    bool last;  /* of the run */
     void (*perform)(bbi_worker *worker, const bbi_item *item);
     const bbi_segments *segments; /* NULL: all rows meet all columns */
     int64_t groups, chunks, items;
     double work;
     _Atomic int64_t next, done;
 } region;
-
-/* a thread beside the caller's */
-typedef struct helper {
-    region *region;
-    char *workspace;
-    bbi_thread *thread;
-} helper;
 
 static const bbi_segment *segment_of_group(const bbi_segments *segments, int64_t group) {
     int64_t low = 0, high = segments->count - 1;
@@ -130,9 +124,15 @@ static void work(region *r, char *workspace, bool reports) {
     }
 }
 
-static void help(void *argument) {
-    helper *h = argument;
-    work(h->region, h->workspace, false);
+/* A region and the workspaces of its threads, the caller's first. */
+typedef struct crew {
+    region *region;
+    char **workspace;
+} crew;
+
+static void help(void *argument, int64_t helper) {
+    const crew *c = argument;
+    if (c->workspace[1 + helper]) work(c->region, c->workspace[1 + helper], helper < 0);
 }
 
 int bbi_threads_allowed(int asked) {
@@ -156,18 +156,16 @@ static int64_t helpers_wanted(const region *r) {
 /* A helper that cannot be had for want of memory or threads is done without. */
 static void work_together(region *r, char *workspace) {
     int64_t wanted = helpers_wanted(r);
-    helper *helpers = wanted ? bbi_calloc((size_t)wanted, sizeof *helpers) : NULL;
-    for (int64_t k = 0; helpers && k < wanted; k++) {
-        helpers[k] = (helper){.region = r, .workspace = bbi_alloc_aligned(r->run->schedule[r->stage].bytes)};
-        if (helpers[k].workspace) helpers[k].thread = bbi_thread_start(help, &helpers[k]);
-        if (!helpers[k].thread) break;
+    char **all = wanted ? bbi_calloc((size_t)(1 + wanted), sizeof *all) : NULL;
+    if (!all) {
+        work(r, workspace, true);
+        return;
     }
-    work(r, workspace, true);
-    for (int64_t k = 0; helpers && k < wanted; k++) {
-        bbi_thread_join(helpers[k].thread);
-        bbi_free_aligned(helpers[k].workspace);
-    }
-    bbi_free(helpers);
+    all[0] = workspace;
+    for (int64_t k = 1; k <= wanted; k++) all[k] = bbi_alloc_aligned(r->run->schedule[r->stage].bytes);
+    bbi_team_work(wanted, r->last, help, &(crew){r, all});
+    for (int64_t k = 1; k <= wanted; k++) bbi_free_aligned(all[k]);
+    bbi_free(all);
 }
 
 static bb_status run_region(region *r) {
@@ -198,6 +196,11 @@ static bb_status pack_columns(bbi_run *run, int32_t number, int64_t slots) {
     return run_region(&r);
 }
 
+/* Whether the stage ends the run. */
+static bool is_last(const bbi_run *run, int32_t number, int64_t slots) {
+    return number + 1 == run->plan->nstage && run->first_batch + slots >= run->extent.batches;
+}
+
 static bb_status run_candidates(region *r) {
     bbi_run *run = r->run;
     double whole = r->work;
@@ -208,6 +211,7 @@ static bb_status run_candidates(region *r) {
     if (atomic_load(&run->candidates->open_count) == 0) return BB_OK;
     region rest = {.run = run, .stage = r->stage, .groups = r->groups, .chunks = 1, .items = r->items};
     rest.perform = bbi_run_open;
+    rest.last = r->last; /* and the one before, as a rule */
     rest.work = whole * (double)atomic_load(&run->candidates->open_count) / (double)run->candidates->blocks;
     BBI_FORWARD(bbi_executable_prepare(run->executable, r->stage, false, rest.work));
     BBI_FORWARD(pack_columns(run, r->stage, r->items / r->groups));
@@ -234,6 +238,7 @@ bb_status bbi_run_stage(bbi_run *run, int32_t number, int64_t slots) {
     }
     if (stage->list && stage->list_transposed && r.groups > 1) r.groups = 1; /* such an item is all rows */
     r.items = (s->tiles ? s->tiles : r.groups * r.chunks) * slots;
+    r.last = is_last(run, number, slots) && s->chunks == 1;
     if (r.items == 0) return BB_OK;
     if (run->candidates && stage->folded != BBI_P) return run_candidates(&r);
     if (run->executable->gpu && stage->folded != BBI_P && !bbi_gpu_refusal(stage)) {
@@ -251,6 +256,7 @@ bb_status bbi_run_stage(bbi_run *run, int32_t number, int64_t slots) {
     region merging = {.run = run,
                       .stage = number,
                       .aside = true,
+                      .last = is_last(run, number, slots),
                       .groups = s->groups,
                       .chunks = 1,
                       .items = s->groups * slots,

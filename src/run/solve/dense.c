@@ -45,19 +45,16 @@ typedef struct region {
     _Atomic int64_t next;
 } region;
 
-static void work(void *argument) {
+static void work(void *argument, int64_t helper) {
     region *r = argument;
+    (void)helper;
     for (int64_t item; (item = atomic_fetch_add(&r->next, 1)) < r->items;) r->function(r->argument, item);
 }
 
 void bbi_parallel(int threads, int64_t items, void (*function)(void *argument, int64_t item), void *argument) {
-    enum { MOST = 64 };
     region r = {.function = function, .argument = argument, .items = items};
-    bbi_thread *helper[MOST];
-    int wanted = threads < items ? threads : (int)items, count = 0;
-    while (count < wanted - 1 && count < MOST && (helper[count] = bbi_thread_start(work, &r))) count++;
-    work(&r);
-    for (int k = 0; k < count; k++) bbi_thread_join(helper[k]);
+    int64_t wanted = threads < items ? threads : items;
+    bbi_team_work(wanted > 1 ? wanted - 1 : 0, false, work, &r);
 }
 
 /* ---- random numbers -------------------------------------------------------------------------- */

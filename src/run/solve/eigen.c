@@ -338,8 +338,10 @@ static bb_status compute(eigen *s, const bb_matrix *matrix, double *values, doub
     if (o->count == 0) return BB_OK;
     bool dense = s->n <= DENSE_ROWS && !s->m.structure.no_entries && !o->basis && !o->block;
     BBI_FORWARD(allocate(s, dense));
-    BBI_FORWARD(dense ? decompose(s) : iterate(s));
-    return deliver(s, values, vectors);
+    bbi_team_enter();
+    bb_status status = dense ? decompose(s) : iterate(s);
+    bbi_team_leave();
+    return status == BB_OK ? deliver(s, values, vectors) : status;
 }
 
 bb_status bb_eigen(const bb_matrix *matrix, const bb_eigen_options *options, double *values, double *vectors,

@@ -310,7 +310,9 @@ static bb_status open_and_compute(bbi_quadrature *q, const char *what, const bb_
     bb_status status = bbi_matrix_open_block(&q->m, what, &given, q->probes);
     q->steps = o->steps ? o->steps : STEPS;
     if (q->steps > q->m.n) q->steps = q->m.n;
+    bbi_team_enter();
     if (status == BB_OK) status = compute(q, values, errors);
+    bbi_team_leave();
     free_factors(q);
     bbi_free(q->one), bbi_free(q->sums), bbi_free(q->column), bbi_free(q->sample);
     bbi_matrix_close(&q->m);

@@ -377,7 +377,10 @@ static bb_status open_and_solve(solver *s, const bb_matrix *matrix, const bb_arr
     BBI_FORWARD(check_array(&s->m, "the right-hand side", b));
     BBI_FORWARD(check_array(&s->m, "the solution", x));
     if (o->guess) BBI_FORWARD(check_array(&s->m, "the guess", o->guess));
-    return solve(s, b, x);
+    bbi_team_enter();
+    bb_status status = solve(s, b, x);
+    bbi_team_leave();
+    return status;
 }
 
 bb_status bb_solve_matrix(const bb_matrix *matrix, const bb_array *right_hand_side, const bb_array *solution,

@@ -7,6 +7,7 @@
 #define BBI_SOLVE_H
 
 #include "../program.h"
+#include "../team.h"
 
 /* ---- structure.c: what the formula says about its matrix ------------------------------------- */
 typedef struct bbi_structure {
