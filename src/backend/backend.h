@@ -93,6 +93,7 @@ void bbi_fold_first(const bbi_folding *f, void *state, const void *out, int64_t 
 typedef uint32_t bbi_again; /* group << BBI_AGAIN_GROUP | lane */
 enum {
     BBI_AGAIN = 64, /* groups evaluated at a time */
+    BBI_AGAIN_MOST = BBI_AGAIN + 16,
     BBI_AGAIN_GROUP = 8,
     BBI_AGAIN_LANE = 255,
     BBI_LEAST_GROUPS = 2048 /* at most between two looks */
@@ -138,6 +139,9 @@ void bbi_fold_partial_sums(const bbi_folding *folding, const void *state, int64_
  * type R. False where results are finished row by row (indices, compensated sums, ...). */
 bool bbi_fold_finish_block(const bbi_folding *f, bbi_output output, const void *state, int64_t lanes, void *dst,
                            int64_t stride);
+/* The same of the indices of the K smallest: K of them at target + lane * row_step, -1 where there are fewer. False where
+ * there is more than one list, or lists are not kept sorted. */
+bool bbi_fold_list_indices(const bbi_folding *f, const void *state, int64_t lanes, char *target, int64_t row_step);
 /* dim values of an output (LSE: m + log s ...), rounded to R by the caller; indices for BBI_OUT_INDEX as doubles are
  * read by the caller from index. */
 void bbi_fold_finish(const bbi_folding *f, bbi_output output, const double *value, const int64_t *index,

@@ -77,6 +77,28 @@ static void add_sorted(const bbi_folding *f, const char *cell, int64_t lane, ent
     }
 }
 
+bool bbi_fold_list_indices(const bbi_folding *f, const void *state, int64_t lanes, char *target, int64_t row_step) {
+    const bbi_kmin_cell places = bbi_kmin_places(f);
+    const int64_t size = BBI_LANE_BYTES / bbi_fold_lanes(f), k = f->fold.k;
+    const char *list = (const char *)state + places.value;
+    if (f->fold.family != BBI_FAMILY_KMIN || !places.sorted || f->fold.dim != 1) return false;
+    for (int64_t lane = 0; lane < lanes; lane++, list += places.record * size) {
+        int64_t *to = (int64_t *)(void *)(target + lane * row_step);
+        const char *index = list + places.stride * size;
+        if (f->is_double) {
+            const double *x = (const double *)(const void *)list;
+            const int64_t *column = (const int64_t *)(const void *)index;
+            for (int64_t n = 0; n < k; n++) to[n] = x[n] == x[n] ? column[n] : -1;
+        } else {
+            const float *x = (const float *)(const void *)list;
+            const uint32_t *low = (const uint32_t *)(const void *)index, *high = low + places.stride;
+            for (int64_t n = 0; n < k; n++)
+                to[n] = x[n] == x[n] ? (int64_t)((uint64_t)low[n] | (uint64_t)high[n] << 32) : -1;
+        }
+    }
+    return true;
+}
+
 /* A list in no order is put in order where it stands. */
 static void add_list(const bbi_folding *f, const char *cell, int64_t lane, entries e) {
     const bbi_kmin_cell places = bbi_kmin_places(f);

@@ -270,7 +270,7 @@ BB_INLINE int64_t list_again(bbi_again *again, bbi_again first, unsigned bits) {
 BB_INLINE void take_vector(const lists *to, int64_t vectors, const bbi_least *s, int64_t lane, V under,
                            const uint32_t *hit, int64_t hits, waiting *w) {
     int64_t usual = (to->k + to->k / 4 + 4) * (int64_t)BB_W; /* hits; many more: equal values, or no bound */
-    bbi_again again[BBI_AGAIN + 16];
+    bbi_again again[BBI_AGAIN_MOST];
     R bound[LANES];
     v_storeu(bound + lane, under);
     for (int64_t n = 0, count = 0; n < hits; n++) {

@@ -363,14 +363,20 @@ static bool has_panel(const bbi_emitter *e) {
     return false;
 }
 
+/* Whether vectors of lanes that stand anywhere are evaluated, one cast each (see bbi_pair_kernel). */
+static bool takes_lists(const bbi_emitter *e) {
+    return e->options->transposed && bbi_stage_selection(e->stage) == BBI_SELECT_LEAST;
+}
+
 static void emit_group(bbi_emitter *e, bool tiled) {
     e->counter = -1;
     bbi_emit_line(e,
-                  "static void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
+                  "%s void group_%d(const I64 *restrict size, const R *restrict uniform, const R *restrict lane,\n"
                   "    I64 lane_stride, const R *restrict cast, I64 cast_stride, I64 casts, R *restrict sum, R "
                   "*restrict out,\n"
                   "    I64 out_stride%s)\n{",
-                  e->vectors, e->selection == BBI_SELECT_HITS ? ", I64 *restrict hit, I64 first" : "");
+                  e->vectors == 1 && takes_lists(e) ? "BB_INLINE" : "static", e->vectors,
+                  e->selection == BBI_SELECT_HITS ? ", I64 *restrict hit, I64 first" : "");
     e->indent++;
     for (int32_t slot = 0; slot < e->stage->nsize; slot++) {
         if (names_size(e->code, slot)) bbi_emit_line(e, "const I64 n%d = size[%d];", (int)slot, (int)slot);
@@ -419,6 +425,13 @@ static void emit_kernel(bbi_emitter *e) {
                  "void " BBI_KERNEL_SYMBOL "(const I64 *size, const void *uniform, const void *lane, I64 lane_stride,\n"
                  "    const void *cast, I64 cast_stride, I64 lanes, I64 casts, void *sum, void *out, I64 "
                  "out_stride)\n{\n    I64 e = 0;\n");
+    if (takes_lists(e))
+        bbi_text_add(e->text,
+                     "    for (I64 n = 0; n < -casts; n++) {\n"
+                     "        for (e = 0; e < lanes; e += BB_W) {\n"
+                     "            group_1(size, uniform, ((const R *const *)lane)[n] + e, lane_stride,\n"
+                     "                ((const R *const *)cast)[n], cast_stride, 1, (R *)sum, (R *)out + n * lanes + e, 1);\n"
+                     "        }\n    }\n    if (casts < 0) return;\n");
     if (vectors > 1) {
         bbi_text_add(e->text, "    for (; lanes - e > %d * BB_W; e += %d * BB_W) {\n        group_%d%s%s\n    }\n",
                      vectors / 2, vectors, vectors, all, more);

@@ -268,7 +268,9 @@ typedef struct bbi_emit_options {
  * BBI_LANE_BYTES / sizeof(R), accumulated onto; transposed: sum[(cast * sum_count + component) * L + lane]. out:
  * out[(component * out_stride + cast) * L + lane]. Of a symmetric stage, whose lanes must all be in use where the
  * mirror sums are to be used, out[(component * out_stride + cast) * W + lane], W the reals of a vector of the level,
- * holds the mirror sums: to those of a cast the vectors of lanes are added one after the other. */
+ * holds the mirror sums: to those of a cast the vectors of lanes are added one after the other. Transposed, of a stage
+ * that selects by BBI_SELECT_LEAST: -casts groups of `lanes` columns, whole vectors, and a row for each: lane and cast are
+ * arrays of pointers to them, and out[group * lanes + lane] the only component. */
 typedef void bbi_pair_kernel(const int64_t *size, const void *uniform, const void *lane, int64_t lane_stride,
                              const void *cast, int64_t cast_stride, int64_t lanes, int64_t casts, void *sum, void *out,
                              int64_t out_stride);

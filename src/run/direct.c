@@ -317,7 +317,9 @@ void bbi_states_finish(bbi_worker *worker, const bbi_item *item, char *state) {
     direct d = direct_of(worker, item);
     d.state = state;
     int64_t blocks = (item->rows + d.s->lanes - 1) / d.s->lanes;
-    if (!(is_cut(d.s) ? finish_sums(&d, blocks) : finish_blocks(&d, blocks))) finish_rows(&d);
+    bool done = is_cut(d.s) ? finish_sums(&d, blocks)
+                            : bbi_finish_lists(worker, item, state) || finish_blocks(&d, blocks);
+    if (!done) finish_rows(&d);
     if (!is_cut(d.s)) bbi_finish_item(worker, item);
 }
 

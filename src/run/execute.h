@@ -221,6 +221,8 @@ char *bbi_packed_at(const bbi_worker *worker, const bbi_item *item, int64_t posi
 /* Takes the partial result of row number `row` of the item (value_count doubles, index_count indices):
  * finishes the folds, fills the row components that the epilogue reads, writes index results. */
 void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const double *value, int64_t *index);
+/* All rows of the item from the states of its lane blocks, where the only result is one of lists of indices; else false. */
+bool bbi_finish_lists(bbi_worker *worker, const bbi_item *item, const char *state);
 /* Epilogue and results of all rows of the item. */
 void bbi_finish_item(bbi_worker *worker, const bbi_item *item);
 /* Where a cut stage keeps the partial result of a row (number within the axis) and chunk. */

@@ -66,15 +66,18 @@ static void look_at_rows(const least *l) {
 static void evaluate(void *data, const bbi_again *again, int64_t count, void *out) {
     const least *l = data;
     const uint32_t each = (uint32_t)(l->s->block / BBI_LEAST_CASTS);
+    const uint64_t inverse = (UINT32_MAX + (uint64_t)each) / each; /* exact for groups and blocks of less than 2^16 groups */
     const int64_t bytes = bbi_packed_bytes(l->worker->run, l->worker->stage), *size = l->stage->size;
     const int64_t column_stride = l->s->column_stride, row_stride = l->s->row_stride;
     const char *columns = columns_at(l, l->first), *row = bbi_row_at(l->worker, l->block * l->s->lanes);
+    const void *lane[BBI_AGAIN_MOST], *cast[BBI_AGAIN_MOST];
+    if (count == 0) return;
     for (int64_t n = 0; n < count; n++) {
-        const uint32_t group = again[n] >> BBI_AGAIN_GROUP, block = group / each;
-        const char *at = columns + block * bytes + (group - block * each) * BBI_LEAST_CASTS * l->size;
-        l->transposed(size, l->uniform, at, column_stride, row + (again[n] & BBI_AGAIN_LANE) * l->size, row_stride, BBI_LEAST_CASTS,
-                      1, NULL, (char *)out + n * BBI_LEAST_CASTS * l->size, 1);
+        const uint32_t group = again[n] >> BBI_AGAIN_GROUP, block = (uint32_t)(group * inverse >> 32);
+        lane[n] = columns + block * bytes + (group - block * each) * BBI_LEAST_CASTS * l->size;
+        cast[n] = row + (again[n] & BBI_AGAIN_LANE) * l->size;
     }
+    l->transposed(size, l->uniform, lane, column_stride, cast, row_stride, BBI_LEAST_CASTS, -count, NULL, out, 1);
 }
 
 static void look(const least *l, int64_t end) {

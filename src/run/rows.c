@@ -223,6 +223,25 @@ void bbi_finish_row(bbi_worker *worker, const bbi_item *item, int64_t row, const
     }
 }
 
+bool bbi_finish_lists(bbi_worker *worker, const bbi_item *item, const char *state) {
+    const bbi_stage *stage = stage_of(worker);
+    const bbi_schedule *s = worker->schedule;
+    const bbi_result *result = stage->result;
+    if (stage->nfold != 1 || stage->nread > 0 || stage->nresult != 1 || result->fold != 0 || result->first != 0 ||
+        result->dim != stage->fold->k || stage->fold->lookup || item->segment->interval)
+        return false;
+    const bbi_array array = result_array(worker, result, item);
+    char *target = (char *)(uintptr_t)array.data + item->first_row * array.row_stride;
+    if (array.dim_stride != 8 || array.row_stride % 8 != 0 || (uintptr_t)target % 8 != 0) return false;
+    for (int64_t row = 0; row < item->rows; row += s->lanes, state += s->state_bytes) {
+        const int64_t left = item->rows - row;
+        if (!bbi_fold_list_indices(code_of(worker)->folding, state, left < s->lanes ? left : s->lanes,
+                                   target + row * array.row_stride, array.row_stride))
+            return false; /* at the first: it does not depend on the block */
+    }
+    return true;
+}
+
 void bbi_finish_item(bbi_worker *worker, const bbi_item *item) {
     const bbi_stage *stage = stage_of(worker);
     const bbi_schedule *s = worker->schedule;
