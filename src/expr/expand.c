@@ -268,7 +268,7 @@ bb_status bbi_expand_selection(bbi_context *c, const bbi_node *const *outputs, i
     const bbi_node *distance = selection ? increasing_in(&e, selection->arg[0]) : NULL;
     if (distance) {
         scan->k = selection->ints[2] > 0 ? selection->ints[2] : 1;
-        scan->count = scan->k + 4 + scan->k / 8 + (distance->arg[0]->dim >= LONG_DIM ? 16 : 0);
+        scan->count = scan->k + 4 + scan->k / 8 + (distance->arg[0]->dim >= LONG_DIM ? 8 : 0);
         scan_for(&e, selection, distance, first, scan);
     }
     bbi_free(e.node);
