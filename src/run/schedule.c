@@ -85,11 +85,14 @@ static bool choose_transposed(const bbi_executable *e, const bbi_stage *stage, c
     return (double)s->rows * (stage->cost + (double)stage->sum_count) < 0.75 * (double)most * stage->cost;
 }
 
-/* Components of the rows or columns that the pair code reads; the others are sources of its map code alone. */
+/* Components of the rows or columns that the pair code reads, about: sources that it does not read where its loops begin
+ * are of the map code alone. */
 static int64_t read_components(const bbi_stage *stage, uint8_t space) {
-    static const int64_t begin[64] = {0}; /* of every loop */
+    enum { MOST_LOOPS = 64 };
+    static const int64_t begin[MOST_LOOPS] = {0};
     const bbi_code *code = &stage->pair_code;
     int64_t count = space == BBI_ROW ? stage->row_count : stage->column_count;
+    if (code->counter_count > MOST_LOOPS) return count;
     for (int32_t k = 0; k < stage->nsource; k++) {
         const bbi_source *source = &stage->source[k];
         bool read = source->space != space;
