@@ -75,9 +75,9 @@ wheel() { # the kernels inside the library are those of the build: the same text
 tsan() {
     cmake -S . -B build-tsan "${generator[@]}" -DBENBEN_COMMAND=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 \
           -DBENBEN_SANITIZE=thread >build-tsan.log 2>&1 &&
-        cmake --build build-tsan -j "$JOBS" --target test_threads --target test_run >>build-tsan.log 2>&1 ||
+        cmake --build build-tsan -j "$JOBS" --target test_threads --target test_run --target test_team >>build-tsan.log 2>&1 ||
         { tail -n 40 build-tsan.log; return 1; }
-    printf '%s\n' test_threads test_run | TSAN_OPTIONS=die_after_fork=0 xargs -P "$JOBS" -I{} env build-tsan/tests/{}
+    printf '%s\n' test_threads test_run test_team | TSAN_OPTIONS=die_after_fork=0 xargs -P "$JOBS" -I{} env build-tsan/tests/{}
 }
 
 windows() {

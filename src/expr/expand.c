@@ -4,13 +4,14 @@
  * The sum cancels, so the result is off by e = rho u (|x - c|^2 + |y - c|^2), u the unit roundoff. In D components
  * rho <= 3 D + 12 always (Higham, Accuracy and Stability, 2002, section 3.1), and since errors of either sign meet,
  * rho <= sqrt(D) + 4 is what is seen: docs/accuracy.md has the measurements. Centring makes the norms small, c being
- * the mean of (some of) the columns. Where the distance is only ever the exponent of an exponential, times factors s that are the
- * same for all pairs or all pairs of a row or column, the error of the value is |s| e relative, and a guard,
+ * the mean of (some of) the columns. Where the distance is only ever the exponent of an exponential, times factors s that
+ * are the same for all pairs or all pairs of a row or column, the error of the value is |s| e relative, and a guard,
  *
  *     (sqrt(D) + 4) max|s| (max_i |x_i - c|^2 + max_j |y_j - c|^2),
  *
  * summed over all such uses, bounds it in units of u: small programs of O((M + N) D) operations compute it in front of
- * a run, whatever the centre is. Where the distance goes elsewhere (a root, an index), the differences stay, unless the caller asks otherwise.
+ * a run, whatever the centre is. Where the distance goes elsewhere (a root, an index), the differences stay, unless the
+ * caller asks otherwise.
  *
  * Requires: outputs of a program. Distances inside the operands of others' norms, and programs over pair lists, are
  * left alone: their guards would not be cheap. */

@@ -1,7 +1,7 @@
-/* least.c: the K smallest where a compiled kernel gives the smallest value of each group of columns (BBI_SELECT_LEAST). A lane
- * block of rows meets a span of columns, then those groups are evaluated again, in the schedule with columns in lanes, that
- * hold what can be among the K smallest of a row: as the smallest values of the whole span are known by then, these are few
- * more than K. Blocks meet the span one after the other, so that the smallest values of one stay in the cache. */
+/* least.c: the K smallest where a compiled kernel gives the smallest value of each group of columns (BBI_SELECT_LEAST). A
+ * lane block of rows meets a span of columns, then those groups are evaluated again, in the schedule with columns in lanes,
+ * that hold what can be among the K smallest of a row: as the smallest values of the whole span are known by then, these
+ * are few more than K. Blocks meet the span one after the other, so that the smallest values of one stay in the cache. */
 #include "execute.h"
 
 /* addresses of one item */
@@ -40,8 +40,8 @@ static char *load_columns(const least *l, int64_t at, int64_t count) {
 static void meet(const least *l, int64_t end) {
     const int64_t rows = lanes_of(l, l->block);
     for (int64_t at = l->first; at < end; at += l->s->block)
-        l->direct(l->stage->size, l->uniform, bbi_row_at(l->worker, l->block * l->s->lanes), l->s->row_stride, columns_at(l, at),
-                  l->s->column_stride, rows, end - at < l->s->block ? end - at : l->s->block,
+        l->direct(l->stage->size, l->uniform, bbi_row_at(l->worker, l->block * l->s->lanes), l->s->row_stride,
+                  columns_at(l, at), l->s->column_stride, rows, end - at < l->s->block ? end - at : l->s->block,
                   l->least + (at - l->first) / BBI_LEAST_CASTS * BBI_LANE_BYTES, l->out, 1);
 }
 

@@ -122,7 +122,8 @@ static int64_t pack_columns(const selection *s, const int64_t *list, int64_t cou
     enum { QUAD = 4 }; /* rows that are transposed together */
     const int64_t vector = 64 / s->size;
     const bool few = s->few && count <= vector;
-    int64_t whole[BBI_LANE_BYTES / 4], unit = few ? QUAD : vector, stride = few ? vector : s->worker->schedule->column_stride;
+    const int64_t unit = few ? QUAD : vector, stride = few ? vector : s->worker->schedule->column_stride;
+    int64_t whole[BBI_LANE_BYTES / 4];
     bbi_elements columns = {.count = (count + unit - 1) / unit * unit, .list = whole};
     for (int64_t k = 0; k < columns.count; k++) whole[k] = list[k < count ? k : count - 1];
     if (!few) {

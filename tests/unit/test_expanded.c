@@ -1,8 +1,6 @@
 /* Squared distances as norms and scalar products: where they are used and where not, and how far they are from exact
  * values and from the differences. */
-#include "run_case.h"
-
-#include "../../src/run/program.h"
+#include "expanded_case.h"
 
 typedef struct cloud {
     double size, shift; /* points are shift + size * (random in [-1, 1]) in each component */
@@ -10,11 +8,6 @@ typedef struct cloud {
 
 static bb_compile_options options_of(bb_accuracy accuracy) {
     return (bb_compile_options){.size = sizeof(bb_compile_options), .target = BB_TARGET_INTERP, .accuracy = accuracy};
-}
-
-static double draw(uint32_t *state) {
-    *state = *state * 1664525u + 1013904223u;
-    return (double)(*state >> 8) / (1 << 23) - 1;
 }
 
 static void put(bb_array *array, int64_t e, double value) {
@@ -35,38 +28,6 @@ static void fill(run_case *c, int64_t m, int64_t n, cloud points) {
             double r = draw(&state);
             put(&c->input[k], e, c->variable[k].place == BB_NONE ? 0.5 : point ? points.shift + points.size * r : r);
         }
-    }
-}
-
-static bool is_expanded(const run_case *c) {
-    bbi_variant *v = atomic_load(&c->kernel->variant[c->dtype == BB_FLOAT64]);
-    return v && bbi_expanded_executable(atomic_load(&v->expanded)) != NULL;
-}
-
-/* sum_j exp(-s |x - y|^2) b in long double; *scale: the sum of absolute terms. */
-static double exact_gaussian(const run_case *c, int64_t i, double s, double *scale) {
-    int64_t dim = c->variable[1].dim;
-    double sum = 0;
-    *scale = 0;
-    for (int64_t j = 0; j < c->n; j++) {
-        double d = 0;
-        for (int64_t k = 0; k < dim; k++) {
-            double t = case_element(&c->input[1], i * dim + k) - case_element(&c->input[2], j * dim + k);
-            d += t * t;
-        }
-        double term = exp(-s * d) * case_element(&c->input[3], j);
-        sum += term;
-        *scale += fabs(term);
-    }
-    return sum;
-}
-
-static void check_gaussian(const run_case *c, double tolerance) {
-    for (int64_t i = 0; i < c->m; i++) {
-        double scale, wanted = exact_gaussian(c, i, 0.5, &scale), found = case_element(&c->output[0], i);
-        if (!(fabs(found - wanted) <= tolerance * scale))
-            fail_msg("row %lld: found %.17g, wanted %.17g, off by %g", (long long)i, found, wanted,
-                     fabs(found - wanted) / scale);
     }
 }
 
