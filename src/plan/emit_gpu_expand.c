@@ -9,7 +9,7 @@
  * expr/expand.c): the loop is taken where that changes no exponential by more than 2e-6 (4e-15) relative.
  * Selections: the distance is what a minimum or the K smallest select from. The loop only tells which columns may
  * improve the state: those whose value is below the worst that is kept plus a proven bound of all errors,
- * 1.02 (5 D + 40) u (|x - c|^2 + |y - c|^2) (as in run/select_exact.c); these are evaluated by differences, in their order.
+ * 1.02 (5 D + 40) u (|x - c|^2 + |y - c|^2); these are evaluated by differences, in their order.
  * So the result is that of differences to the bit. */
 #include "emit_gpu.h"
 

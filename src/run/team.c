@@ -1,5 +1,5 @@
 /* team.c: threads that help the caller's. They are started when a run first has work for them, wait between its regions, and
- * end with it, so that a forked child finds nothing missing. On a virtual machine a thread begins its work 0.3 ms after it
+ * end with it. A child that a callback of the run forks has none of them, and starts its own. On a virtual machine a thread begins its work 0.3 ms after it
  * was started: as long as many a region takes. A region is therefore closed to those that have not come when the
  * caller has finished, instead of waiting for them. */
 #include "team.h"
@@ -24,7 +24,8 @@ typedef struct team {
     _Atomic int64_t opened; /* regions so far; -1: the team ends */
     member **members;
     int64_t count;
-    bool busy; /* the caller is inside */
+    int64_t process; /* whose threads the helpers are */
+    bool busy;       /* the caller is inside */
 } team;
 
 static _Thread_local team *current;
@@ -78,6 +79,7 @@ static team *new_team(void) {
     if (!t) return NULL;
     t->mutex = bbi_mutex_new();
     t->change = bbi_condition_new();
+    t->process = bbi_process_id();
     if (t->mutex && t->change) return t;
     free_team(t);
     return NULL;
@@ -119,9 +121,16 @@ void bbi_team_enter(void) { depth++; }
 
 void bbi_team_pass(void) { depth--; }
 
+/* NULL: none. What belongs to a parent process is left as it is: its lock may be held for ever. */
+static team *own_team(void) {
+    if (current && current->process != bbi_process_id()) current = NULL;
+    return current;
+}
+
 void bbi_team_leave(void) {
-    team *t = current;
-    if (--depth > 0 || !t) return;
+    if (--depth > 0) return;
+    team *t = own_team();
+    if (!t) return;
     current = NULL;
     end_team(t);
 }
@@ -146,9 +155,9 @@ static void close_region(team *t) {
 
 void bbi_team_work(int64_t wanted, bool last, void (*function)(void *argument, int64_t helper), void *argument) {
     bbi_team_enter();
-    if (wanted > 0 && !current) current = new_team();
-    team *t = current;
-    if (wanted > 0 && t && !t->busy) { /* busy: a callback of the run began another run */
+    team *t = wanted > 0 ? own_team() : NULL;
+    if (wanted > 0 && !t) t = current = new_team();
+    if (t && !t->busy) { /* busy: a callback of the run began another run */
         t->busy = true;
         last = last && depth <= 2;
         open_region(t, wanted, last, function, argument);

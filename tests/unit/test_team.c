@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "../../src/run/team.h"
+#include "in_child.h"
 
 #include <stdatomic.h>
 
@@ -81,10 +82,31 @@ static void the_last_call_may_end_the_team(void **state) {
     }
 }
 
+static int child_has_its_own(void) {
+    for (int k = 0; k < 5; k++) region(MOST, false, 0);
+    bbi_team_leave();
+    region(MOST, true, 0);
+    return 0;
+}
+
+/* Helpers of the parent are no threads of the child. */
+static void a_forked_child_starts_its_own(void **state) {
+    (void)state;
+#if defined __SANITIZE_THREAD__
+    skip(); /* ThreadSanitizer allows no threads in a forked child */
+#endif
+    bbi_team_enter();
+    region(MOST, false, 0);
+    assert_int_equal(in_child(child_has_its_own), 0);
+    region(MOST, false, 0);
+    bbi_team_leave();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(regions_end_with_all_that_came),
                                        cmocka_unit_test(work_may_follow_the_last),
                                        cmocka_unit_test(regions_within_regions_are_the_callers),
-                                       cmocka_unit_test(the_last_call_may_end_the_team)};
+                                       cmocka_unit_test(the_last_call_may_end_the_team),
+                                       cmocka_unit_test(a_forked_child_starts_its_own)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
